@@ -1,0 +1,2 @@
+/** Filled by the next commits. */
+export const packageName: string = "@thinpool/cli";

@@ -1,0 +1,63 @@
+/** Every failure of the engine is a PoolError; the kernel's own is its `cause`. Match on `code`. */
+
+export type PoolErrorCode =
+  | "POOL_NAME_INVALID"
+  | "POOL_OPTION_INVALID"
+  /** Another process owns the folder; the reason names its pid. */
+  | "POOL_LOCKED"
+  | "POOL_NOT_FOUND"
+  | "POOL_EXISTS"
+  /** What was found is not what the record says (uuid, sizes, block size, transaction id). */
+  | "POOL_MISMATCH"
+  /** A given device carries a signature or is in use. */
+  | "POOL_DEVICE_NOT_EMPTY"
+  | "POOL_TOO_SMALL"
+  | "POOL_NO_SPACE"
+  /** The kernel's pool refuses changes: read-only, needs_check or Fail. */
+  | "POOL_NEEDS_REPAIR"
+  /** A roll-back failed; only closing is possible. */
+  | "POOL_DEGRADED"
+  | "POOL_CLOSED"
+  | "POOL_PERMISSION"
+  | "POOL_UNSUPPORTED"
+  | "POOL_KERNEL"
+  | "DEVICE_NOT_FOUND"
+  | "DEVICE_EXISTS"
+  | "DEVICE_BUSY"
+  | "DEVICE_INACTIVE";
+
+export interface PoolErrorInit {
+  readonly code: PoolErrorCode;
+  readonly operation: string;
+  readonly object: string;
+  readonly reason: string;
+  readonly hint: string;
+  readonly errno?: number;
+  readonly errnoName?: string;
+  readonly cause?: unknown;
+}
+
+export class PoolError extends Error {
+  override readonly name = "PoolError";
+  readonly code: PoolErrorCode;
+  readonly operation: string;
+  readonly object: string;
+  readonly reason: string;
+  readonly hint: string;
+  readonly errno: number;
+  readonly errnoName: string | undefined;
+
+  constructor(init: PoolErrorInit) {
+    const errno = init.errnoName === undefined ? "" : ` (${init.errnoName})`;
+    super(`${init.operation} of ${init.object}: ${init.reason}${errno}. ${init.hint}`, {
+      cause: init.cause,
+    });
+    this.code = init.code;
+    this.operation = init.operation;
+    this.object = init.object;
+    this.reason = init.reason;
+    this.hint = init.hint;
+    this.errno = init.errno ?? 0;
+    this.errnoName = init.errnoName;
+  }
+}

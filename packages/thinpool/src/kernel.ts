@@ -1,0 +1,24 @@
+/**
+ * What the engine needs of the kernel and of the machine. `linuxKernel()` is the real one;
+ * @thinpool/dm-sim's has the same shape, so that all above is tested without root.
+ */
+import type { BlockDevices, DeviceMapper, LoopDevices, Mounts } from "@thinpool/dm-native";
+
+export type FilesystemType = "ext4" | "xfs";
+
+export interface Filesystems {
+  /** Makes a filesystem on a device node by the system's mkfs (absolute path, empty environment). */
+  make(options: {
+    readonly path: string;
+    readonly type: FilesystemType;
+    readonly signal?: AbortSignal;
+  }): Promise<void>;
+}
+
+export interface Kernel {
+  readonly dm: DeviceMapper;
+  readonly loops: LoopDevices;
+  readonly blocks: BlockDevices;
+  readonly mounts: Mounts;
+  readonly filesystems: Filesystems;
+}
