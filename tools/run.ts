@@ -1,0 +1,28 @@
+/** `./run COMMAND`: finds the command in the table below and runs it; without one, lists them. */
+import { demo } from "./commands/demo.ts";
+import { doctor } from "./commands/doctor.ts";
+import { lab } from "./commands/lab.ts";
+import { test } from "./commands/test.ts";
+import type { RunCommand } from "./lib/command.ts";
+
+const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, lab, doctor };
+
+function usage(): string {
+  const lines = Object.entries(COMMANDS).map(
+    ([name, command]) => `  ./run ${name.padEnd(8)} ${command.summary}`,
+  );
+  return ["thinpool: copy-on-write disks for Linux", "", ...lines, ""].join("\n");
+}
+
+const [name, ...args] = process.argv.slice(2);
+if (name === undefined || name === "help" || name === "--help") {
+  process.stdout.write(usage());
+} else {
+  const command = COMMANDS[name];
+  if (command === undefined) {
+    process.stderr.write(`run: there is no command '${name}'\n\n${usage()}`);
+    process.exitCode = 2;
+  } else {
+    process.exitCode = await command.run(args);
+  }
+}
