@@ -15,10 +15,3 @@ test("all packages carry one version, and changesets keeps it so", () => {
   assert.deepEqual(read(".changeset/config.json")["fixed"], [["@thinpool/*"]]);
   for (const manifest of packages) assert.match(String(manifest["name"]), /^@thinpool\//);
 });
-
-test("what ./run pins is what the workspace declares", () => {
-  const run = readFileSync(`${ROOT}/run`, "utf8");
-  const manifest = read("package.json");
-  assert.ok(run.includes(`PNPM_VERSION=${String(manifest["packageManager"]).split("@")[1]}\n`));
-  assert.match(run, /^NODE_VERSION=24\./m);
-});

@@ -32,9 +32,13 @@ export const demo: RunCommand = {
     try {
       // The pool lies on a disk, as it would on a server, not in the guest's memory.
       return await execLab("main", [
-        ...["--kernel", values.kernel, "--memory", "2048", "--timeout", String(TIMEOUT_SECONDS)],
-        ...["--disk", `pool=${join(folder, "pool.img")}:${DISK}`],
-        ...["--", "/bin/sh", `${ROOT}/examples/main-job/on-disk.sh`],
+        `--kernel=${values.kernel}`,
+        "--memory=2048",
+        `--timeout=${TIMEOUT_SECONDS}`,
+        `--disk=pool=${join(folder, "pool.img")}:${DISK}`,
+        "--",
+        "/bin/sh",
+        `${ROOT}/examples/main-job/on-disk.sh`,
       ]);
     } finally {
       rmSync(folder, { recursive: true, force: true });

@@ -10,6 +10,9 @@ export interface ProcessResult {
 
 const MAX_OUTPUT_CHARS = 400_000;
 
+/** A Ctrl-C reaches the child by its process group; we end after it, so that nothing is left behind. */
+export function waitForChild(): void {}
+
 /** Runs a program to its end; with `live` its output is also shown (on stderr) as it comes. */
 export async function runProcess(
   command: string,
@@ -29,9 +32,7 @@ export async function runProcess(
   };
   child.stdout.on("data", take);
   child.stderr.on("data", take);
-  // A Ctrl-C reaches the child by its process group; this one waits for it, so nothing is left behind.
-  const wait = (): void => undefined;
-  process.on("SIGINT", wait);
+  process.on("SIGINT", waitForChild);
   try {
     const exitCode = await new Promise<number>((resolve, reject) => {
       child.once("error", reject);
@@ -39,6 +40,6 @@ export async function runProcess(
     });
     return { exitCode, output, durationMs: performance.now() - started };
   } finally {
-    process.off("SIGINT", wait);
+    process.off("SIGINT", waitForChild);
   }
 }
