@@ -1,0 +1,311 @@
+/**
+ * The layering of the packages, as a rule that fails the build.
+ *
+ *     node tools/check-layering.ts [--root DIR]
+ *
+ * Prints one line per violation, `file:line: rule: what is wrong`, and exits 1 if there is any.
+ * Three things must agree: what the sources import, what package.json declares, and what
+ * tsconfig.json refers to. Names are read with a parser, never with a pattern over the text.
+ */
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { parseArgs } from "node:util";
+import { findNodeAtLocation, parseTree } from "jsonc-parser";
+import type { Node as JsonNode } from "jsonc-parser";
+import { parseSync, Visitor } from "oxc-parser";
+import type { Expression } from "oxc-parser";
+
+const SCOPE = "@thinpool/";
+
+/** What a package may import of ours, and what its tests (`*.test.ts`) may import on top of that. */
+interface Allowed {
+  readonly imports: readonly string[];
+  readonly tests: readonly string[];
+}
+
+/** The arrows between the packages; a package that is missing here is a violation itself. */
+export const LAYERS: Readonly<Record<string, Allowed>> = {
+  "dm-native": { imports: [], tests: [] },
+  protocol: { imports: [], tests: [] },
+  "dm-sim": { imports: ["dm-native"], tests: [] },
+  thinpool: { imports: ["dm-native"], tests: ["dm-sim"] },
+  "mount-helper": { imports: ["thinpool", "protocol"], tests: ["dm-sim"] },
+  sdk: { imports: ["protocol"], tests: ["dm-sim"] },
+  cli: {
+    imports: ["dm-native", "thinpool", "mount-helper", "protocol", "sdk"],
+    tests: ["dm-sim"],
+  },
+};
+
+export type Rule =
+  | "unknown-package"
+  | "not-allowed"
+  | "not-declared"
+  | "declared-not-allowed"
+  | "relative-escape"
+  | "deep-import"
+  | "computed-import"
+  | "reference-mismatch"
+  | "unreadable";
+
+export interface Violation {
+  /** Relative to the root. */
+  readonly file: string;
+  readonly line: number;
+  readonly rule: Rule;
+  readonly message: string;
+}
+
+/** Reads all packages below `root`/packages; throws only where the folder itself is missing. */
+export function checkLayering(root: string): readonly Violation[] {
+  const violations: Violation[] = [];
+  for (const entry of readdirSync(join(root, "packages"), { withFileTypes: true })) {
+    const folder = join(root, "packages", entry.name);
+    if (!entry.isDirectory() || !existsSync(join(folder, "package.json"))) continue;
+    violations.push(...checkPackage({ root, folder, name: entry.name }));
+  }
+  return violations;
+}
+
+interface PackageFolder {
+  readonly root: string;
+  /** Absolute. */
+  readonly folder: string;
+  /** Of the folder, and behind the scope of the package too. */
+  readonly name: string;
+}
+
+/** A place in a file, and how to tell of what is wrong there. */
+type Report = (offset: number, rule: Rule, message: string) => void;
+
+function checkPackage(where: PackageFolder): readonly Violation[] {
+  const violations: Violation[] = [];
+  const reporter =
+    (file: string, text: string): Report =>
+    (offset, rule, message) => {
+      const line = text.slice(0, offset).split("\n").length;
+      violations.push({ file: relative(where.root, file), line, rule, message });
+    };
+  const manifestFile = join(where.folder, "package.json");
+  const manifestText = readFileSync(manifestFile, "utf8");
+  const allowed = LAYERS[where.name];
+  if (allowed === undefined) {
+    const report = reporter(manifestFile, manifestText);
+    report(0, "unknown-package", `say in tools/check-layering.ts what ${where.name} may import`);
+    return violations;
+  }
+  const declared = checkManifest(
+    manifestText,
+    where,
+    allowed,
+    reporter(manifestFile, manifestText),
+  );
+  if (declared === undefined) return violations;
+
+  const tsconfigFile = join(where.folder, "tsconfig.json");
+  const tsconfigText = readFileSync(tsconfigFile, "utf8");
+  checkReferences(tsconfigText, where, declared, reporter(tsconfigFile, tsconfigText));
+
+  for (const path of globSync("src/**/*.ts", { cwd: where.folder }).toSorted()) {
+    const file = join(where.folder, path);
+    const text = readFileSync(file, "utf8");
+    checkSource({ file, text, where, allowed, declared, report: reporter(file, text) });
+  }
+  return violations;
+}
+
+/** Names in package.json: those a consumer gets too, and those only our own tests and build get. */
+interface Declared {
+  readonly runtime: ReadonlySet<string>;
+  readonly development: ReadonlySet<string>;
+}
+
+function checkManifest(
+  text: string,
+  where: PackageFolder,
+  allowed: Allowed,
+  report: Report,
+): Declared | undefined {
+  const tree = parseTree(text);
+  if (tree === undefined || findNodeAtLocation(tree, ["name"])?.value !== SCOPE + where.name) {
+    report(0, "unreadable", `the manifest must be JSON and name the package ${SCOPE}${where.name}`);
+    return undefined;
+  }
+  const read = (section: string, ours: readonly string[]): Set<string> => {
+    const names = new Set<string>();
+    for (const property of findNodeAtLocation(tree, [section])?.children ?? []) {
+      const name = String(property.children?.[0]?.value);
+      names.add(name);
+      if (name.startsWith(SCOPE) && !ours.includes(name.slice(SCOPE.length))) {
+        report(
+          property.offset,
+          "declared-not-allowed",
+          `${where.name} may not have ${name} in ${section}${tell(ours)}`,
+        );
+      }
+    }
+    return names;
+  };
+  const runtime = ["dependencies", "peerDependencies", "optionalDependencies"].map((section) =>
+    read(section, allowed.imports),
+  );
+  return {
+    runtime: new Set(runtime.flatMap((names) => [...names])),
+    development: read("devDependencies", [...allowed.imports, ...allowed.tests]),
+  };
+}
+
+/** The references must be exactly the declared packages of ours, or `tsc -b` builds in a wrong order. */
+function checkReferences(
+  text: string,
+  where: PackageFolder,
+  declared: Declared,
+  report: Report,
+): void {
+  const tree = parseTree(text);
+  const list = tree === undefined ? undefined : findNodeAtLocation(tree, ["references"]);
+  if (list?.children === undefined) {
+    report(0, "unreadable", "tsconfig.json must have a list of references");
+    return;
+  }
+  const missing = new Set(
+    [...declared.runtime, ...declared.development]
+      .filter((name) => name.startsWith(SCOPE))
+      .map((name) => name.slice(SCOPE.length)),
+  );
+  for (const reference of list.children) {
+    const path = pathOf(reference);
+    const name = relative(join(where.root, "packages"), resolve(where.folder, path));
+    if (!missing.delete(name)) {
+      report(
+        reference.offset,
+        "reference-mismatch",
+        `tsconfig.json refers to ${path}, which package.json does not declare`,
+      );
+    }
+  }
+  for (const name of missing) {
+    report(
+      list.offset,
+      "reference-mismatch",
+      `package.json declares ${SCOPE}${name}, to which tsconfig.json does not refer`,
+    );
+  }
+}
+
+function pathOf(reference: JsonNode): string {
+  return String(findNodeAtLocation(reference, ["path"])?.value);
+}
+
+interface Source {
+  readonly file: string;
+  readonly text: string;
+  readonly where: PackageFolder;
+  readonly allowed: Allowed;
+  readonly declared: Declared;
+  readonly report: Report;
+}
+
+function checkSource(source: Source): void {
+  const { file, text, report } = source;
+  const { program, errors } = parseSync(file, text);
+  for (const error of errors) {
+    report(error.labels[0]?.start ?? 0, "unreadable", error.message);
+  }
+  const literal = (node: Expression): void => {
+    if (node.type === "Literal" && typeof node.value === "string") {
+      checkSpecifier(node.value, node.start, source);
+    } else {
+      report(node.start, "computed-import", "an import must name its module in a plain string");
+    }
+  };
+  new Visitor({
+    ImportDeclaration: (node) => literal(node.source),
+    ExportAllDeclaration: (node) => literal(node.source),
+    ExportNamedDeclaration: (node) => {
+      if (node.source !== null) literal(node.source);
+    },
+    ImportExpression: (node) => literal(node.source),
+    TSImportType: (node) => literal(node.source),
+    TSExternalModuleReference: (node) => literal(node.expression),
+    // `require("x")`, `import.meta.resolve("x")`: the other two ways to get at a module.
+    CallExpression: (node) => {
+      const { callee } = node;
+      const asks =
+        (callee.type === "Identifier" && callee.name === "require") ||
+        (callee.type === "MemberExpression" &&
+          callee.object.type === "MetaProperty" &&
+          callee.property.type === "Identifier" &&
+          callee.property.name === "resolve");
+      const [argument] = node.arguments;
+      if (asks && argument !== undefined && argument.type !== "SpreadElement") literal(argument);
+    },
+    // `new URL("./worker.ts", import.meta.url)`: how a worker thread is named.
+    NewExpression: (node) => {
+      const [path, base] = node.arguments;
+      if (
+        node.callee.type === "Identifier" &&
+        node.callee.name === "URL" &&
+        path?.type === "Literal" &&
+        typeof path.value === "string" &&
+        base?.type === "MemberExpression" &&
+        base.object.type === "MetaProperty"
+      ) {
+        checkRelative(path.value, path.start, source);
+      }
+    },
+  }).visit(program);
+}
+
+function checkRelative(specifier: string, offset: number, { file, where, report }: Source): void {
+  const target = resolve(dirname(file), specifier);
+  if (!target.startsWith(where.folder + sep)) {
+    report(offset, "relative-escape", `${specifier} leaves the package; import it by its name`);
+  }
+}
+
+function checkSpecifier(specifier: string, offset: number, source: Source): void {
+  const { file, where, allowed, declared, report } = source;
+  if (specifier.startsWith(".") || specifier.startsWith("/")) {
+    checkRelative(specifier, offset, source);
+    return;
+  }
+  if (specifier.startsWith("node:") && isBuiltin(specifier)) return;
+
+  const inTest = file.endsWith(".test.ts");
+  const segments = specifier.split("/");
+  const name = segments.slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
+  if (name.startsWith(SCOPE)) {
+    if (name !== specifier) {
+      report(offset, "deep-import", `${specifier} reaches into ${name}; import ${name} itself`);
+    }
+    const ours = inTest ? [...allowed.imports, ...allowed.tests] : allowed.imports;
+    if (!ours.includes(name.slice(SCOPE.length))) {
+      const who = inTest ? `a test of ${where.name}` : where.name;
+      report(offset, "not-allowed", `${who} may not import ${name}${tell(ours)}`);
+      return;
+    }
+  }
+  if (declared.runtime.has(name) || (inTest && declared.development.has(name))) return;
+  report(
+    offset,
+    "not-declared",
+    declared.development.has(name)
+      ? `${name} is only in devDependencies, which a consumer does not get`
+      : `${name} is not declared in package.json`,
+  );
+}
+
+function tell(ours: readonly string[]): string {
+  return ours.length === 0 ? "; it may have nothing of ours" : `; it may have ${ours.join(", ")}`;
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({ options: { root: { type: "string" } } });
+  const violations = checkLayering(resolve(values.root ?? join(import.meta.dirname, "..")));
+  for (const { file, line, rule, message } of violations) {
+    console.log(`${file}:${line}: ${rule}: ${message}`);
+  }
+  if (violations.length > 0) process.exitCode = 1;
+}

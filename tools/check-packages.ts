@@ -1,0 +1,281 @@
+/**
+ * The packages as a consumer meets them: packed, checked, installed with npm in an empty folder,
+ * imported, type-checked.
+ *
+ *     tsc -b && node tools/check-packages.ts [--keep]
+ *
+ * Prints a table and what is wrong, and exits 1 if anything is. `--keep` leaves the folder for a look.
+ */
+import { execFile } from "node:child_process";
+import { createRequire } from "node:module";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { parseArgs, promisify, stripVTControlCharacters } from "node:util";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+
+const root = join(import.meta.dirname, "..");
+const packagesFolder = join(root, "packages");
+/** One step may not take longer: npm's install is the longest, some seconds with a warm cache. */
+const STEP_TIMEOUT_MS = 120_000;
+const MAX_OUTPUT_BYTES = 64 << 20;
+
+/** What a consumer writes first: a type or value of each package that must be there under this name. */
+const CONSUMER = `
+import type { DeviceMapper, LoopDevices, BlockDevices, Mounts, Sectors } from "@thinpool/dm-native";
+import { NativeError, dmName } from "@thinpool/dm-native";
+import type { Kernel, ThinPool, CreatePoolOptions, Device, PoolStatus } from "@thinpool/thinpool";
+import { PoolError, createPool, openPool, linuxKernel } from "@thinpool/thinpool";
+import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
+import { methods } from "@thinpool/protocol";
+import { startDaemon } from "@thinpool/mount-helper";
+import { connect } from "@thinpool/sdk";
+import { exitCodes } from "@thinpool/cli";
+
+export type All = [DeviceMapper, LoopDevices, BlockDevices, Mounts, Sectors, Kernel, ThinPool];
+export type Records = [CreatePoolOptions, Device, PoolStatus, MethodName];
+export type Wire = [MethodParams<"device.clone">, MethodResult<"device.get">];
+export const values = [NativeError, dmName, PoolError, createPool, openPool, linuxKernel, methods];
+export const verbs = [startDaemon, exitCodes];
+export async function names(): Promise<string[]> {
+  const client = await connect({ socketPath: "/run/thinpool/thinpool.sock" });
+  const devices = await client.list();
+  return devices.map((device: { name: string }) => device.name);
+}
+`;
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly files?: unknown;
+  readonly engines?: { readonly node?: string };
+  readonly license?: string;
+  readonly bin?: Readonly<Record<string, string>>;
+  readonly exports?: Readonly<Record<string, unknown>>;
+}
+
+interface PackedPackage {
+  readonly folder: string;
+  readonly manifest: Manifest;
+  /** Absolute path of the tarball. */
+  readonly tarball: string;
+  readonly files: readonly string[];
+}
+
+/** One cell of the table: what was wrong, empty when it is well. */
+type Problems = readonly string[];
+
+const run = promisify(execFile);
+
+/** Runs a program to its end; stdout, or its output as the error's message. */
+async function output(file: string, args: readonly string[], cwd: string): Promise<string> {
+  try {
+    const options = { cwd, timeout: STEP_TIMEOUT_MS, maxBuffer: MAX_OUTPUT_BYTES };
+    return (await run(file, args, options)).stdout;
+  } catch (error) {
+    const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
+    const said = stripVTControlCharacters(`${stdout}${stderr}`).trim();
+    throw new Error(`${file} ${args.join(" ")}: ${said === "" ? String(error) : said}`, {
+      cause: error,
+    });
+  }
+}
+
+/** What a step throws becomes its problem. */
+async function problemsOf(step: () => Promise<Problems> | Problems): Promise<Problems> {
+  try {
+    return await step();
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)];
+  }
+}
+
+async function pack(folder: string, into: string): Promise<PackedPackage> {
+  const cwd = join(packagesFolder, folder);
+  const said = await output("pnpm", ["pack", "--json", "--pack-destination", into], cwd);
+  // A warning may stand before the result.
+  const { filename, files } = JSON.parse(said.slice(said.indexOf("{"))) as {
+    filename: string;
+    files: readonly { readonly path: string }[];
+  };
+  const manifest = JSON.parse(
+    await output("tar", ["-xOf", filename, "package/package.json"], into),
+  ) as Manifest;
+  return { folder, manifest, tarball: filename, files: files.map(({ path }) => path) };
+}
+
+/** README, exports, types, files, engines, licence; nothing in the tarball that is ours alone. */
+function checkContents({ folder, manifest, files }: PackedPackage): Problems {
+  const problems: string[] = [];
+  const must = (holds: boolean, problem: string): void => {
+    if (!holds) problems.push(problem);
+  };
+  const main = manifest.exports?.["."] as Readonly<Record<string, string>> | undefined;
+  must(manifest.name === `@thinpool/${folder}`, `the name is ${manifest.name}`);
+  must(files.includes("README.md"), "no README.md");
+  must(Array.isArray(manifest.files), "no list of files");
+  must(manifest.engines?.node === ">=24", "engines.node is not >=24");
+  must(manifest.license === "Apache-2.0", "the license is not Apache-2.0");
+  must(main !== undefined, "exports has no '.'");
+  must(!JSON.stringify(manifest.exports).includes('"source"'), "exports has the source condition");
+  for (const condition of ["types", "default"]) {
+    const path = main?.[condition]?.replace("./", "") ?? "";
+    must(files.includes(path), `exports: ${condition} names no file of the tarball; tsc -b?`);
+  }
+  for (const file of files) {
+    must(!file.includes(".test."), `a test: ${file}`);
+    must(!file.endsWith(".tsbuildinfo"), `the compiler's own state: ${file}`);
+    must(/^(dist|src|bin)\/|^[^/]+$/.test(file), `unexpected: ${file}`);
+    if (file.startsWith("dist/") && file.endsWith(".js")) {
+      const source = file.replace("dist/", "src/").replace(/\.js$/, ".ts");
+      must(files.includes(source), `${file} has no source any more: remove dist, then tsc -b`);
+    }
+  }
+  return problems;
+}
+
+async function checkPublint({ tarball }: PackedPackage): Promise<Problems> {
+  const bytes = readFileSync(tarball);
+  const data = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+  const { messages, pkg } = await publint({ pack: { tarball: data }, strict: true });
+  return messages
+    .filter(({ type }) => type !== "suggestion")
+    .map((message) => formatMessage(message, pkg, { color: false }) ?? message.code);
+}
+
+async function checkTypes({ tarball }: PackedPackage): Promise<Problems> {
+  const attw = join(root, "node_modules", ".bin", "attw");
+  await output(attw, ["--profile", "esm-only", "--no-emoji", "--no-color", tarball], root);
+  return [];
+}
+
+/** An empty folder with all tarballs installed by npm, and the types of Node beside them. */
+async function install(folder: string, packed: readonly PackedPackage[]): Promise<Problems> {
+  mkdirSync(folder);
+  const nodeTypes = createRequire(join(root, "package.json"))(
+    "@types/node/package.json",
+  ) as Manifest;
+  const manifest = {
+    name: "consumer",
+    private: true,
+    type: "module",
+    dependencies: Object.fromEntries(
+      packed.map(({ manifest: { name }, tarball }) => [name, `file:${tarball}`]),
+    ),
+    devDependencies: { "@types/node": nodeTypes.version },
+  };
+  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest, undefined, 2));
+  const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
+  await output("npm", ["install", ...quiet], folder);
+  return [];
+}
+
+async function importAll(folder: string, packed: readonly PackedPackage[]): Promise<Problems> {
+  const names = packed.map(({ manifest: { name } }) => name);
+  writeFileSync(
+    join(folder, "import.js"),
+    `for (const name of ${JSON.stringify(names)}) {
+  const exported = Object.keys(await import(name));
+  if (exported.length === 0) throw new Error(name + " exports nothing");
+}\n`,
+  );
+  await output(process.execPath, ["import.js"], folder);
+  return [];
+}
+
+/** Strict, and with the declarations of all dependencies checked too. */
+async function typeCheck(folder: string): Promise<Problems> {
+  writeFileSync(join(folder, "consumer.ts"), CONSUMER);
+  const compilerOptions = {
+    target: "es2024",
+    lib: ["es2024", "esnext.disposable"],
+    module: "nodenext",
+    types: ["node"],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    noEmit: true,
+  };
+  const config = { compilerOptions, files: ["consumer.ts"] };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+  await output(join(root, "node_modules", ".bin", "tsc"), ["-p", "tsconfig.json"], folder);
+  return [];
+}
+
+async function runBins(folder: string, packed: readonly PackedPackage[]): Promise<Problems> {
+  const problems: string[] = [];
+  for (const { manifest } of packed) {
+    for (const bin of Object.keys(manifest.bin ?? {})) {
+      const said = await output(join(folder, "node_modules", ".bin", bin), ["--version"], folder);
+      if (!said.includes(manifest.version)) problems.push(`${bin} --version says ${said}`);
+    }
+  }
+  return problems;
+}
+
+interface Row {
+  readonly what: string;
+  readonly check: string;
+  readonly problems: Problems;
+  readonly milliseconds: number;
+}
+
+async function timed(what: string, check: string, step: () => Promise<Problems> | Problems) {
+  const start = performance.now();
+  const problems = await problemsOf(step);
+  return { what, check, problems, milliseconds: performance.now() - start } satisfies Row;
+}
+
+function print(rows: readonly Row[]): void {
+  for (const { what, check, problems, milliseconds } of rows) {
+    const verdict = problems.length === 0 ? "ok" : "FAILED";
+    const time = `${(milliseconds / 1000).toFixed(1)} s`;
+    console.log(`${what.padEnd(14)} ${check.padEnd(12)} ${verdict.padEnd(7)} ${time.padStart(7)}`);
+  }
+  for (const { what, check, problems } of rows) {
+    for (const problem of problems) console.log(`\n${what}, ${check}: ${problem}`);
+  }
+}
+
+async function checkPackages(keep: boolean): Promise<boolean> {
+  const scratch = mkdtempSync(join(tmpdir(), "check-packages-"));
+  const tarballs = join(scratch, "tarballs");
+  const consumer = join(scratch, "consumer");
+  mkdirSync(tarballs);
+  try {
+    const packed: PackedPackage[] = [];
+    const rows: Row[] = [];
+    for (const folder of readdirSync(packagesFolder).toSorted()) {
+      const row = await timed(folder, "pack", async () => {
+        packed.push(await pack(folder, tarballs));
+        return [];
+      });
+      rows.push(row);
+    }
+    for (const one of packed) {
+      rows.push(
+        await timed(one.folder, "contents", () => checkContents(one)),
+        await timed(one.folder, "publint", () => checkPublint(one)),
+        await timed(one.folder, "attw", () => checkTypes(one)),
+      );
+    }
+    const installed = await timed("all", "npm install", () => install(consumer, packed));
+    rows.push(installed);
+    if (installed.problems.length === 0) {
+      rows.push(
+        await timed("all", "import", () => importAll(consumer, packed)),
+        await timed("all", "type-check", () => typeCheck(consumer)),
+        await timed("all", "bins", () => runBins(consumer, packed)),
+      );
+    }
+    print(rows);
+    return rows.every(({ problems }) => problems.length === 0);
+  } finally {
+    if (keep) console.log(`\nkept: ${dirname(tarballs)}`);
+    else rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+const { values } = parseArgs({ options: { keep: { type: "boolean", default: false } } });
+if (!(await checkPackages(values.keep))) process.exitCode = 1;
