@@ -4,8 +4,8 @@ import { dirname } from "node:path";
 export type GuestMount =
   /** An empty writable folder. */
   | { readonly kind: "tmpfs"; readonly path: string; readonly mode: string }
-  /** The host's folder (or file), read-only, at its own path. */
-  | { readonly kind: "show"; readonly path: string }
+  /** The host's folder, or file, read-only, at its own path. */
+  | { readonly kind: "show" | "show-file"; readonly path: string }
   /** The host's folder, writable. */
   | { readonly kind: "scratch"; readonly path: string };
 
@@ -21,8 +21,8 @@ export interface MountWish {
 export interface HostFolders {
   /** Can a user who is neither owner nor in the group pass through? (mode o+x) */
   enterable(path: string): boolean;
-  /** Names in the folder. */
-  entries(path: string): string[];
+  /** What is in the folder. */
+  entries(path: string): { readonly name: string; readonly folder: boolean }[];
 }
 
 /** Empty and writable in every guest. */
@@ -61,9 +61,9 @@ export function planMounts(wish: MountWish, host: HostFolders): GuestMount[] {
   for (const path of wish.show) {
     cover(path);
     if (covers.has(path)) {
-      for (const name of host.entries(path)) {
-        const entry = path === "/" ? `/${name}` : `${path}/${name}`;
-        shown.set(entry, { kind: "show", path: entry });
+      for (const { name, folder } of host.entries(path)) {
+        const entry = `${path}/${name}`;
+        shown.set(entry, { kind: folder ? "show" : "show-file", path: entry });
       }
     } else shown.set(path, { kind: "show", path });
   }
@@ -79,7 +79,7 @@ export function planMounts(wish: MountWish, host: HostFolders): GuestMount[] {
 
   const all = new Map([...covers, ...shown]);
   return [...all.values()]
-    .filter((mount) => mount.kind !== "show" || !alreadyShown(mount.path, all))
+    .filter((mount) => mount.kind === "tmpfs" || mount.kind === "scratch" || !alreadyShown(mount.path, all))
     .toSorted((a, b) => depth(a.path) - depth(b.path) || (a.path < b.path ? -1 : 1));
 }
 

@@ -43,6 +43,8 @@ export const controlFiles = {
   exitCode: "exit-code",
   /** The guest's script. */
   init: "init",
+  /** The guest's mounts, as an fstab. */
+  mounts: "mounts",
   /** What the command reads as stdin. */
   stdin: "stdin",
 } as const;
@@ -62,36 +64,26 @@ off() { sync; echo o > /proc/sysrq-trigger; sleep 60; }
 fail() { echo "lab: $1"; off; }
 
 mount -t proc proc /proc || fail "no /proc"
+# Each process costs about 0.1 s in uml: no helper per kernel event, and few commands below.
+echo > /proc/sys/kernel/hotplug
 mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm
-mount -t devpts -o mode=0620,ptmxmode=0666 pts /dev/pts
-ln -sf /proc/self/fd /dev/fd
-ln -sf /proc/self/fd/0 /dev/stdin; ln -sf /proc/self/fd/1 /dev/stdout; ln -sf /proc/self/fd/2 /dev/stderr
-
 # The host's root, untouched, from which folders below an empty one are shown again. It is bound
 # on /mnt first: /run itself becomes an empty folder.
 mount --bind / /mnt || fail "cannot bind the root"
 mount -t tmpfs -o mode=0755 run /run
 mkdir -p ${lab}/host ${lab}/control ${lab}/bin
 mount --move /mnt ${lab}/host || fail "cannot move the root"
+mountpoint -q /dev || mount -t devtmpfs dev /dev
 control=${quote(script.control)}
 mount_control() { ${kernel.mountControl}; }
 mount_scratch() { ${kernel.mountScratch}; }
 mount_control ${lab}/control || fail "no control folder"
-
-${script.mounts
-  .filter((mount) => mount.path !== "/run")
-  .map(mountLine)
-  .join("\n")}
-
+mount -a -T ${lab}/control/${controlFiles.mounts} || fail "cannot mount all folders"
+${script.mounts.map(extraMount).join("")}
 ${kernel.loadModules}
 ip link set lo up
 echo lab > /proc/sys/kernel/hostname
-
-mkdir -p /dev/disk/lab
-${script.disks.map((disk) => `ln -s ${quote(disk.node)} /dev/disk/lab/${disk.name}`).join("\n")}
-cat > ${lab}/bin/as-uid <<'END'
+${linkDisks(script)}cat > ${lab}/bin/as-uid <<'END'
 #!/bin/bash
 # as-uid N COMMAND...: the command as uid and gid N, without other groups.
 if [[ $# -lt 2 || ! $1 =~ ^[0-9]+$ ]]; then echo "usage: as-uid N COMMAND..." >&2; exit 2; fi
@@ -116,18 +108,56 @@ const startUdev = `/lib/systemd/systemd-udevd --daemon || fail "no udevd"
 udevadm trigger --action=add && udevadm settle --timeout=30 || fail "udevd does not settle"
 `;
 
-function mountLine(mount: GuestMount): string {
+/** The mounts as an fstab: one process makes all that mount(8) can make from a table. */
+export function mountTable(mounts: readonly GuestMount[]): string {
+  const rows = [
+    "pts /dev/pts devpts mode=0620,ptmxmode=0666,X-mount.mkdir",
+    ...mounts.flatMap((mount) => {
+      const path = tableWord(mount.path);
+      switch (mount.kind) {
+        case "tmpfs":
+          return mount.path === "/run"
+            ? []
+            : [`lab ${path} tmpfs mode=${mount.mode},X-mount.mkdir`];
+        case "show":
+          return [`${tableWord(lab + "/host" + mount.path)} ${path} none bind,X-mount.mkdir`];
+        case "show-file":
+        case "scratch":
+          return [];
+      }
+    }),
+  ];
+  return `${rows.join("\n")}\n`;
+}
+
+/** fstab(5): octal for what would end a field. */
+function tableWord(path: string): string {
+  return path.replaceAll(
+    /[\s\\#]/g,
+    (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`,
+  );
+}
+
+/** Mounts that need a command each. */
+function extraMount(mount: GuestMount): string {
   const path = quote(mount.path);
-  const host = quote(`${lab}/host${mount.path}`);
   switch (mount.kind) {
     case "tmpfs":
-      return `mkdir -p ${path}; mount -t tmpfs -o mode=${mount.mode} lab ${path} || fail "cannot empty "${path}`;
     case "show":
-      return `if [ -d ${host} ]; then mkdir -p ${path}; elif [ ! -e ${path} ]; then mkdir -p "$(dirname ${path})"; : > ${path}; fi
-mount --bind ${host} ${path} || fail "cannot show "${path}`;
+      return "";
+    case "show-file":
+      return `: > ${path}; mount --bind ${quote(`${lab}/host${mount.path}`)} ${path} || fail "cannot show "${path}\n`;
     case "scratch":
-      return `mkdir -p ${path}; mount_scratch ${path} || fail "no scratch folder"`;
+      return `mkdir -p ${path}; mount_scratch ${path} || fail "no scratch folder"\n`;
   }
+}
+
+function linkDisks(script: GuestScript): string {
+  if (script.disks.length === 0) return "";
+  const links = script.disks.map(
+    (disk) => `ln -s ${quote(disk.node)} /dev/disk/lab/${disk.name}\n`,
+  );
+  return `mkdir -p /dev/disk/lab\n${links.join("")}`;
 }
 
 function environment(script: GuestScript): string {

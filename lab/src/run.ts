@@ -15,7 +15,7 @@ import { linkDisks, prepareDisk } from "./disks.ts";
 import { exitCodes, type LabEnd } from "./exit-codes.ts";
 import { Guard, killGroup } from "./guard.ts";
 import { planMounts, type HostFolders } from "./guest-mounts.ts";
-import { controlFiles, guestScript } from "./guest-script.ts";
+import { controlFiles, guestScript, mountTable } from "./guest-script.ts";
 import { LabError } from "./lab-error.ts";
 import type { Machine, MachineKind } from "./machine.ts";
 import { MarkerWatch } from "./marker-watch.ts";
@@ -97,7 +97,8 @@ function checkScratch(scratch: string | undefined): string | undefined {
 
 const host: HostFolders = {
   enterable: (path) => (statSync(path).mode & constants.S_IXOTH) !== 0,
-  entries: (path) => readdirSync(path),
+  entries: (path) =>
+    readdirSync(path, { withFileTypes: true }).map((entry) => ({ name: entry.name, folder: entry.isDirectory() })),
 };
 
 function writeControl(
@@ -109,17 +110,19 @@ function writeControl(
 ): void {
   const { terminal, stdin } = streams;
   if (stdin !== undefined) writeFileSync(join(folders.control, controlFiles.stdin), stdin);
+  const mounts = planMounts(
+    {
+      show: foldersToShow(),
+      cwd: options.cwd,
+      ...(scratch === undefined ? {} : { scratch }),
+    },
+    host,
+  );
+  writeFileSync(join(folders.control, controlFiles.mounts), mountTable(mounts));
   const script = guestScript({
     kernel: kind.guest,
     control: folders.control,
-    mounts: planMounts(
-      {
-        show: foldersToShow(),
-        cwd: options.cwd,
-        ...(scratch === undefined ? {} : { scratch }),
-      },
-      host,
-    ),
+    mounts,
     path: [
       nodeFolder(),
       "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
