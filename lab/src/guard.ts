@@ -1,0 +1,58 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+
+/**
+ * Ends process groups and removes folders, whatever becomes of this process: a small shell in a
+ * session of its own that acts when its stdin closes, so after SIGKILL of the lab as well.
+ */
+export class Guard {
+  readonly #process;
+  readonly #exited: Promise<unknown>;
+
+  /** Starts guarding the folders. */
+  constructor(folders: readonly string[]) {
+    this.#process = spawn("/bin/sh", ["-c", guardScript, "thinpool-lab-guard", ...folders], {
+      detached: true,
+      cwd: "/",
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    // Kept from now on: the exit may come before anyone waits. An error is reported by `end`.
+    this.#exited = once(this.#process, "exit");
+    this.#exited.catch(() => undefined);
+  }
+
+  /** From now on the process group is ended too. */
+  watch(group: number): void {
+    this.#process.stdin.write(`${group}\n`);
+  }
+
+  /** Ends what is left of the groups, removes the folders, and returns when all are gone. */
+  async end(): Promise<void> {
+    this.#process.stdin.end();
+    await this.#exited;
+  }
+}
+
+/**
+ * A killed process whose parent is gone stays as a zombie until the machine's first process takes
+ * note of it; in some containers it never does. So the wait is bounded: 40 times 50 ms.
+ */
+const guardScript = `
+groups=
+while read -r group; do groups="$groups $group"; done
+for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do
+  n=0
+  while [ $n -lt 40 ] && kill -0 -- "-$group" 2>/dev/null; do sleep 0.05; n=$((n+1)); done
+done
+rm -rf -- "$@"
+`;
+
+/** SIGKILL to a whole process group; a group that is already gone is no error. */
+export function killGroup(group: number): void {
+  try {
+    process.kill(-group, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}

@@ -1,0 +1,39 @@
+import type { ChildProcess } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
+import type { GuestKernel } from "./guest-script.ts";
+
+/** What a kernel needs to start. Paths are the host's and hold no comma and no white space. */
+export interface MachineStart {
+  /** Private folder of this run; removed afterwards. */
+  readonly folder: string;
+  /** The folder shared with the guest; its file `init` is the guest's first process. */
+  readonly control: string;
+  /** For the file that is the guest's memory; removed afterwards. */
+  readonly memoryFolder: string;
+  readonly scratch?: string;
+  /** Files of the disks, in the order of the guest's device letters. */
+  readonly disks: readonly { readonly name: string; readonly file: string }[];
+  readonly memoryMiB: number;
+}
+
+/** A kernel that is starting, as the leader of its own process group. */
+export interface Machine {
+  readonly process: ChildProcess;
+  /** The kernel's console: boot messages, and panics. */
+  readonly console: readonly Readable[];
+  /** The command's stdout (or the terminal). */
+  readonly stdout: Readable;
+  /** The command's stderr; not with a terminal. */
+  readonly stderr: Readable;
+  /** To the terminal. */
+  readonly stdin: Writable;
+}
+
+/** A kind of kernel that the lab can boot. */
+export interface MachineKind {
+  readonly defaultMemoryMiB: number;
+  readonly guest: GuestKernel;
+  /** Device node of the disk with this index. */
+  diskNode(index: number): string;
+  start(options: MachineStart): Machine;
+}

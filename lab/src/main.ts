@@ -1,0 +1,80 @@
+import { buffer } from "node:stream/consumers";
+import { exitCodes } from "./exit-codes.ts";
+import { runLab } from "./index.ts";
+import { LabError } from "./lab-error.ts";
+import { parseOptions, usage, type LabOptions } from "./options.ts";
+import type { LabResult, LabStreams } from "./run.ts";
+
+/** Passed on to the command: what its output looks like, and nothing of this machine. */
+const passedOn = ["TERM", "CI", "NO_COLOR", "FORCE_COLOR", "LANG", "LC_ALL", "TZ"];
+
+async function main(args: readonly string[]): Promise<number> {
+  let options: LabOptions | "help";
+  try {
+    options = parseOptions(args, process.cwd());
+  } catch (error) {
+    return report(error, exitCodes.usage);
+  }
+  if (options === "help") {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const abort = new AbortController();
+  let signalCode: number = exitCodes.interrupted;
+  process.on("SIGINT", () => abort.abort());
+  for (const signal of ["SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => {
+      signalCode = exitCodes.terminated;
+      abort.abort();
+    });
+  const env = Object.fromEntries(
+    passedOn.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+  try {
+    const streams = await callerStreams(options);
+    const result = await runLab(
+      { ...options, env: { ...env, ...options.env } },
+      streams,
+      abort.signal,
+    );
+    tell(result, options);
+    return result.end === "aborted" ? signalCode : result.exitCode;
+  } catch (error) {
+    return report(error, exitCodes.labFailed);
+  } finally {
+    if (process.stdin.isTTY) process.stdin.setRawMode(false);
+  }
+}
+
+/** A shell gets the terminal; without one, the script on stdin. */
+async function callerStreams(options: LabOptions): Promise<LabStreams> {
+  const ends = { stdout: process.stdout, stderr: process.stderr };
+  const shell = options.command.length === 0;
+  if (shell && process.stdin.isTTY && process.stdout.isTTY && options.kernel !== "host") {
+    process.stdin.setRawMode(true);
+    const { rows, columns } = process.stdout;
+    return { ...ends, terminal: { input: process.stdin, rows, columns } };
+  }
+  if (shell || options.stdin) return { ...ends, stdin: await buffer(process.stdin) };
+  return ends;
+}
+
+function tell(result: LabResult, options: LabOptions): void {
+  if (result.problem === undefined) return;
+  if (result.end === "failed" && !options.verbose) process.stderr.write(result.console);
+  process.stderr.write(`lab: ${result.problem}\n`);
+}
+
+function report(error: unknown, code: number): number {
+  if (!(error instanceof LabError)) throw error;
+  process.stderr.write(`lab: ${error.message}\n`);
+  if (error.hint !== undefined) process.stderr.write(`lab: ${error.hint}\n`);
+  return code;
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// An open stdin would keep the process alive.
+process.stdin.destroy();
