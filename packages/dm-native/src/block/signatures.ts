@@ -134,7 +134,8 @@ function ext(view: DeviceView): BlockSignature | undefined {
 /** An uberblock (magic 0x00bab10c, either byte order) in the ring of the first ZFS label. */
 function zfs(view: DeviceView): BlockSignature | undefined {
   const little = u64(0x00bab10cn);
-  const big = Buffer.from(little).reverse();
+  const big = Buffer.alloc(8);
+  big.writeBigUInt64BE(0x00bab10cn);
   for (let offset = 128 * 1024; offset < 256 * 1024; offset += 1024) {
     if (stands(view, offset, little) || stands(view, offset, big)) {
       return found("zfs_member", offset);
