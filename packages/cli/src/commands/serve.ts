@@ -12,7 +12,8 @@ export default class Serve extends BaseCommand {
     folder: folderFlag,
     socket: socketFlag,
     "socket-group": Flags.string({
-      summary: "Group whose members may connect; without it everyone may, each with their own rights.",
+      summary:
+        "Group whose members may connect; without it everyone may, each with their own rights.",
       helpValue: "GROUP",
     }),
   };

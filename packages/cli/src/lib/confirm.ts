@@ -12,5 +12,8 @@ export async function confirm(question: string): Promise<void> {
   } finally {
     terminal.close();
   }
-  throw new UsageError({ reason: "not confirmed, nothing was changed", hint: "Answer y, or add --yes." });
+  throw new UsageError({
+    reason: "not confirmed, nothing was changed",
+    hint: "Answer y, or add --yes.",
+  });
 }

@@ -17,7 +17,8 @@ export function renderDevices(devices: readonly Device[], { bytes }: { bytes: bo
       {
         heading: "ORIGIN",
         // An origin that is removed, or not the caller's to see, has no name here.
-        value: ({ originUuid }) => (originUuid === undefined ? "-" : (names.get(originUuid) ?? "?")),
+        value: ({ originUuid }) =>
+          originUuid === undefined ? "-" : (names.get(originUuid) ?? "?"),
       },
       { heading: "OWNER", align: "right", value: ({ ownerUid }) => String(ownerUid) },
       { heading: "ACTIVE", value: ({ active }) => (active ? "yes" : "no") },

@@ -9,10 +9,7 @@ export interface Column<Row> {
 const GAP = "  ";
 
 /** Without rows only the headings, so that a script that skips one line still works. */
-export function renderTable<Row>(
-  columns: readonly Column<Row>[],
-  rows: readonly Row[],
-): string {
+export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const cells = [
     columns.map(({ heading }) => heading),
     ...rows.map((row) => columns.map(({ value }) => value(row))),

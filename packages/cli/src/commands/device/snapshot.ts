@@ -2,7 +2,8 @@ import { Args } from "@oclif/core";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 
 export default class DeviceSnapshot extends DaemonCommand {
-  static override summary = "Make a device that shares all blocks with another until one is changed.";
+  static override summary =
+    "Make a device that shares all blocks with another until one is changed.";
   static override examples = ["<%= config.bin %> <%= command.id %> base clone-1"];
   static override args = {
     origin: Args.string({ description: "The device to start from.", required: true }),

@@ -65,7 +65,11 @@ export default class PoolCreate extends BaseCommand {
   }
 }
 
-function wholeUnits(bytes: bigint | undefined, unitBytes: bigint, flag: string): bigint | undefined {
+function wholeUnits(
+  bytes: bigint | undefined,
+  unitBytes: bigint,
+  flag: string,
+): bigint | undefined {
   if (bytes === undefined) return undefined;
   if (bytes % unitBytes !== 0n) {
     throw new UsageError({
