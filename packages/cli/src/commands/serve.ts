@@ -1,6 +1,7 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../lib/base-command.ts";
 import { folderFlag, socketFlag } from "../lib/flags.ts";
+import { stopSignal } from "../lib/stop-signal.ts";
 
 export default class Serve extends BaseCommand {
   static override summary = "Run the daemon, thinpoold, in the foreground until SIGTERM or SIGINT.";

@@ -11,7 +11,7 @@ export function renderDevices(devices: readonly Device[], { bytes }: { bytes: bo
       {
         heading: "SIZE",
         align: "right",
-        value: ({ sizeBytes }) => (bytes ? String(sizeBytes) : formatSize(BigInt(sizeBytes))),
+        value: ({ sizeBytes }) => (bytes ? String(sizeBytes) : formatSize(sizeBytes)),
       },
       { heading: "FILESYSTEM", value: ({ filesystem }) => filesystem },
       {

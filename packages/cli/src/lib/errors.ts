@@ -42,7 +42,7 @@ function oneLine(text: string): string {
   return text.replace(CONTROL_CHARACTERS, " ").replaceAll(/ {2,}/g, " ").trim();
 }
 
-function text(fields: Readonly<Record<string, unknown>>, name: string): string | undefined {
+function textField(fields: Readonly<Record<string, unknown>>, name: string): string | undefined {
   const value = fields[name];
   return typeof value === "string" && value !== "" ? oneLine(value) : undefined;
 }
@@ -53,7 +53,7 @@ function ofParser(message: string): Failure {
   return {
     code: "USAGE",
     exitCode: exitCodeOf("USAGE"),
-    message: oneLine(said),
+    message: withoutDot(oneLine(said)),
     hint: "Run it with --help to see how it is called.",
   };
 }
@@ -66,15 +66,15 @@ export function failureOf(thrown: unknown): Failure {
   if (!(thrown instanceof Error)) return internal(String(thrown));
   if ("parse" in thrown && "oclif" in thrown) return ofParser(thrown.message);
   const fields = thrown as unknown as Readonly<Record<string, unknown>>;
-  const code = text(fields, "code");
-  const hint = text(fields, "hint");
+  const code = textField(fields, "code");
+  const hint = textField(fields, "hint");
   if (code === undefined || hint === undefined) return internal(thrown.message);
 
-  const operation = text(fields, "operation");
-  const object = text(fields, "object");
-  const errnoName = text(fields, "errnoName");
+  const operation = textField(fields, "operation");
+  const object = textField(fields, "object");
+  const errnoName = textField(fields, "errnoName");
   // An error of ours without the reason as a field has it in its message, with the hint at the end.
-  const reason = text(fields, "reason");
+  const reason = textField(fields, "reason");
   const message =
     reason === undefined
       ? oneLine(thrown.message).replace(hint, "").trim()

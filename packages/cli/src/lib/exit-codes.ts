@@ -1,6 +1,7 @@
 /** The exit codes of `thinpool`, and which error leads to which; documented in the README. */
 import type { NativeErrorCode } from "@thinpool/dm-native";
 import type { ErrorCode } from "@thinpool/protocol";
+import type { ClientErrorCode } from "@thinpool/sdk";
 import type { PoolErrorCode } from "@thinpool/thinpool";
 
 export const exitCodes = {
@@ -75,8 +76,18 @@ const ofDaemon: Readonly<Record<ErrorCode, ExitCode>> = {
   UNSUPPORTED: exitCodes.failed,
 };
 
+const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
+  DAEMON_UNREACHABLE: exitCodes.unreachable,
+  SOCKET_FORBIDDEN: exitCodes.refused,
+  CONNECTION_LOST: exitCodes.unreachable,
+  CLIENT_CLOSED: exitCodes.failed,
+  ABORTED: exitCodes.failed,
+  PROTOCOL: exitCodes.failed,
+  ARGUMENT_INVALID: exitCodes.usage,
+};
+
 const all: ReadonlyMap<string, ExitCode> = new Map(
-  Object.entries({ USAGE: exitCodes.usage, ...ofPool, ...ofKernel, ...ofDaemon }),
+  Object.entries({ USAGE: exitCodes.usage, ...ofPool, ...ofKernel, ...ofDaemon, ...ofClient }),
 );
 
 /** A newer daemon may send a code that this version does not know: that is a plain failure. */

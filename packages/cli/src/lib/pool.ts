@@ -4,10 +4,10 @@ import { formatShare, formatSize } from "./size.ts";
 import { renderFields } from "./table.ts";
 
 export function renderPoolStatus(status: PoolStatus, { bytes }: { bytes: boolean }): string {
-  const size = (value: bigint | string): string =>
-    bytes ? String(value) : formatSize(BigInt(value));
-  const used = (part: bigint | string, whole: bigint | string): string =>
-    `${size(part)} of ${size(whole)} (${formatShare(BigInt(part), BigInt(whole))})`;
+  const size = (value: bigint): string =>
+    bytes ? String(value) : formatSize(value);
+  const used = (part: bigint, whole: bigint): string =>
+    `${size(part)} of ${size(whole)} (${formatShare(part, whole)})`;
   return renderFields([
     ["uuid", status.uuid],
     ["state", status.state],

@@ -12,7 +12,7 @@ export default class DeviceSnapshot extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(DeviceSnapshot);
-    const device = await this.withClient(flags.socket, (client) =>
+    const { device } = await this.withClient(flags.socket, (client) =>
       client.clone({ origin: args.origin, name: args.name }),
     );
     this.log(device.name);
