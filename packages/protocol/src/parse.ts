@@ -111,5 +111,5 @@ export function parseResult<M extends MethodName>(
       null,
     );
   }
-  return { ok: true, value: parsed.output as MethodResult<M> };
+  return { ok: true, value: parsed.output };
 }

@@ -73,14 +73,12 @@ test("names are checked before anything else sees them", () => {
   assert.equal(refused(missing).code, "INVALID_PARAMS");
 });
 
+function create(sizeBytes: unknown): string {
+  const params = { name: "a", sizeBytes };
+  return JSON.stringify({ jsonrpc: "2.0", id: 1, method: "device.create", params });
+}
+
 test("64-bit values are decimal strings within their bounds", () => {
-  const create = (sizeBytes: unknown): string =>
-    JSON.stringify({
-      jsonrpc: "2.0",
-      id: 1,
-      method: "device.create",
-      params: { name: "a", sizeBytes },
-    });
   assert.equal(parseRequest(create("18446744073709551615")).ok, true);
   for (const bad of [
     "18446744073709551616",
