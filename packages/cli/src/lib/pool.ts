@@ -4,8 +4,7 @@ import { formatShare, formatSize } from "./size.ts";
 import { renderFields } from "./table.ts";
 
 export function renderPoolStatus(status: PoolStatus, { bytes }: { bytes: boolean }): string {
-  const size = (value: bigint): string =>
-    bytes ? String(value) : formatSize(value);
+  const size = (value: bigint): string => (bytes ? String(value) : formatSize(value));
   const used = (part: bigint, whole: bigint): string =>
     `${size(part)} of ${size(whole)} (${formatShare(part, whole)})`;
   return renderFields([
