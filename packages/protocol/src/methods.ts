@@ -4,8 +4,17 @@
  */
 import * as v from "valibot";
 
+const MAX_U64 = "18446744073709551615";
 /** A 64-bit unsigned value as a decimal string. */
-export const u64 = v.pipe(v.string(), v.regex(/^(0|[1-9][0-9]{0,19})$/));
+export const u64 = v.pipe(
+  v.string(),
+  v.regex(/^(0|[1-9][0-9]{0,19})$/),
+  // Two decimal strings of the same length compare as their values do.
+  v.check(
+    (text) => text.length < MAX_U64.length || (text.length === MAX_U64.length && text <= MAX_U64),
+    "Invalid u64: it is larger than 2^64-1",
+  ),
+);
 export const deviceName = v.pipe(
   v.string(),
   v.maxLength(64),
@@ -53,9 +62,11 @@ export const poolStatus = v.object({
   backing: v.picklist(["loop", "block"]),
 });
 
+/** `changes`: it alters something, so it is audited, and never sent again by itself after a cut. */
 export const methods = {
-  "pool.status": { params: v.object({}), result: poolStatus },
+  "pool.status": { changes: false, params: v.object({}), result: poolStatus },
   "device.create": {
+    changes: true,
     params: v.object({
       name: deviceName,
       sizeBytes: v.optional(u64),
@@ -63,12 +74,21 @@ export const methods = {
     }),
     result: device,
   },
-  "device.clone": { params: v.object({ origin: deviceName, name: deviceName }), result: device },
-  "device.list": { params: v.object({}), result: v.array(device) },
-  "device.get": { params: v.object({ name: deviceName }), result: device },
-  "device.remove": { params: v.object({ name: deviceName }), result: v.object({}) },
-  "mount.create": { params: v.object({ device: deviceName }), result: mount },
+  "device.clone": {
+    changes: true,
+    params: v.object({ origin: deviceName, name: deviceName }),
+    result: device,
+  },
+  "device.list": { changes: false, params: v.object({}), result: v.array(device) },
+  "device.get": { changes: false, params: v.object({ name: deviceName }), result: device },
+  "device.remove": {
+    changes: true,
+    params: v.object({ name: deviceName }),
+    result: v.object({}),
+  },
+  "mount.create": { changes: true, params: v.object({ device: deviceName }), result: mount },
   "mount.release": {
+    changes: true,
     params: v.object({ reference: uuid }),
     result: v.object({
       device: deviceName,
@@ -76,9 +96,15 @@ export const methods = {
       count: v.pipe(v.number(), v.integer(), v.minValue(0)),
     }),
   },
-  "mount.list": { params: v.object({}), result: v.array(mount) },
+  "mount.list": { changes: false, params: v.object({}), result: v.array(mount) },
 } as const;
 
 export type MethodName = keyof typeof methods;
 export type MethodParams<M extends MethodName> = v.InferOutput<(typeof methods)[M]["params"]>;
 export type MethodResult<M extends MethodName> = v.InferOutput<(typeof methods)[M]["result"]>;
+
+export const methodNames: readonly MethodName[] = Object.keys(methods) as MethodName[];
+
+export function isMethodName(text: string): text is MethodName {
+  return Object.hasOwn(methods, text);
+}

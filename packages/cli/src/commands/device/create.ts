@@ -1,0 +1,29 @@
+import { Args, Flags } from "@oclif/core";
+import { DaemonCommand } from "../../lib/daemon-command.ts";
+import { sizeFlag } from "../../lib/flags.ts";
+
+export default class DeviceCreate extends DaemonCommand {
+  static override summary = "Make an empty device.";
+  static override examples = ["<%= config.bin %> <%= command.id %> base --size 10GiB"];
+  static override args = { name: Args.string({ description: "Its name.", required: true }) };
+  static override flags = {
+    size: sizeFlag({ summary: "Its size; without it the daemon's default, 10 GiB." }),
+    filesystem: Flags.option({
+      summary: "The filesystem made on it; without it ext4.",
+      options: ["ext4", "xfs", "none"] as const,
+    })(),
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(DeviceCreate);
+    const device = await this.withClient(flags.socket, (client) =>
+      client.create({
+        name: args.name,
+        ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
+        ...(flags.filesystem === undefined ? {} : { filesystem: flags.filesystem }),
+      }),
+    );
+    this.log(device.name);
+    return device;
+  }
+}

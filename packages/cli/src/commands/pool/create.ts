@@ -1,0 +1,81 @@
+import { Flags } from "@oclif/core";
+import { BaseCommand } from "../../lib/base-command.ts";
+import { UsageError } from "../../lib/errors.ts";
+import { folderFlag, sizeFlag } from "../../lib/flags.ts";
+
+const SECTOR_BYTES = 512n;
+
+export default class PoolCreate extends BaseCommand {
+  static override summary = "Make a new pool, on two sparse files or on two block devices.";
+  static override description =
+    "Works on the kernel itself, so it needs root. The pool is closed afterwards: `serve` opens it.";
+  static override examples = [
+    "<%= config.bin %> <%= command.id %> --data-size 100GiB --metadata-size 2GiB",
+    "<%= config.bin %> <%= command.id %> --data-device /dev/sdb --metadata-device /dev/sdc",
+  ];
+  static override flags = {
+    folder: folderFlag,
+    "data-size": sizeFlag({ summary: "Size of the data file; without it 100 GiB, sparse." }),
+    "metadata-size": sizeFlag({ summary: "Size of the metadata file; without it 2 GiB, sparse." }),
+    "data-device": Flags.string({
+      summary: "An empty block device for the data, instead of a file.",
+      dependsOn: ["metadata-device"],
+      exclusive: ["data-size", "metadata-size"],
+      helpValue: "PATH",
+    }),
+    "metadata-device": Flags.string({
+      summary: "An empty block device for the metadata, instead of a file.",
+      dependsOn: ["data-device"],
+      exclusive: ["data-size", "metadata-size"],
+      helpValue: "PATH",
+    }),
+    "block-size": sizeFlag({ summary: "64KiB to 1GiB, in steps of 64KiB; without it 256 KiB." }),
+    "low-water": sizeFlag({ summary: "Warn when less data space is free; without it 2 GiB." }),
+  };
+
+  async run() {
+    const { flags } = await this.parse(PoolCreate);
+    const { createPool, linuxKernel, DEFAULT_BLOCK_SECTORS } = await import("@thinpool/thinpool");
+    const blockSectors = wholeUnits(flags["block-size"], SECTOR_BYTES, "--block-size");
+    const blockBytes = (blockSectors ?? DEFAULT_BLOCK_SECTORS) * SECTOR_BYTES;
+    const lowWaterBlocks = wholeUnits(flags["low-water"], blockBytes, "--low-water");
+    const dataPath = flags["data-device"];
+    const metadataPath = flags["metadata-device"];
+    const dataBytes = flags["data-size"];
+    const metadataBytes = flags["metadata-size"];
+
+    const pool = await createPool({
+      folder: flags.folder,
+      kernel: linuxKernel(),
+      backing:
+        dataPath !== undefined && metadataPath !== undefined
+          ? { type: "block", dataPath, metadataPath }
+          : {
+              type: "files",
+              ...(dataBytes === undefined ? {} : { dataBytes }),
+              ...(metadataBytes === undefined ? {} : { metadataBytes }),
+            },
+      ...(blockSectors === undefined ? {} : { blockSectors }),
+      ...(lowWaterBlocks === undefined ? {} : { lowWaterBlocks }),
+    });
+    const { uuid, folder } = pool;
+    await pool.close();
+    this.log(uuid);
+    return { uuid, folder };
+  }
+}
+
+function wholeUnits(
+  bytes: bigint | undefined,
+  unitBytes: bigint,
+  flag: string,
+): bigint | undefined {
+  if (bytes === undefined) return undefined;
+  if (bytes % unitBytes !== 0n) {
+    throw new UsageError({
+      reason: `${flag} is no multiple of ${unitBytes} bytes`,
+      hint: "Choose the next multiple.",
+    });
+  }
+  return bytes / unitBytes;
+}

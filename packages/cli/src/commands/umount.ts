@@ -1,0 +1,26 @@
+import { Args } from "@oclif/core";
+import { DaemonCommand } from "../lib/daemon-command.ts";
+import { referenceMeant } from "../lib/mount.ts";
+
+export default class Umount extends DaemonCommand {
+  static override summary = "Release one reference to a mounted device.";
+  static override description =
+    "With the last reference the device is unmounted and deactivated. Given a device's name, the last of your own references to it is released.";
+  static override args = {
+    what: Args.string({
+      name: "DEVICE|REFERENCE",
+      description: "The device's name, or the reference that `mounts` shows.",
+      required: true,
+    }),
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(Umount);
+    return await this.withClient(flags.socket, async (client) => {
+      const reference = await referenceMeant(args.what, client);
+      const { device, count } = await client.release({ reference });
+      this.log(count === 0 ? `${device}: unmounted` : `${device}: ${count} references left`);
+      return { reference, device, count };
+    });
+  }
+}

@@ -1,0 +1,19 @@
+/** Asks on a terminal; in a script nobody is there to answer, and the command itself is the answer. */
+import { createInterface } from "node:readline/promises";
+import { UsageError } from "./errors.ts";
+
+/** Throws unless the answer is yes. */
+export async function confirm(question: string): Promise<void> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(`${question} [y/N] `);
+    if (/^y(es)?$/i.test(answer.trim())) return;
+  } finally {
+    terminal.close();
+  }
+  throw new UsageError({
+    reason: "not confirmed, nothing was changed",
+    hint: "Answer y, or add --yes.",
+  });
+}

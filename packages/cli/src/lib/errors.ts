@@ -1,0 +1,126 @@
+/**
+ * The single place that turns whatever was thrown into what the user sees and the exit code.
+ * Errors of the engine, the kernel's bindings and the SDK are told by their fields, not by their
+ * classes: so nothing of them has to be loaded to print one.
+ */
+import { styleText } from "node:util";
+import { exitCodeOf } from "./exit-codes.ts";
+import type { ExitCode } from "./exit-codes.ts";
+
+/** A mistake in how the command was called. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  readonly code = "USAGE";
+  readonly reason: string;
+  readonly hint: string;
+
+  constructor({ reason, hint }: { readonly reason: string; readonly hint: string }) {
+    super(`${reason}. ${hint}`);
+    this.reason = reason;
+    this.hint = hint;
+  }
+}
+
+/** What `--json` prints as `error`. */
+export interface Failure {
+  /** Stable, to match on; "INTERNAL" for what nobody foresaw. */
+  readonly code: string;
+  readonly exitCode: ExitCode;
+  /** One line: what is wrong. */
+  readonly message: string;
+  /** One line: what to do. */
+  readonly hint: string;
+  readonly operation?: string;
+  readonly object?: string;
+  readonly errnoName?: string;
+}
+
+const CONTROL_CHARACTERS = /\p{Cc}+/gu;
+
+/** Text from anywhere as one line without the terminal's control sequences. */
+function oneLine(text: string): string {
+  return text.replace(CONTROL_CHARACTERS, " ").replaceAll(/ {2,}/g, " ").trim();
+}
+
+function textField(fields: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  const value = fields[name];
+  return typeof value === "string" && value !== "" ? oneLine(value) : undefined;
+}
+
+/** oclif's parser throws errors that carry what it was parsing, with a message of several lines. */
+function ofParser(message: string): Failure {
+  const said = message.split(/\n+See more help/)[0] ?? message;
+  return {
+    code: "USAGE",
+    exitCode: exitCodeOf("USAGE"),
+    message: withoutDot(oneLine(said)),
+    hint: "Run it with --help to see how it is called.",
+  };
+}
+
+function withoutDot(sentence: string): string {
+  return sentence.replace(/\.$/, "");
+}
+
+export function failureOf(thrown: unknown): Failure {
+  if (!(thrown instanceof Error)) return internal(String(thrown));
+  if ("parse" in thrown && "oclif" in thrown) return ofParser(thrown.message);
+  const fields = thrown as unknown as Readonly<Record<string, unknown>>;
+  const code = textField(fields, "code");
+  const hint = textField(fields, "hint");
+  if (code === undefined || hint === undefined) return internal(thrown.message);
+
+  const operation = textField(fields, "operation");
+  const object = textField(fields, "object");
+  const errnoName = textField(fields, "errnoName");
+  // An error of ours without the reason as a field has it in its message, with the hint at the end.
+  const reason = textField(fields, "reason");
+  const message =
+    reason === undefined
+      ? oneLine(thrown.message).replace(hint, "").trim()
+      : `${operation === undefined ? "" : `${operation} of ${object ?? "it"}: `}${reason}${
+          errnoName === undefined ? "" : ` (${errnoName})`
+        }`;
+  return {
+    code,
+    exitCode: exitCodeOf(code),
+    message: withoutDot(message),
+    hint,
+    ...(operation === undefined ? {} : { operation }),
+    ...(object === undefined ? {} : { object }),
+    ...(errnoName === undefined ? {} : { errnoName }),
+  };
+}
+
+function internal(message: string): Failure {
+  return {
+    code: "INTERNAL",
+    exitCode: exitCodeOf("INTERNAL"),
+    message: withoutDot(oneLine(message)),
+    hint: "This was not foreseen: run it again with --verbose and report what it prints.",
+  };
+}
+
+/** Two lines for stderr; coloured only on a terminal, and not where NO_COLOR is set. */
+export function renderFailure({ message, hint }: Failure, stream: NodeJS.WriteStream): string {
+  const label = styleText("red", "Error:", { stream });
+  return `${label} ${message}.\n${styleText("dim", "Hint:", { stream })} ${hint}\n`;
+}
+
+/** Prints a failure the way the caller asked for, and sets the exit code. */
+export function report(
+  thrown: unknown,
+  { json, verbose }: { readonly json: boolean; readonly verbose: boolean },
+): void {
+  const failure = failureOf(thrown);
+  process.exitCode = failure.exitCode;
+  if (json) process.stdout.write(`${JSON.stringify({ error: failure }, undefined, 2)}\n`);
+  else process.stderr.write(renderFailure(failure, process.stderr));
+  if (verbose && thrown instanceof Error) process.stderr.write(`${stackOf(thrown)}\n`);
+}
+
+/** With the stacks of the causes, of which there are at most a few. */
+function stackOf(error: Error): string {
+  const stack = error.stack ?? error.message;
+  return error.cause instanceof Error ? `${stack}\nCaused by: ${stackOf(error.cause)}` : stack;
+}

@@ -1,0 +1,96 @@
+/** The exit codes of `thinpool`, and which error leads to which; documented in the README. */
+import type { NativeErrorCode } from "@thinpool/dm-native";
+import type { ErrorCode } from "@thinpool/protocol";
+import type { ClientErrorCode } from "@thinpool/sdk";
+import type { PoolErrorCode } from "@thinpool/thinpool";
+
+export const exitCodes = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  refused: 4,
+  busy: 5,
+  noSpace: 6,
+  unreachable: 7,
+  needsRepair: 8,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
+  POOL_NAME_INVALID: exitCodes.usage,
+  POOL_OPTION_INVALID: exitCodes.usage,
+  POOL_LOCKED: exitCodes.busy,
+  POOL_NOT_FOUND: exitCodes.notFound,
+  POOL_EXISTS: exitCodes.failed,
+  POOL_MISMATCH: exitCodes.needsRepair,
+  POOL_DEVICE_NOT_EMPTY: exitCodes.refused,
+  POOL_TOO_SMALL: exitCodes.failed,
+  POOL_NO_SPACE: exitCodes.noSpace,
+  POOL_NEEDS_REPAIR: exitCodes.needsRepair,
+  POOL_DEGRADED: exitCodes.needsRepair,
+  POOL_CLOSED: exitCodes.failed,
+  POOL_PERMISSION: exitCodes.refused,
+  POOL_UNSUPPORTED: exitCodes.failed,
+  POOL_KERNEL: exitCodes.failed,
+  DEVICE_NOT_FOUND: exitCodes.notFound,
+  DEVICE_EXISTS: exitCodes.failed,
+  DEVICE_BUSY: exitCodes.busy,
+  DEVICE_INACTIVE: exitCodes.failed,
+};
+
+const ofKernel: Readonly<Record<NativeErrorCode, ExitCode>> = {
+  NATIVE_PERMISSION: exitCodes.refused,
+  NATIVE_UNSUPPORTED: exitCodes.failed,
+  NATIVE_BUSY: exitCodes.busy,
+  NATIVE_NOT_FOUND: exitCodes.notFound,
+  NATIVE_EXISTS: exitCodes.failed,
+  NATIVE_INVALID: exitCodes.failed,
+  NATIVE_NO_SPACE: exitCodes.noSpace,
+  NATIVE_TIMEOUT: exitCodes.failed,
+  NATIVE_REFUSED: exitCodes.needsRepair,
+  NATIVE_PARSE: exitCodes.failed,
+  NATIVE_IO: exitCodes.failed,
+};
+
+const ofDaemon: Readonly<Record<ErrorCode, ExitCode>> = {
+  PARSE_ERROR: exitCodes.failed,
+  INVALID_REQUEST: exitCodes.failed,
+  METHOD_NOT_FOUND: exitCodes.failed,
+  INVALID_PARAMS: exitCodes.usage,
+  INTERNAL: exitCodes.failed,
+  NAME_INVALID: exitCodes.usage,
+  NOT_FOUND: exitCodes.notFound,
+  EXISTS: exitCodes.failed,
+  BUSY: exitCodes.busy,
+  FORBIDDEN: exitCodes.refused,
+  NOT_MOUNTED: exitCodes.notFound,
+  NO_SPACE: exitCodes.noSpace,
+  NEEDS_REPAIR: exitCodes.needsRepair,
+  POOL_DEGRADED: exitCodes.needsRepair,
+  LIMIT: exitCodes.refused,
+  UNAVAILABLE: exitCodes.unreachable,
+  TOO_LARGE: exitCodes.failed,
+  TIMEOUT: exitCodes.failed,
+  UNSUPPORTED: exitCodes.failed,
+};
+
+const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
+  DAEMON_UNREACHABLE: exitCodes.unreachable,
+  SOCKET_FORBIDDEN: exitCodes.refused,
+  CONNECTION_LOST: exitCodes.unreachable,
+  CLIENT_CLOSED: exitCodes.failed,
+  ABORTED: exitCodes.failed,
+  PROTOCOL: exitCodes.failed,
+  ARGUMENT_INVALID: exitCodes.usage,
+};
+
+const all: ReadonlyMap<string, ExitCode> = new Map(
+  Object.entries({ USAGE: exitCodes.usage, ...ofPool, ...ofKernel, ...ofDaemon, ...ofClient }),
+);
+
+/** A newer daemon may send a code that this version does not know: that is a plain failure. */
+export function exitCodeOf(errorCode: string): ExitCode {
+  return all.get(errorCode) ?? exitCodes.failed;
+}

@@ -1,0 +1,50 @@
+/** Mounts as text, and which one `umount` means. */
+import type { ErrorCode } from "@thinpool/protocol";
+import type { Client, MountEntry } from "@thinpool/sdk";
+import { renderTable } from "./table.ts";
+
+export function renderMounts(mounts: readonly MountEntry[]): string {
+  return renderTable<MountEntry>(
+    [
+      { heading: "DEVICE", value: ({ device }) => device },
+      { heading: "PATH", value: ({ path }) => path },
+      { heading: "OWNER", align: "right", value: ({ ownerUid }) => String(ownerUid) },
+      { heading: "COUNT", align: "right", value: ({ count }) => String(count) },
+      { heading: "REFERENCE", value: ({ reference }) => reference },
+    ],
+    mounts,
+  );
+}
+
+const REFERENCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/**
+ * The reference that `umount DEVICE|REFERENCE` means. A device's name means the last of the caller's
+ * own references to it; root gives the reference itself to release another user's. A name in the
+ * form of a uuid is taken for a reference.
+ */
+export async function referenceMeant(
+  what: string,
+  client: Pick<Client, "mounts">,
+  ownUid: number = process.getuid?.() ?? 0,
+): Promise<string> {
+  if (REFERENCE.test(what)) return what;
+  const mounts = await client.mounts();
+  const held = mounts.findLast(({ device, ownerUid }) => device === what && ownerUid === ownUid);
+  if (held === undefined) throw new NotMountedError(what);
+  return held.reference;
+}
+
+/** Like the daemon's NOT_MOUNTED, for a device of which it was not even asked. */
+class NotMountedError extends Error {
+  readonly code: ErrorCode = "NOT_MOUNTED";
+  readonly operation = "umount";
+  readonly object: string;
+  readonly reason = "you hold no reference to it";
+  readonly hint = "Run `thinpool mounts` to see which references you hold.";
+
+  constructor(device: string) {
+    super(`${device} is not mounted by you`);
+    this.object = JSON.stringify(device);
+  }
+}

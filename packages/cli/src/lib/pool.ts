@@ -1,0 +1,21 @@
+/** A pool's status as text. */
+import type { PoolStatus } from "@thinpool/sdk";
+import { formatShare, formatSize } from "./size.ts";
+import { renderFields } from "./table.ts";
+
+export function renderPoolStatus(status: PoolStatus, { bytes }: { bytes: boolean }): string {
+  const size = (value: bigint): string => (bytes ? String(value) : formatSize(value));
+  const used = (part: bigint, whole: bigint): string =>
+    `${size(part)} of ${size(whole)} (${formatShare(part, whole)})`;
+  return renderFields([
+    ["uuid", status.uuid],
+    ["state", status.state],
+    ["data", used(status.dataUsedBytes, status.dataTotalBytes)],
+    ["metadata", used(status.metadataUsedBytes, status.metadataTotalBytes)],
+    ["low water", size(status.lowWaterBytes)],
+    ["block size", size(status.blockSizeBytes)],
+    ["devices", `${status.deviceCount}, ${status.activeCount} active`],
+    ["transaction", String(status.transactionId)],
+    ["backing", status.backing === "loop" ? "loop (for trying out only)" : status.backing],
+  ]);
+}

@@ -1,0 +1,58 @@
+/** From checked values to messages. Pure. */
+import type { ErrorObject, RequestId } from "./envelopes.ts";
+import type { ErrorCode } from "./error-codes.ts";
+import { errorCodes } from "./error-codes.ts";
+import type { MethodName, MethodParams, MethodResult } from "./methods.ts";
+
+export interface ErrorDescription {
+  readonly code: ErrorCode;
+  readonly operation: string;
+  readonly object: string;
+  /** One sentence: what went wrong. */
+  readonly reason: string;
+  /** What to do; the table's sentence where the thrower knows nothing better. */
+  readonly hint?: string | undefined;
+  /** Positive; 0 or undefined where the kernel was not the one that refused. */
+  readonly errno?: number | undefined;
+  readonly errnoName?: string | undefined;
+}
+
+export function encodeRequest<M extends MethodName>(
+  id: RequestId,
+  method: M,
+  params: MethodParams<M>,
+): string {
+  return JSON.stringify({ jsonrpc: "2.0", id, method, params });
+}
+
+export function encodeSuccess<M extends MethodName>(
+  id: RequestId,
+  _method: M,
+  result: MethodResult<M>,
+): string {
+  return JSON.stringify({ jsonrpc: "2.0", id, result });
+}
+
+export function errorObjectOf(description: ErrorDescription): ErrorObject {
+  const entry = errorCodes[description.code];
+  const { operation, object, reason, errno, errnoName } = description;
+  const hint = description.hint ?? entry.hint;
+  const suffix = errnoName === undefined ? "" : ` (${errnoName})`;
+  return {
+    code: entry.number,
+    message: `${operation} of ${object}: ${reason}${suffix}. ${hint}`,
+    data: {
+      code: description.code,
+      operation,
+      object,
+      hint,
+      retryable: entry.retryable,
+      ...(errno === undefined || errno <= 0 ? {} : { errno }),
+      ...(errnoName === undefined ? {} : { errnoName }),
+    },
+  };
+}
+
+export function encodeFailure(id: RequestId | null, error: ErrorObject): string {
+  return JSON.stringify({ jsonrpc: "2.0", id, error });
+}

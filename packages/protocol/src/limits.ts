@@ -1,0 +1,27 @@
+/** The named limits of thinpool.v1: both ends keep them. */
+
+/** The WebSocket subprotocol; a peer that does not offer it is refused. */
+export const SUBPROTOCOL = "thinpool.v1";
+
+/** A request of any method of v1 fits in a few hundred bytes; what is larger is a mistake or an attack. */
+export const MAX_REQUEST_BYTES: number = 64 * 1024;
+/** `device.list` is the largest answer: about 400 bytes per device, so some 10 000 devices. */
+export const MAX_RESPONSE_BYTES: number = 4 * 1024 * 1024;
+/** Requests that one connection may have unanswered; the next one is answered LIMIT. */
+export const MAX_REQUESTS_IN_FLIGHT = 64;
+/** A connection whose peer does not read is cut when this much waits for it. */
+export const MAX_BUFFERED_BYTES: number = 2 * MAX_RESPONSE_BYTES;
+/** A request's id as a string. */
+export const MAX_ID_LENGTH = 64;
+/** A method's name. */
+export const MAX_METHOD_LENGTH = 64;
+
+export const MAX_CONNECTIONS = 512;
+export const MAX_CONNECTIONS_PER_UID = 64;
+/** The daemon pings this often, and cuts whoever has not answered by the next ping. */
+export const HEARTBEAT_INTERVAL_MS = 15_000;
+
+/** Where the daemon listens unless told otherwise. */
+export const DEFAULT_SOCKET_PATH = "/run/thinpool/thinpool.sock";
+/** The environment variable by which a client is told another place. */
+export const SOCKET_ENVIRONMENT_VARIABLE = "THINPOOL_SOCKET";

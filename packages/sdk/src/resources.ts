@@ -1,0 +1,143 @@
+/** What calls give back: devices as values, clones and mounts as things to be released. */
+import type { MethodResult } from "@thinpool/protocol";
+import { hasCode } from "./errors.ts";
+import type { CallOptions } from "./requests.ts";
+
+export type Filesystem = "ext4" | "xfs" | "none";
+export type PoolState = "working" | "read-only" | "out-of-data" | "needs-check" | "failed";
+
+export interface Device {
+  readonly name: string;
+  readonly uuid: string;
+  readonly thinId: number;
+  readonly sizeBytes: bigint;
+  readonly filesystem: Filesystem;
+  /** Undefined for a device that was made empty. */
+  readonly originUuid: string | undefined;
+  readonly createdAtMs: number;
+  readonly transactionId: bigint;
+  readonly ownerUid: number;
+  readonly active: boolean;
+}
+
+export interface PoolStatus {
+  readonly uuid: string;
+  readonly state: PoolState;
+  readonly transactionId: bigint;
+  readonly blockSizeBytes: bigint;
+  readonly dataUsedBytes: bigint;
+  readonly dataTotalBytes: bigint;
+  readonly metadataUsedBytes: bigint;
+  readonly metadataTotalBytes: bigint;
+  readonly lowWaterBytes: bigint;
+  readonly deviceCount: number;
+  readonly activeCount: number;
+  /** "loop" is fit for trying out, not for production. */
+  readonly backing: "loop" | "block";
+}
+
+export interface MountEntry {
+  /** What `release` takes. */
+  readonly reference: string;
+  readonly device: string;
+  readonly path: string;
+  readonly ownerUid: number;
+  /** References that hold the device mounted, this one included. */
+  readonly count: number;
+}
+
+export interface ReleaseResult {
+  readonly device: string;
+  /** References left; 0: it was unmounted and deactivated. */
+  readonly count: number;
+}
+
+/** What the resources need of their client. */
+export interface Owner {
+  mount(options: { readonly device: string }, call?: CallOptions): Promise<Mount>;
+  release(options: { readonly reference: string }, call?: CallOptions): Promise<ReleaseResult>;
+  remove(options: { readonly name: string }, call?: CallOptions): Promise<void>;
+}
+
+export function deviceFromWire(wire: MethodResult<"device.get">): Device {
+  return {
+    ...wire,
+    originUuid: wire.originUuid,
+    sizeBytes: BigInt(wire.sizeBytes),
+    transactionId: BigInt(wire.transactionId),
+  };
+}
+
+export function statusFromWire(wire: MethodResult<"pool.status">): PoolStatus {
+  return {
+    ...wire,
+    transactionId: BigInt(wire.transactionId),
+    blockSizeBytes: BigInt(wire.blockSizeBytes),
+    dataUsedBytes: BigInt(wire.dataUsedBytes),
+    dataTotalBytes: BigInt(wire.dataTotalBytes),
+    metadataUsedBytes: BigInt(wire.metadataUsedBytes),
+    metadataTotalBytes: BigInt(wire.metadataTotalBytes),
+    lowWaterBytes: BigInt(wire.lowWaterBytes),
+  };
+}
+
+/** One reference to a mounted device. `await using` releases it at the end of the block. */
+export class Mount implements AsyncDisposable {
+  readonly reference: string;
+  readonly device: string;
+  readonly path: string;
+  readonly #owner: Owner;
+
+  constructor(owner: Owner, entry: MountEntry) {
+    this.#owner = owner;
+    this.reference = entry.reference;
+    this.device = entry.device;
+    this.path = entry.path;
+  }
+
+  /** The last reference unmounts. BUSY while a process still works in it, and then it stays held. */
+  async release(call?: CallOptions): Promise<ReleaseResult> {
+    return this.#owner.release({ reference: this.reference }, call);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.release();
+    } catch (error) {
+      // Released by hand before: what disposing wants is true already.
+      if (!hasCode(error, "NOT_MOUNTED")) throw error;
+    }
+  }
+}
+
+/** A device of one's own. `await using` removes it at the end of the block. */
+export class Clone implements AsyncDisposable {
+  readonly name: string;
+  /** As it was when it was made. */
+  readonly device: Device;
+  readonly #owner: Owner;
+
+  constructor(owner: Owner, device: Device) {
+    this.#owner = owner;
+    this.name = device.name;
+    this.device = device;
+  }
+
+  async mount(call?: CallOptions): Promise<Mount> {
+    return this.#owner.mount({ device: this.name }, call);
+  }
+
+  /** BUSY while it is mounted. */
+  async remove(call?: CallOptions): Promise<void> {
+    await this.#owner.remove({ name: this.name }, call);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.remove();
+    } catch (error) {
+      // Removed by hand before: what disposing wants is true already.
+      if (!hasCode(error, "NOT_FOUND")) throw error;
+    }
+  }
+}
