@@ -81,7 +81,7 @@ mount_control ${lab}/control || fail "no control folder"
 mount -a -T ${lab}/control/${controlFiles.mounts} || fail "cannot mount all folders"
 ${script.mounts.map(extraMount).join("")}
 ${kernel.loadModules}
-ip link set lo up
+ip link set lo up || fail "no loopback interface"
 echo lab > /proc/sys/kernel/hostname
 ${linkDisks(script)}cat > ${lab}/bin/as-uid <<'END'
 #!/bin/bash

@@ -2,6 +2,18 @@ import type { ChildProcess } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import type { GuestKernel } from "./guest-script.ts";
 
+/** What tests of thin pools need beside the dependencies that modprobe finds itself. */
+export const guestModules: readonly string[] = [
+  "dm-thin-pool",
+  "dm-snapshot",
+  "dm-flakey",
+  "dm-delay",
+  "dm-dust",
+  "dm-zero",
+  "dm-log-writes",
+  "loop",
+];
+
 /** What a kernel needs to start. Paths are the host's and hold no comma and no white space. */
 export interface MachineStart {
   /** Private folder of this run; removed afterwards. */
