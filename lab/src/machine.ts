@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import type { Readable, Writable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { GuestKernel } from "./guest-script.ts";
 
 /** What tests of thin pools need beside the dependencies that modprobe finds itself. */
@@ -8,7 +8,6 @@ export const guestModules: readonly string[] = [
   "dm-snapshot",
   "dm-flakey",
   "dm-delay",
-  "dm-dust",
   "dm-zero",
   "dm-log-writes",
   "loop",
@@ -33,12 +32,12 @@ export interface Machine {
   readonly process: ChildProcess;
   /** The kernel's console: boot messages, and panics. */
   readonly console: readonly Readable[];
-  /** The command's stdout (or the terminal). */
+  /** The command's stdout. */
   readonly stdout: Readable;
-  /** The command's stderr; not with a terminal. */
+  /** The command's stderr. */
   readonly stderr: Readable;
-  /** To the terminal. */
-  readonly stdin: Writable;
+  /** The terminal of an interactive shell, instead of both; may be the same as `stdout`. */
+  readonly terminal: Duplex;
 }
 
 /** A kind of kernel that the lab can boot. */

@@ -13,7 +13,7 @@ export const uml: MachineKind = {
     loadModules: `version=$(</proc/sys/kernel/osrelease)
 mkdir -p /run/lab/modules/lib/modules
 ln -s /usr/lib/uml/modules/$version /run/lab/modules/lib/modules/$version
-modprobe -d /run/lab/modules -a ${guestModules.join(" ")} || fail "cannot load the modules"`,
+modprobe -d /run/lab/modules -a dm-dust ${guestModules.join(" ")} || fail "cannot load the modules"`,
     // Raw before the first byte: a terminal line would turn \\n into \\r\\n and echo.
     openChannels: `exec 3<>/dev/ttyS0 4<>/dev/ttyS1
 stty raw -echo <&3; stty raw -echo <&4`,
@@ -53,7 +53,7 @@ stty raw -echo <&3; stty raw -echo <&4`,
       console: [stdout as Readable, stderr as Readable],
       stdout: terminal as Duplex,
       stderr: second as Readable,
-      stdin: terminal as Duplex,
+      terminal: terminal as Duplex,
     };
   },
 };
