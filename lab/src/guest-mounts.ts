@@ -79,7 +79,10 @@ export function planMounts(wish: MountWish, host: HostFolders): GuestMount[] {
 
   const all = new Map([...covers, ...shown]);
   return [...all.values()]
-    .filter((mount) => mount.kind === "tmpfs" || mount.kind === "scratch" || !alreadyShown(mount.path, all))
+    .filter(
+      (mount) =>
+        mount.kind === "tmpfs" || mount.kind === "scratch" || !alreadyShown(mount.path, all),
+    )
     .toSorted((a, b) => depth(a.path) - depth(b.path) || (a.path < b.path ? -1 : 1));
 }
 

@@ -65,7 +65,7 @@ fail() { echo "lab: $1"; off; }
 
 mount -t proc proc /proc || fail "no /proc"
 # Each process costs about 0.1 s in uml: no helper per kernel event, and few commands below.
-echo > /proc/sys/kernel/hotplug
+[ ! -e /proc/sys/kernel/hotplug ] || echo > /proc/sys/kernel/hotplug
 mount -t sysfs sys /sys
 # The host's root, untouched, from which folders below an empty one are shown again. It is bound
 # on /mnt first: /run itself becomes an empty folder.
@@ -81,17 +81,10 @@ mount_control ${lab}/control || fail "no control folder"
 mount -a -T ${lab}/control/${controlFiles.mounts} || fail "cannot mount all folders"
 ${script.mounts.map(extraMount).join("")}
 ${kernel.loadModules}
-ip link set lo up
+ip link set lo up || fail "no loopback interface"
 echo lab > /proc/sys/kernel/hostname
 ${linkDisks(script)}cat > ${lab}/bin/as-uid <<'END'
-#!/bin/bash
-# as-uid N COMMAND...: the command as uid and gid N, without other groups.
-if [[ $# -lt 2 || ! $1 =~ ^[0-9]+$ ]]; then echo "usage: as-uid N COMMAND..." >&2; exit 2; fi
-uid=$1; shift
-export HOME=/tmp/home-$uid
-[ -d "$HOME" ] || { mkdir -m 0700 "$HOME" && chown "$uid:$uid" "$HOME"; }
-exec setpriv --reuid="$uid" --regid="$uid" --clear-groups -- "$@"
-END
+${asUid("/tmp")}END
 chmod 0755 ${lab}/bin/as-uid
 chmod 0700 ${lab}/control
 ${script.udev ? startUdev : ""}
@@ -101,6 +94,18 @@ run() {
 }
 ${typeof script.stdin === "object" ? runOnTerminal(kernel, script.stdin) : runOnChannels(kernel, script.stdin)}
 off
+`;
+}
+
+/** The command `as-uid`; `homes` is where the uids' home folders are made. */
+export function asUid(homes: string): string {
+  return `#!/bin/bash
+# as-uid N COMMAND...: the command as uid and gid N, without other groups.
+if [[ $# -lt 2 || ! $1 =~ ^[0-9]+$ ]]; then echo "usage: as-uid N COMMAND..." >&2; exit 2; fi
+uid=$1; shift
+export HOME=${quote(homes)}/home-$uid
+[ -d "$HOME" ] || { mkdir -m 0700 "$HOME" && chown "$uid:$uid" "$HOME"; }
+exec setpriv --reuid="$uid" --regid="$uid" --clear-groups -- "$@"
 `;
 }
 
@@ -142,13 +147,14 @@ function tableWord(path: string): string {
 function extraMount(mount: GuestMount): string {
   const path = quote(mount.path);
   switch (mount.kind) {
-    case "tmpfs":
-    case "show":
-      return "";
     case "show-file":
       return `: > ${path}; mount --bind ${quote(`${lab}/host${mount.path}`)} ${path} || fail "cannot show "${path}\n`;
     case "scratch":
       return `mkdir -p ${path}; mount_scratch ${path} || fail "no scratch folder"\n`;
+    case "tmpfs":
+    case "show":
+    default:
+      return "";
   }
 }
 

@@ -1,16 +1,20 @@
 import { PassThrough, type Readable } from "node:stream";
-import { LabError } from "./lab-error.ts";
+import { runHost } from "./host.ts";
 import { defaultTimeoutSeconds, type LabOptions } from "./options.ts";
+import { prepare } from "./prepare.ts";
+import { qemu } from "./qemu.ts";
 import { runGuest, type LabResult, type LabStreams } from "./run.ts";
 import { uml } from "./uml.ts";
 
 export { exitCodes, type LabEnd } from "./exit-codes.ts";
+export { examine, healthText, type Health, type KernelHealth } from "./doctor.ts";
 export { LabError } from "./lab-error.ts";
 export type { LabDisk, LabKernel, LabOptions } from "./options.ts";
+export { prepare } from "./prepare.ts";
 export type { LabResult, LabStreams } from "./run.ts";
 
 /**
- * Runs a command in the lab; what is not given has the command line's default.
+ * Prepares the machine where needed and runs a command in the lab; what is not given has the command line's default.
  *
  * Streams not given are this process's own. Throws {@link LabError} where the lab can't run.
  */
@@ -31,13 +35,9 @@ export async function runLab(
     ...options,
   };
   const ends: LabStreams = { stdout: process.stdout, stderr: process.stderr, ...streams };
-  switch (full.kernel) {
-    case "uml":
-      return runGuest(uml, full, ends, abort);
-    case "qemu":
-    case "host":
-      throw new LabError(`kernel ${full.kernel} is not there yet`);
-  }
+  const kernel = prepare(full.kernel, (line) => void ends.stderr.write(`lab: ${line}\n`));
+  if (full.kernel === "host") return runHost(full, ends, abort);
+  return runGuest(kernel === undefined ? uml : qemu(kernel), full, ends, abort);
 }
 
 /** As {@link runLab}, with the output as a result. */

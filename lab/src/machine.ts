@@ -1,6 +1,17 @@
 import type { ChildProcess } from "node:child_process";
-import type { Readable, Writable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { GuestKernel } from "./guest-script.ts";
+
+/** What tests of thin pools need beside the dependencies that modprobe finds itself. */
+export const guestModules: readonly string[] = [
+  "dm-thin-pool",
+  "dm-snapshot",
+  "dm-flakey",
+  "dm-delay",
+  "dm-zero",
+  "dm-log-writes",
+  "loop",
+];
 
 /** What a kernel needs to start. Paths are the host's and hold no comma and no white space. */
 export interface MachineStart {
@@ -21,12 +32,12 @@ export interface Machine {
   readonly process: ChildProcess;
   /** The kernel's console: boot messages, and panics. */
   readonly console: readonly Readable[];
-  /** The command's stdout (or the terminal). */
+  /** The command's stdout. */
   readonly stdout: Readable;
-  /** The command's stderr; not with a terminal. */
+  /** The command's stderr. */
   readonly stderr: Readable;
-  /** To the terminal. */
-  readonly stdin: Writable;
+  /** The terminal of an interactive shell, instead of both; may be the same as `stdout`. */
+  readonly terminal: Duplex;
 }
 
 /** A kind of kernel that the lab can boot. */

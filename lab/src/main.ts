@@ -53,8 +53,9 @@ async function main(args: readonly string[]): Promise<number> {
 async function callerStreams(options: LabOptions): Promise<LabStreams> {
   const ends = { stdout: process.stdout, stderr: process.stderr };
   const shell = options.command.length === 0;
-  if (shell && process.stdin.isTTY && process.stdout.isTTY && options.kernel !== "host") {
-    process.stdin.setRawMode(true);
+  if (shell && process.stdin.isTTY && process.stdout.isTTY) {
+    // A guest's terminal echoes and edits by itself.
+    if (options.kernel !== "host") process.stdin.setRawMode(true);
     const { rows, columns } = process.stdout;
     return { ...ends, terminal: { input: process.stdin, rows, columns } };
   }

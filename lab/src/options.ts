@@ -49,7 +49,7 @@ export const defaultTimeoutSeconds = 600;
 /** uml has ubda to ubdp. */
 export const maxDisks = 16;
 
-export const usage = `Usage: ./run lab [options] -- COMMAND...
+export const usage: string = `Usage: ./run lab [options] -- COMMAND...
        ./run lab [options]              a shell (or the script on stdin)
 
 Boots a kernel with dm-thin and runs COMMAND in it as root. stdout, stderr and the exit code

@@ -22,3 +22,9 @@ export function foldersToShow(): string[] {
   const node = dirname(nodeFolder());
   return [repository, node, cacheFolder()].filter((folder) => existsSync(folder));
 }
+
+/** PATH of the command: this program's own Node first. */
+export function commandPath(labPrograms: string): string {
+  const system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  return `${nodeFolder()}:${labPrograms}:${system}`;
+}

@@ -20,7 +20,7 @@ import { LabError } from "./lab-error.ts";
 import type { Machine, MachineKind } from "./machine.ts";
 import { MarkerWatch } from "./marker-watch.ts";
 import type { LabOptions } from "./options.ts";
-import { foldersToShow, nodeFolder } from "./places.ts";
+import { commandPath, foldersToShow } from "./places.ts";
 import { makeRunFolders, type RunFolders } from "./run-folders.ts";
 
 /** The caller's ends of the run. */
@@ -98,7 +98,10 @@ function checkScratch(scratch: string | undefined): string | undefined {
 const host: HostFolders = {
   enterable: (path) => (statSync(path).mode & constants.S_IXOTH) !== 0,
   entries: (path) =>
-    readdirSync(path, { withFileTypes: true }).map((entry) => ({ name: entry.name, folder: entry.isDirectory() })),
+    readdirSync(path, { withFileTypes: true }).map((entry) => ({
+      name: entry.name,
+      folder: entry.isDirectory(),
+    })),
 };
 
 function writeControl(
@@ -123,10 +126,7 @@ function writeControl(
     kernel: kind.guest,
     control: folders.control,
     mounts,
-    path: [
-      nodeFolder(),
-      "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ].join(":"),
+    path: commandPath("/run/lab/bin"),
     env: { ...options.env, ...(scratch === undefined ? {} : { LAB_SCRATCH: scratch }) },
     cwd: options.cwd,
     command: options.command,
@@ -139,7 +139,7 @@ function writeControl(
 }
 
 /** From the start of the kernel to its end, and why it ended. */
-async function follow(
+export async function follow(
   machine: Machine,
   options: LabOptions,
   streams: LabStreams,
@@ -160,19 +160,20 @@ async function follow(
 
   const tail = new ConsoleTail(options.verbose ? streams.stderr : undefined);
   for (const stream of machine.console) tail.read(stream);
-  const cutOn = options.cutOn;
+  const { cutOn } = options;
+  const stdout = streams.terminal === undefined ? machine.stdout : machine.terminal;
   if (cutOn !== undefined)
-    for (const stream of [machine.stdout, machine.stderr]) {
+    for (const stream of [stdout, machine.stderr]) {
       const watch = new MarkerWatch(cutOn);
       stream.on("data", (chunk: Buffer) => {
         if (watch.seen(chunk)) stop("power-cut", `power cut on '${cutOn}'`);
       });
     }
   const ends = [
-    carry(machine.stdout, streams.stdout, () => stop("aborted", "nobody reads stdout")),
+    carry(stdout, streams.stdout, () => stop("aborted", "nobody reads stdout")),
     carry(machine.stderr, streams.stderr, () => stop("aborted", "nobody reads stderr")),
   ];
-  streams.terminal?.input.pipe(machine.stdin);
+  streams.terminal?.input.pipe(machine.terminal);
 
   const onAbort = (): void => stop("aborted", "interrupted");
   abort.addEventListener("abort", onAbort);
@@ -214,7 +215,7 @@ async function follow(
     clearTimeout(cut);
     clearInterval(poll);
     abort.removeEventListener("abort", onAbort);
-    streams.terminal?.input.unpipe(machine.stdin);
+    streams.terminal?.input.unpipe(machine.terminal);
   }
 
   const code = readExitCode(control);
@@ -226,7 +227,7 @@ async function follow(
         : "the kernel ended before the command did";
   }
   return {
-    exitCode: resultCode(end ?? "exit", code),
+    exitCode: end === undefined || end === "exit" ? (code ?? exitCodes.labFailed) : codeOfEnd[end],
     end: end ?? "exit",
     ...(problem === undefined ? {} : { problem }),
     ...(bootMs === undefined ? {} : { bootMs }),
@@ -235,20 +236,12 @@ async function follow(
   };
 }
 
-function resultCode(end: LabEnd, code: number | undefined): number {
-  switch (end) {
-    case "exit":
-      return code ?? exitCodes.labFailed;
-    case "timeout":
-      return exitCodes.timeout;
-    case "power-cut":
-      return exitCodes.powerCut;
-    case "aborted":
-      return exitCodes.interrupted;
-    case "failed":
-      return exitCodes.labFailed;
-  }
-}
+const codeOfEnd: Readonly<Record<Exclude<LabEnd, "exit">, number>> = {
+  timeout: exitCodes.timeout,
+  "power-cut": exitCodes.powerCut,
+  aborted: exitCodes.interrupted,
+  failed: exitCodes.labFailed,
+};
 
 /** The guest writes it whole with one write; an empty file is one not yet written. */
 function readExitCode(control: string): number | undefined {

@@ -1,0 +1,74 @@
+import { spawn } from "node:child_process";
+import type { Duplex, Readable } from "node:stream";
+import { guestModules, type MachineKind, type MachineStart } from "./machine.ts";
+import type { UnpackedKernel } from "./qemu-kernel.ts";
+
+/** Of one 9p message; larger means fewer round trips when node reads its files. */
+const ninePMount = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288";
+
+/**
+ * Debian's own kernel in qemu, emulated (no /dev/kvm: nested virtualisation hangs on some
+ * machines), with two CPUs that really run at the same time.
+ */
+export function qemu(kernel: UnpackedKernel): MachineKind {
+  return {
+    defaultMemoryMiB: 2048,
+    guest: {
+      name: "qemu",
+      mountControl: `${ninePMount},cache=none control "$1"`,
+      mountScratch: `${ninePMount},cache=none scratch "$1"`,
+      loadModules: `modprobe -d '${kernel.folder.replaceAll("'", String.raw`'\''`)}' -a virtio_console virtio_blk virtio_rng ext4 xfs ${guestModules.join(" ")} || fail "cannot load the modules"`,
+      openChannels: "exec 3>/dev/vport0p1 4>/dev/vport0p2",
+      terminal: "/dev/hvc0",
+    },
+    diskNode: (index) => `/dev/vd${String.fromCodePoint("a".codePointAt(0)! + index)}`,
+    start(options: MachineStart) {
+      const child = spawn("qemu-system-x86_64", qemuArguments(kernel, options), {
+        detached: true,
+        // Extra pipes of Node are socket pairs, which is what a chardev's fd must be.
+        stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
+        env: { PATH: process.env["PATH"] },
+      });
+      // The type of `stdio` knows five at most.
+      const streams: readonly unknown[] = child.stdio;
+      const [, console, errors, stdout, stderr, terminal] = streams;
+      return {
+        process: child,
+        console: [console as Readable, errors as Readable],
+        stdout: stdout as Readable,
+        stderr: stderr as Readable,
+        terminal: terminal as Duplex,
+      };
+    },
+  };
+}
+
+function qemuArguments(kernel: UnpackedKernel, options: MachineStart): string[] {
+  const share = (path: string, tag: string, more: string): string[] => [
+    "-virtfs",
+    // multidevs=remap: the host's folders lie on several devices, whose inode numbers may clash.
+    `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap${more}`,
+  ];
+  return [
+    ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
+    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", `${options.memoryMiB}M`],
+    ...["-kernel", kernel.image, "-initrd", kernel.initrd],
+    "-append",
+    `console=ttyS0 quiet panic=-1 mitigations=off labinit=${options.control}/init`,
+    ...["-serial", "stdio"],
+    ...share("/", "root", ",readonly=on"),
+    ...share(options.control, "control", ""),
+    ...(options.scratch === undefined ? [] : share(options.scratch, "scratch", "")),
+    ...["-device", "virtio-rng-pci"],
+    ...["-device", "virtio-serial-pci,max_ports=4"],
+    ...["-chardev", "socket,id=terminal,fd=5", "-device", "virtconsole,nr=0,chardev=terminal"],
+    ...["-chardev", "socket,id=out,fd=3", "-device", "virtserialport,nr=1,chardev=out"],
+    ...["-chardev", "socket,id=err,fd=4", "-device", "virtserialport,nr=2,chardev=err"],
+    ...options.disks.flatMap(({ name, file }, index) => [
+      "-drive",
+      `if=none,id=disk${index},file=${file},format=raw,cache=writeback,discard=unmap`,
+      "-device",
+      `virtio-blk-pci,drive=disk${index},serial=${name}`,
+    ]),
+  ];
+}
