@@ -191,7 +191,7 @@ export class SimDeviceMapper implements DeviceMapper {
     while (device.eventNr === options.eventNr && this.#devices.has(device)) {
       await this.#deviceWaiters.wait(device, options.signal);
     }
-    return reply(device, device.live, (entry) => entry.target.status({ noFlush: false }));
+    return reply(device, device.live, (entry) => entry.target.status({ noFlush: true }));
   }
 
   loadTable(
