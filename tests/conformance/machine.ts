@@ -18,7 +18,7 @@ export interface ConformanceKernel {
   readonly folder: string;
   /** In the name of every dm device that a case makes. */
   readonly suffix: string;
-  /** Direct I/O: offsets and lengths are multiples of 4096. */
+  /** Offsets and lengths are multiples of 4096; a write has reached the device when it returns. */
   read(path: string, offsetBytes: number, lengthBytes: number): Promise<Buffer>;
   write(path: string, offsetBytes: number, bytes: Buffer): Promise<void>;
   discard(path: string, offsetBytes: number, lengthBytes: number): Promise<void>;
