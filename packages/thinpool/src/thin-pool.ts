@@ -12,7 +12,7 @@ import {
   transactionId,
 } from "@thinpool/dm-native";
 import { type Backing, releaseBacking } from "./backing.ts";
-import type { Device, PoolState, PoolStatus } from "./device.ts";
+import type { Device, PoolStatus } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
@@ -30,6 +30,7 @@ import {
   type NewDevice,
   type PoolRecord,
 } from "./store/ledger.ts";
+import { poolStateOf } from "./tables.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { transition } from "./transition.ts";
 import { degradedError, UndoError, withUndo } from "./undo.ts";
@@ -84,7 +85,13 @@ export class Pool implements ThinPool {
       const filesystem = options.filesystem ?? "ext4";
       const ownerUid = options.ownerUid ?? 0;
       checkDeviceOptions(sizeBytes, filesystem, ownerUid);
-      const device = this.#newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid: undefined });
+      const device = this.#newDevice({
+        name,
+        sizeBytes,
+        filesystem,
+        ownerUid,
+        originUuid: undefined,
+      });
       const record = await this.#create({
         device,
         verb: "create",
@@ -110,8 +117,7 @@ export class Pool implements ThinPool {
       const record = await this.#create({
         device: this.#newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid }),
         verb: options.activate === true ? "createActive" : "create",
-        make: (id) =>
-          this.#whileSuspended(origin, () => pool.createSnapshot(id, origin.thinId)),
+        make: (id) => this.#whileSuspended(origin, () => pool.createSnapshot(id, origin.thinId)),
         // Before the transaction counts: should it fail, all is undone without a second commit.
         fill: options.activate === true ? (made) => thins.activate(made) : undefined,
       });
@@ -190,17 +196,16 @@ export class Pool implements ThinPool {
       return {
         uuid: this.uuid,
         folder: this.folder,
-        state: poolState(kernel),
+        state: poolStateOf(kernel),
         transactionId: this.#transactionId,
         blockSizeBytes,
-        dataUsedBytes: (space?.usedDataBlocks ?? 0n) * blockSizeBytes,
-        dataTotalBytes:
-          space === undefined ? record.dataBytes : space.totalDataBlocks * blockSizeBytes,
-        metadataUsedBytes: (space?.usedMetadataBlocks ?? 0n) * METADATA_BLOCK_SIZE_BYTES,
+        dataUsedBytes: (space?.usedData ?? 0n) * blockSizeBytes,
+        dataTotalBytes: space === undefined ? record.dataBytes : space.totalData * blockSizeBytes,
+        metadataUsedBytes: (space?.usedMetadata ?? 0n) * METADATA_BLOCK_SIZE_BYTES,
         metadataTotalBytes:
           space === undefined
             ? record.metadataBytes
-            : space.totalMetadataBlocks * METADATA_BLOCK_SIZE_BYTES,
+            : space.totalMetadata * METADATA_BLOCK_SIZE_BYTES,
         lowWaterBytes: record.lowWaterBlocks * blockSizeBytes,
         deviceCount: ledger.deviceCount(this.#transactionId),
         activeCount: states.active().length,
@@ -302,7 +307,8 @@ export class Pool implements ThinPool {
         await make(record.thinId);
         return record;
       } catch (error) {
-        if (!isNative(error, "NATIVE_EXISTS") || passed >= MAX_FOREIGN_IDS_PER_CREATION) throw error;
+        if (!isNative(error, "NATIVE_EXISTS") || passed >= MAX_FOREIGN_IDS_PER_CREATION)
+          throw error;
         record = this.#parts.ledger.passOverThinId(record, Date.now());
       }
     }
