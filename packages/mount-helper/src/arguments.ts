@@ -10,7 +10,7 @@ export interface Arguments {
   readonly teardown: boolean;
 }
 
-export const USAGE = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP] [--teardown]
+export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP] [--teardown]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 

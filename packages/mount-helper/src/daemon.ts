@@ -47,10 +47,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 /** As `startDaemon`; only tests identify a peer by anything but the kernel. */
-export async function startDaemonWith(
-  options: DaemonOptions,
-  identify: Identify,
-): Promise<Daemon> {
+export async function startDaemonWith(options: DaemonOptions, identify: Identify): Promise<Daemon> {
   const { folder, kernel, socketPath, socketGroup } = options;
   const logger = options.logger ?? stderrLogger();
   await using undo = new AsyncDisposableStack();

@@ -110,10 +110,7 @@ export class Dispatcher {
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(
-    request: KnownRequest,
-    principal: Principal,
-  ): Promise<MethodResult<MethodName>> {
+  async #inTurn(request: KnownRequest, principal: Principal): Promise<MethodResult<MethodName>> {
     const key = this.#turnOf(request);
     const run = (): Promise<MethodResult<MethodName>> => this.#judgeAndHandle(request, principal);
     return key === undefined ? run() : this.#queue.run(key, request.method, run);

@@ -20,6 +20,7 @@ export class RequestError extends Error {
 }
 
 export const BY_POOL_CODE: Readonly<Record<PoolErrorCode, ErrorCode>> = {
+  POOL_OVERLOADED: "LIMIT",
   POOL_NAME_INVALID: "NAME_INVALID",
   POOL_OPTION_INVALID: "INVALID_PARAMS",
   POOL_LOCKED: "UNAVAILABLE",

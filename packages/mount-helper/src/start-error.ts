@@ -2,8 +2,7 @@
 
 export type StartErrorCode =
   /** Another daemon has the socket, or a file is in its place. */
-  | "SOCKET_IN_USE"
-  | "OPTION_INVALID";
+  "SOCKET_IN_USE" | "OPTION_INVALID";
 
 export interface StartErrorInit {
   readonly code: StartErrorCode;

@@ -139,7 +139,8 @@ export class MountService {
         }
       }
     }
-    if (failures.length > 0) throw new AggregateError(failures, "some mounts could not be released");
+    if (failures.length > 0)
+      throw new AggregateError(failures, "some mounts could not be released");
   }
 
   holderOf(id: string): number | undefined {

@@ -90,7 +90,8 @@ async function groupFor(name: string | undefined): Promise<number | undefined> {
 
 function checkPath(socketPath: string): void {
   const bytes = Buffer.byteLength(socketPath);
-  if (isAbsolute(socketPath) && !socketPath.includes("\0") && bytes <= MAX_SOCKET_PATH_BYTES) return;
+  if (isAbsolute(socketPath) && !socketPath.includes("\0") && bytes <= MAX_SOCKET_PATH_BYTES)
+    return;
   throw new StartError({
     code: "OPTION_INVALID",
     object: JSON.stringify(socketPath),
