@@ -1,7 +1,9 @@
 /** Every failure of the engine is a PoolError; the kernel's own is its `cause`. Match on `code`. */
 
 export type PoolErrorCode =
-  | "POOL_NAME_INVALID"
+    /** Too many operations are waiting. */
+  | "POOL_OVERLOADED"
+| "POOL_NAME_INVALID"
   | "POOL_OPTION_INVALID"
   /** Another process owns the folder; the reason names its pid. */
   | "POOL_LOCKED"

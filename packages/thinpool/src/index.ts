@@ -1,5 +1,36 @@
+export * from "./create-pool.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
+export * from "./filesystems.ts";
 export * from "./kernel.ts";
+export * from "./linux-kernel.ts";
 export * from "./names.ts";
+export * from "./open-pool.ts";
+export * from "./options.ts";
 export * from "./pool.ts";
+/** What the layers above need of @thinpool/dm-native: they import this package only. */
+export {
+  type BlockDevices,
+  type DeviceMapper,
+  type DevNumber,
+  type DmDeviceInfo,
+  type DmName,
+  type DmUuid,
+  dmName,
+  dmUuid,
+  type FileLock,
+  formatDevNumber,
+  lockFile,
+  type LoopDevices,
+  type LoopStatus,
+  type MountFlags,
+  type MountIdMap,
+  type MountInfo,
+  type MountRequest,
+  type Mounts,
+  NativeError,
+  type NativeErrorCode,
+  peerCredentials,
+  sameDevNumber,
+  socketFd,
+} from "@thinpool/dm-native";

@@ -1,0 +1,34 @@
+/** The thread side of `long-wait.ts`: calls one function of the C library at a time and answers. */
+import { parentPort } from "node:worker_threads";
+import { libcFunction } from "./libc.ts";
+import type { LibcFunction } from "./libc.ts";
+import type { LongCallReply, LongCallRequest } from "./long-wait.ts";
+
+if (parentPort === null) throw new Error("this file runs in a worker thread only");
+const port = parentPort;
+const loaded = new Map<string, LibcFunction>();
+
+function load(prototype: string): LibcFunction {
+  const present = loaded.get(prototype);
+  if (present !== undefined) return present;
+  const fn = libcFunction(prototype);
+  loaded.set(prototype, fn);
+  return fn;
+}
+
+function run(request: LongCallRequest): LongCallReply {
+  try {
+    const outcome = load(request.prototype).sync(...request.args);
+    return { kind: "done", outcome, args: request.args };
+  } catch (error) {
+    return { kind: "failed", message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function answer(reply: LongCallReply): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+  port.postMessage(reply);
+}
+
+port.on("message", (request: LongCallRequest) => answer(run(request)));
+answer({ kind: "ready", threadId: libcFunction("int gettid()").sync().result });

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { NativeError } from "../errors.ts";
+import { ERRNO, errnoName, nativeErrorFromErrno } from "./errno.ts";
+import { libcFunction, poll } from "./libc.ts";
+import { LongWaitLane } from "./long-wait.ts";
+
+const pipe = libcFunction("int pipe(void *fds)");
+const write = libcFunction("long write(int fd, const void *bytes, size_t count)");
+const close = libcFunction("int close(int fd)");
+const POLLIN = 1;
+
+function pollRequest(fd: number): Buffer {
+  const request = Buffer.alloc(8);
+  request.writeInt32LE(fd, 0);
+  request.writeInt16LE(POLLIN, 4);
+  return request;
+}
+
+function openPipe(): { readonly readEnd: number; readonly writeEnd: number } {
+  const fds = Buffer.alloc(8);
+  assert.equal(pipe.sync(fds).result, 0);
+  return { readEnd: fds.readInt32LE(0), writeEnd: fds.readInt32LE(4) };
+}
+
+test("a failed call carries its errno, sync, async and in the lane", async () => {
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 1 });
+  const expected = { result: -1, errno: ERRNO.EBADF };
+  assert.deepEqual(close.sync(-1), expected);
+  assert.deepEqual(await close.async(-1), expected);
+  assert.deepEqual(await lane.run(close, [-1]), expected);
+  await lane.close();
+});
+
+test("the lane writes buffers back, interrupts on abort, queues, and refuses beyond its bounds", async () => {
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 1 });
+  const { readEnd, writeEnd } = openPipe();
+  const abort = new AbortController();
+  const request = pollRequest(readEnd);
+  const waiting = lane.run(poll, [request, 1, -1], { signal: abort.signal });
+  const queued = lane.run(close, [-1]);
+  await assert.rejects(
+    lane.run(close, [-1]),
+    (error: unknown) => error instanceof NativeError && error.code === "NATIVE_REFUSED",
+  );
+  abort.abort(new Error("enough"));
+  await assert.rejects(waiting, /enough/);
+  assert.equal((await queued).errno, ERRNO.EBADF);
+
+  const again = lane.run(poll, [request, 1, -1]);
+  assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
+  assert.deepEqual(await again, { result: 1, errno: 0 });
+  assert.equal(request.readInt16LE(6) & POLLIN, POLLIN);
+  await lane.close();
+  close.sync(readEnd);
+  close.sync(writeEnd);
+});
+
+test("closing interrupts what waits", async () => {
+  const lane = new LongWaitLane({ name: "test", maxThreads: 2, maxQueued: 0 });
+  const { readEnd, writeEnd } = openPipe();
+  const waiting = lane.run(poll, [pollRequest(readEnd), 1, -1]);
+  const ended = assert.rejects(waiting.then((outcome) => assert.fail(String(outcome.errno))));
+  await lane.close();
+  await ended;
+  close.sync(readEnd);
+  close.sync(writeEnd);
+});
+
+const PROGRAM = `
+  const { LongWaitLane } = await import(process.argv[1] + "/long-wait.ts");
+  const { poll, libcFunction } = await import(process.argv[1] + "/libc.ts");
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 0 });
+  if (process.argv[2] === "idle") await lane.run(libcFunction("int close(int fd)"), [-1]);
+  else { lane.run(poll, [null, 0, -1]).catch(() => {}); setTimeout(() => process.exit(7), 400); }
+`;
+
+test("neither an idle thread nor process.exit with a waiting one keeps the process", async () => {
+  const run = promisify(execFile);
+  const args = ["--input-type=module", "-e", PROGRAM, import.meta.dirname];
+  await run(process.execPath, [...args, "idle"], { timeout: 10_000 });
+  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 10_000 }), {
+    code: 7,
+  });
+});
+
+test("errno has a name, a code and a hint", () => {
+  assert.equal(errnoName(16), "EBUSY");
+  assert.equal(errnoName(11), "EAGAIN");
+  assert.equal(errnoName(95), "EOPNOTSUPP");
+  assert.equal(errnoName(61), "ENODATA");
+  assert.equal(errnoName(4000), "E4000");
+  const error = nativeErrorFromErrno({ operation: "DM_DEV_REMOVE", object: "x", errno: 16 });
+  assert.equal(error.code, "NATIVE_BUSY");
+  assert.equal(error.errnoName, "EBUSY");
+  assert.match(error.hint, /holders/);
+  assert.equal(
+    nativeErrorFromErrno({ operation: "x", object: "y", errno: 4000 }).code,
+    "NATIVE_IO",
+  );
+});

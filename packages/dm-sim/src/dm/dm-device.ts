@@ -1,0 +1,189 @@
+/** One dm device: its two table slots, its state, and the I/O through its live table. */
+import { type DmDeviceInfo, type DmName, type DmUuid, mangle } from "@thinpool/dm-native";
+import type { DevNumber } from "@thinpool/dm-native";
+import type { Disk } from "../disk.ts";
+import { Refusal } from "../faults.ts";
+import { BlockNode, checkRange, type Machine } from "../machine.ts";
+import type { ThinPool } from "../thin-pool.ts";
+import type { Table } from "./table.ts";
+
+/** The first dynamic block major that Linux gives the device-mapper. */
+export const DM_MAJOR = 254;
+
+export class DmDevice extends BlockNode {
+  override readonly dev: DevNumber;
+  readonly machine: Machine;
+  name: DmName;
+  uuid: DmUuid | undefined;
+  live: Table | undefined;
+  inactive: Table | undefined;
+  suspended = false;
+  deferredRemove = false;
+  eventNr = 0;
+  /** The thin pool that this device's tables share. */
+  pool: ThinPool | undefined;
+  readonly #held = new Map<BlockNode, number>();
+  readonly #siblings: () => Iterable<DmDevice>;
+  readonly #onEvent: (device: DmDevice) => void;
+  readonly #onLastClose: (device: DmDevice) => void;
+
+  constructor(init: {
+    readonly machine: Machine;
+    readonly minor: number;
+    readonly name: DmName;
+    readonly uuid: DmUuid | undefined;
+    readonly siblings: () => Iterable<DmDevice>;
+    readonly onEvent: (device: DmDevice) => void;
+    readonly onLastClose: (device: DmDevice) => void;
+  }) {
+    super();
+    this.machine = init.machine;
+    this.dev = { major: DM_MAJOR, minor: init.minor };
+    this.name = init.name;
+    this.uuid = init.uuid;
+    this.#siblings = init.siblings;
+    this.#onEvent = init.onEvent;
+    this.#onLastClose = init.onLastClose;
+  }
+
+  siblings(): Iterable<DmDevice> {
+    return this.#siblings();
+  }
+
+  raiseEvent(): void {
+    this.eventNr += 1;
+    this.#onEvent(this);
+  }
+
+  livePool(): ThinPool | undefined {
+    return this.live?.entries[0]?.target.pool;
+  }
+
+  /** Tables of one device open what they stand on once, together (dm.c: dm_get_table_device). */
+  hold(node: BlockNode): void {
+    const count = this.#held.get(node) ?? 0;
+    if (count === 0) node.open("device-mapper");
+    this.#held.set(node, count + 1);
+  }
+
+  letGo(node: BlockNode): void {
+    const count = (this.#held.get(node) ?? 0) - 1;
+    this.#held.set(node, count);
+    if (count > 0) return;
+    this.#held.delete(node);
+    node.close("device-mapper");
+  }
+
+  /** A pool that is suspended holds its thin devices still. */
+  get internallySuspended(): boolean {
+    return this.live?.entries.some(({ target }) => target.thinOf?.suspended === true) ?? false;
+  }
+
+  info(): DmDeviceInfo {
+    return {
+      name: this.name,
+      uuid: this.uuid,
+      dev: this.dev,
+      openCount: this.openCount,
+      eventNr: this.eventNr,
+      targetCount: this.live?.entries.length ?? 0,
+      suspended: this.suspended,
+      internallySuspended: this.internallySuspended,
+      readOnly: this.readOnly(),
+      hasLiveTable: this.live !== undefined,
+      hasInactiveTable: this.inactive !== undefined,
+      deferredRemove: this.deferredRemove,
+    };
+  }
+
+  suspend(): void {
+    if (this.suspended) return;
+    for (const { target } of this.live?.entries ?? []) target.suspend?.();
+    this.suspended = true;
+  }
+
+  /** Swaps a loaded table in. Where a target refuses, the device stays suspended with the new table. */
+  resume(): void {
+    if (this.inactive !== undefined) {
+      this.suspend();
+      const old = this.live;
+      this.live = this.inactive;
+      this.inactive = undefined;
+      old?.release();
+    }
+    if (!this.suspended) return;
+    if (this.live === undefined) throw new Refusal("EINVAL", "the device has no table");
+    for (const { target } of this.live.entries) target.preresume?.();
+    for (const { target } of this.live.entries) target.resume?.();
+    this.suspended = false;
+  }
+
+  dropTables(): void {
+    this.inactive?.release();
+    this.inactive = undefined;
+    this.live?.release();
+    this.live = undefined;
+  }
+
+  override paths(): readonly string[] {
+    return [`/dev/mapper/${mangle(this.name)}`, `/dev/dm-${this.dev.minor}`];
+  }
+
+  override sizeBytes(): number {
+    return this.live?.sizeBytes ?? 0;
+  }
+
+  override readOnly(): boolean {
+    return this.live?.readOnly ?? false;
+  }
+
+  /** Of a device that is one linear piece: a pool's metadata may stand on it. */
+  override disk(): Disk | undefined {
+    const nodes = this.live?.nodes ?? [];
+    if (this.live?.entries.length !== 1 || nodes.length !== 1) return undefined;
+    return this.live.entries[0]?.target.type === "linear" ? nodes[0]?.disk() : undefined;
+  }
+
+  override read(offsetBytes: number, lengthBytes: number): Buffer {
+    const table = this.#ready(offsetBytes, lengthBytes);
+    const out = Buffer.alloc(lengthBytes);
+    for (const part of table.parts(offsetBytes, lengthBytes)) {
+      part.target.read(part.offsetBytes, part.lengthBytes).copy(out, part.at);
+    }
+    return out;
+  }
+
+  override write(offsetBytes: number, bytes: Uint8Array): void {
+    const table = this.#ready(offsetBytes, bytes.length);
+    if (table.readOnly) throw new Refusal("EPERM", "the device is read-only");
+    for (const part of table.parts(offsetBytes, bytes.length)) {
+      part.target.write(part.offsetBytes, bytes.subarray(part.at, part.at + part.lengthBytes));
+    }
+  }
+
+  override discard(offsetBytes: number, lengthBytes: number): void {
+    const table = this.#ready(offsetBytes, lengthBytes);
+    if (table.readOnly) throw new Refusal("EPERM", "the device is read-only");
+    for (const part of table.parts(offsetBytes, lengthBytes)) {
+      part.target.discard(part.offsetBytes, part.lengthBytes);
+    }
+  }
+
+  override flush(): void {
+    const table = this.#ready(0, 0);
+    for (const { target } of table.entries) target.flush();
+  }
+
+  protected override lastClose(): void {
+    this.#onLastClose(this);
+  }
+
+  #ready(offsetBytes: number, lengthBytes: number): Table {
+    if (this.live === undefined) throw new Refusal("EIO", "the device has no table");
+    if (this.suspended || this.internallySuspended) {
+      throw new Refusal("EAGAIN", "the device is suspended and would hold this I/O back");
+    }
+    checkRange(this, offsetBytes, lengthBytes);
+    return this.live;
+  }
+}

@@ -1,0 +1,218 @@
+/** Making a new pool: either it is there and open at the end, or nothing is left (INV-5). */
+import { randomUUID } from "node:crypto";
+import { attachBacking, checkEmptyBlockDevices } from "./backing.ts";
+import { DeviceStates } from "./device-state.ts";
+import { poolDmUuid } from "./dm-names.ts";
+import { PoolError } from "./errors.ts";
+import { isNative, poolErrorFrom } from "./errors-from-native.ts";
+import {
+  checkFolderName,
+  createFile,
+  exists,
+  type FolderPaths,
+  folderPaths,
+  prepareFolder,
+  removeFile,
+  removeLedger,
+  syncFolder,
+} from "./folder.ts";
+import type { Kernel } from "./kernel.ts";
+import { lockPool } from "./lock.ts";
+import { checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
+import {
+  type CreatePoolOptions,
+  DEFAULT_BLOCK_SECTORS,
+  DEFAULT_DATA_BYTES,
+  DEFAULT_LOW_WATER_BLOCKS,
+  DEFAULT_METADATA_BYTES,
+  type PoolBacking,
+  type ThinPool,
+} from "./pool.ts";
+import { PoolDevice } from "./pool-device.ts";
+import { probeKernel } from "./probe.ts";
+import { Ledger, type PoolRecord } from "./store/ledger.ts";
+import { ThinDevices } from "./thin-devices.ts";
+import { Pool } from "./thin-pool.ts";
+import { degradedError, type Undo, UndoError, withUndo } from "./undo.ts";
+
+/** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
+const METADATA_HEAD_BYTES = 4096n;
+
+type NewPoolRecord = Omit<PoolRecord, "state" | "lastTransactionId">;
+
+/**
+ * Makes a pool and opens it. POOL_EXISTS, POOL_LOCKED, POOL_TOO_SMALL, POOL_DEVICE_NOT_EMPTY,
+ * POOL_PERMISSION, POOL_UNSUPPORTED: nothing has changed. What a crash in here leaves is found and
+ * cleared by the next call.
+ */
+export async function createPool(options: CreatePoolOptions): Promise<ThinPool> {
+  const { kernel, folder } = options;
+  const backing = options.backing ?? { type: "files" };
+  const blockSectors = options.blockSectors ?? DEFAULT_BLOCK_SECTORS;
+  const lowWaterBlocks = options.lowWaterBlocks ?? DEFAULT_LOW_WATER_BLOCKS;
+  try {
+    checkFolderName(folder);
+    checkPoolNumbers(blockSectors, lowWaterBlocks);
+    if (backing.type === "files") {
+      const { dataBytes, metadataBytes } = fileSizes(backing);
+      checkPoolSizes(dataBytes, metadataBytes, blockSectors);
+      checkFileSizes(dataBytes, metadataBytes);
+    }
+    await probeKernel(kernel);
+    return await withUndo(async (undo) => {
+      const paths = folderPaths(await prepareFolder(folder, undo));
+      const lockExisted = await exists(paths.lock);
+      const lock = lockPool(paths, "creation of a pool");
+      undo.pushAlways("releasing the lock", () => lock.release());
+      // Removed while we hold it; who opened it before is stopped by the ledger's own lock (INV-9).
+      if (!lockExisted) undo.push("removing the lock file", () => removeFile(paths.lock));
+      await clearUnfinished(kernel, paths);
+      const sizes =
+        backing.type === "files"
+          ? fileSizes(backing)
+          : await checkEmptyBlockDevices(kernel, backing.dataPath, backing.metadataPath);
+      checkPoolSizes(sizes.dataBytes, sizes.metadataBytes, blockSectors);
+      const record: NewPoolRecord = {
+        uuid: randomUUID(),
+        backing: backing.type,
+        dataPath: backing.type === "files" ? paths.data : backing.dataPath,
+        metadataPath: backing.type === "files" ? paths.metadata : backing.metadataPath,
+        ...sizes,
+        blockSectors,
+        lowWaterBlocks,
+        createdAtMs: Date.now(),
+      };
+      return await build(kernel, paths, record, undo, lock);
+    });
+  } catch (error) {
+    if (error instanceof UndoError) throw degradedError("creation of a pool", folder, error);
+    throw poolErrorFrom(error, { operation: "creation of a pool", object: folder });
+  }
+}
+
+async function build(
+  kernel: Kernel,
+  paths: FolderPaths,
+  fresh: NewPoolRecord,
+  undo: Undo,
+  lock: Disposable,
+): Promise<ThinPool> {
+  // The ledger comes first, so that what a crash leaves after it is known to be an unfinished pool.
+  undo.push("removing the ledger", () => removeLedger(paths.ledger));
+  await createFile(paths.ledger, 0n, undo);
+  const ledger = Ledger.open(paths.ledger);
+  undo.pushAlways("closing the ledger", () => ledger.close());
+  ledger.createPool(fresh);
+  if (fresh.backing === "files") {
+    await createFile(paths.metadata, fresh.metadataBytes, undo);
+    await createFile(paths.data, fresh.dataBytes, undo);
+  }
+  await syncFolder(paths.folder);
+  const record = recorded(ledger, paths);
+  const backing = await attachBacking(kernel, record, undo);
+  if (fresh.backing === "block") {
+    const head = { offsetBytes: 0n, lengthBytes: METADATA_HEAD_BYTES };
+    await kernel.blocks.zeroOut(backing.metadata.path, head);
+    // Else the device would carry the signature of a pool that never was.
+    undo.push("erasing the metadata's start", () => kernel.blocks.zeroOut(backing.metadata.path, head));
+  }
+  const pool = await PoolDevice.open(kernel, record, backing, undo);
+  const status = await pool.status();
+  if (status.state !== "working" || status.transactionId !== 0n) {
+    throw new PoolError({
+      code: "POOL_KERNEL",
+      operation: "creation of a pool",
+      object: paths.folder,
+      reason: "the kernel's new pool is not empty or does not work",
+      hint: "Look at the kernel's log (dmesg).",
+    });
+  }
+  ledger.markPoolCreated();
+  return new Pool({
+    kernel,
+    folder: paths.folder,
+    record: recorded(ledger, paths),
+    lock,
+    ledger,
+    backing,
+    pool,
+    thins: new ThinDevices(kernel, record.uuid, pool.dev),
+    states: new DeviceStates(),
+    transactionId: status.transactionId,
+  });
+}
+
+function recorded(ledger: Ledger, paths: FolderPaths): PoolRecord {
+  const record = ledger.pool();
+  if (record !== undefined) return record;
+  throw new PoolError({
+    code: "POOL_MISMATCH",
+    operation: "creation of a pool",
+    object: paths.ledger,
+    reason: "the record just written is not there",
+    hint: "Check the disk that holds the pool's folder.",
+  });
+}
+
+function fileSizes(backing: Extract<PoolBacking, { type: "files" }>): {
+  readonly dataBytes: bigint;
+  readonly metadataBytes: bigint;
+} {
+  return {
+    dataBytes: backing.dataBytes ?? DEFAULT_DATA_BYTES,
+    metadataBytes: backing.metadataBytes ?? DEFAULT_METADATA_BYTES,
+  };
+}
+
+/**
+ * POOL_EXISTS where the folder holds a pool, or files that we would overwrite. What a createPool that
+ * never ended left behind is removed: its dm device, loops and files, all named by its ledger.
+ */
+async function clearUnfinished(kernel: Kernel, paths: FolderPaths): Promise<void> {
+  if (!(await exists(paths.ledger))) {
+    for (const path of [paths.data, paths.metadata]) {
+      if (await exists(path)) throw poolExists(path, "it is there already, and no pool.sqlite with it");
+    }
+    return;
+  }
+  const ledger = Ledger.open(paths.ledger);
+  let record: PoolRecord | undefined;
+  try {
+    record = ledger.pool();
+  } finally {
+    ledger.close();
+  }
+  if (record?.state === "created") throw poolExists(paths.folder, `it holds pool ${record.uuid}`);
+  if (record !== undefined) await clearKernel(kernel, record);
+  if (record?.backing === "files") {
+    await removeFile(paths.data);
+    await removeFile(paths.metadata);
+  }
+  // Last: until here the ledger says what the rest is.
+  await removeLedger(paths.ledger);
+}
+
+async function clearKernel(kernel: Kernel, record: PoolRecord): Promise<void> {
+  try {
+    await kernel.dm.removeDevice({ uuid: poolDmUuid(record.uuid) });
+  } catch (error) {
+    if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
+  }
+  if (record.backing !== "files") return;
+  for (const path of [record.dataPath, record.metadataPath]) {
+    if (!(await exists(path))) continue;
+    for (const loop of await kernel.loops.findByBackingFile(path)) {
+      await kernel.loops.detach(loop.path);
+    }
+  }
+}
+
+function poolExists(object: string, reason: string): PoolError {
+  return new PoolError({
+    code: "POOL_EXISTS",
+    operation: "creation of a pool",
+    object,
+    reason,
+    hint: "Open that pool, or choose another folder.",
+  });
+}

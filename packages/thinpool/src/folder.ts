@@ -1,0 +1,122 @@
+/** The pool's folder: its files' names, and the care that makes them last. */
+import { constants } from "node:fs";
+import { chmod, lstat, mkdir, open, realpath, rmdir, unlink } from "node:fs/promises";
+import { dirname, isAbsolute, join } from "node:path";
+import { PoolError } from "./errors.ts";
+import type { Undo } from "./undo.ts";
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+export interface FolderPaths {
+  readonly folder: string;
+  readonly ledger: string;
+  readonly lock: string;
+  readonly data: string;
+  readonly metadata: string;
+}
+
+export function folderPaths(folder: string): FolderPaths {
+  return {
+    folder,
+    ledger: join(folder, "pool.sqlite"),
+    lock: join(folder, "pool.lock"),
+    data: join(folder, "data"),
+    metadata: join(folder, "metadata"),
+  };
+}
+
+export function checkFolderName(folder: string): void {
+  if (isAbsolute(folder) && !folder.includes("\0")) return;
+  throw new PoolError({
+    code: "POOL_OPTION_INVALID",
+    operation: "check of the folder",
+    object: JSON.stringify(folder),
+    reason: "it is no absolute path",
+    hint: "Give the pool's folder as a path that starts with a slash.",
+  });
+}
+
+/** True where something is there, whatever it is; a path that can't be looked at throws. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/**
+ * Makes the folder (and folders above it) or takes one that is there, if it is ours, and shuts it for
+ * all others (0700). Durable: the folder above is synced. Returns its path without symlinks.
+ */
+export async function prepareFolder(folder: string, undo: Undo): Promise<string> {
+  const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  if (first !== undefined) {
+    undo.push("removing the folder", () => removeFolders(first, folder));
+    await syncFolder(dirname(first));
+  }
+  const path = await realpath(folder);
+  const stat = await lstat(path);
+  if (!stat.isDirectory() || stat.uid !== process.geteuid?.()) {
+    throw new PoolError({
+      code: "POOL_PERMISSION",
+      operation: "check of the folder",
+      object: path,
+      reason: stat.isDirectory() ? `it belongs to uid ${stat.uid}` : "it is no folder",
+      hint: "Name a folder that belongs to the user who runs the pool, or one that does not exist.",
+    });
+  }
+  if ((stat.mode & 0o777) !== FOLDER_MODE) {
+    const mode = stat.mode & 0o7777;
+    await chmod(path, FOLDER_MODE);
+    undo.push("restoring the folder's mode", () => chmod(path, mode));
+  }
+  return path;
+}
+
+/** Removes the folders from `last` up to `first`; all were made by us and hold nothing else. */
+async function removeFolders(first: string, last: string): Promise<void> {
+  for (let path = last; path.length >= first.length; path = dirname(path)) await rmdir(path);
+}
+
+/** A file that must not exist yet, 0600, of this size without blocks, synced. */
+export async function createFile(path: string, sizeBytes: bigint, undo: Undo): Promise<void> {
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const file = await open(path, flags, FILE_MODE);
+  undo.push(`removing ${path}`, () => removeFile(path));
+  try {
+    // ftruncate(2) makes it sparse. 2^53 bytes are beyond every filesystem's largest file but zfs'.
+    await file.truncate(Number(sizeBytes));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Removes a file; one that is gone already is fine. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
+    throw error;
+  }
+}
+
+/** The ledger's files: SQLite makes the last two beside the first. */
+export async function removeLedger(path: string): Promise<void> {
+  for (const suffix of ["", "-wal", "-shm", "-journal"]) await removeFile(path + suffix);
+}
+
+/** New names in a folder last only once the folder itself is synced. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,89 @@
+/** Opening a pool: either it is open at the end, or nothing is there that was not before (INV-5). */
+import { realpath } from "node:fs/promises";
+import { transactionId } from "@thinpool/dm-native";
+import { attachBacking } from "./backing.ts";
+import { DeviceStates } from "./device-state.ts";
+import { PoolError } from "./errors.ts";
+import { poolErrorFrom } from "./errors-from-native.ts";
+import { checkFolderName, exists, folderPaths } from "./folder.ts";
+import { lockPool } from "./lock.ts";
+import type { OpenPoolOptions, ThinPool } from "./pool.ts";
+import { PoolDevice } from "./pool-device.ts";
+import { probeKernel } from "./probe.ts";
+import { recover } from "./recover.ts";
+import { Ledger } from "./store/ledger.ts";
+import { ThinDevices } from "./thin-devices.ts";
+import { Pool } from "./thin-pool.ts";
+import { degradedError, UndoError, withUndo } from "./undo.ts";
+
+/**
+ * Opens the pool of a folder. What a killed process left live is adopted after it was checked to be
+ * ours; what it left half done is settled. POOL_NOT_FOUND, POOL_LOCKED, POOL_MISMATCH,
+ * POOL_NEEDS_REPAIR, POOL_PERMISSION, POOL_UNSUPPORTED.
+ */
+export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
+  const { kernel, folder } = options;
+  try {
+    checkFolderName(folder);
+    await probeKernel(kernel);
+    if (!(await exists(folderPaths(folder).ledger))) throw notFound(folder, "it holds no pool");
+    const paths = folderPaths(await realpath(folder));
+    return await withUndo(async (undo) => {
+      const lock = lockPool(paths, "opening");
+      undo.pushAlways("releasing the lock", () => lock.release());
+      const ledger = Ledger.open(paths.ledger);
+      undo.pushAlways("closing the ledger", () => ledger.close());
+      const record = ledger.pool();
+      if (record?.state !== "created") throw notFound(folder, "creating its pool never ended");
+      const backing = await attachBacking(kernel, record, undo);
+      const pool = await PoolDevice.open(kernel, record, backing, undo);
+      const status = await pool.status();
+      if (status.state !== "working") throw needsRepair(folder);
+      const thins = new ThinDevices(kernel, record.uuid, pool.dev);
+      const states = new DeviceStates();
+      const recovered = await recover({
+        ledger,
+        record,
+        pool,
+        thins,
+        states,
+        current: transactionId(status.transactionId),
+      });
+      return new Pool({
+        kernel,
+        folder: paths.folder,
+        record,
+        lock,
+        ledger,
+        backing,
+        pool,
+        thins,
+        states,
+        transactionId: recovered.transactionId,
+      });
+    });
+  } catch (error) {
+    if (error instanceof UndoError) throw degradedError("opening", folder, error);
+    throw poolErrorFrom(error, { operation: "opening", object: folder });
+  }
+}
+
+function notFound(folder: string, reason: string): PoolError {
+  return new PoolError({
+    code: "POOL_NOT_FOUND",
+    operation: "opening",
+    object: folder,
+    reason,
+    hint: "Create a pool there first, or name the right folder.",
+  });
+}
+
+function needsRepair(folder: string): PoolError {
+  return new PoolError({
+    code: "POOL_NEEDS_REPAIR",
+    operation: "opening",
+    object: folder,
+    reason: "the kernel says that the pool failed",
+    hint: "Look at the kernel's log (dmesg), then check the metadata with thin_check.",
+  });
+}

@@ -1,0 +1,133 @@
+/** The pool's own dm device: a thin-pool target. Every call goes by dm uuid (INV-4). */
+import {
+  activateDevice,
+  type DevNumber,
+  type DmDeviceInfo,
+  removeDeviceRetrying,
+  type ThinId,
+  type ThinPoolStatus,
+  type TransactionId,
+} from "@thinpool/dm-native";
+import type { Backing } from "./backing.ts";
+import { poolDmName, poolDmUuid } from "./dm-names.ts";
+import { PoolError } from "./errors.ts";
+import { isNative } from "./errors-from-native.ts";
+import type { Kernel } from "./kernel.ts";
+import type { PoolRecord } from "./store/ledger.ts";
+import { parsePoolStatus, poolTable, sameTable } from "./tables.ts";
+import type { Undo } from "./undo.ts";
+
+export class PoolDevice {
+  readonly dev: DevNumber;
+  readonly #kernel: Kernel;
+  readonly #poolUuid: string;
+
+  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber) {
+    this.#kernel = kernel;
+    this.#poolUuid = poolUuid;
+    this.dev = dev;
+  }
+
+  /**
+   * Takes over the pool's live device if its table is the recorded one, else makes it. One that a
+   * crash left without a table is removed first; one left suspended is resumed.
+   */
+  static async open(
+    kernel: Kernel,
+    record: PoolRecord,
+    backing: Backing,
+    undo: Undo,
+  ): Promise<PoolDevice> {
+    const table = poolTable(record, backing);
+    const live = await findDevice(kernel, record.uuid);
+    if (live?.hasLiveTable === true) {
+      await checkLiveTable(kernel, record, table);
+      if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
+      return new PoolDevice(kernel, record.uuid, live.dev);
+    }
+    if (live !== undefined) {
+      await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) });
+    }
+    const made = await activateDevice(kernel.dm, {
+      name: poolDmName(record.uuid),
+      uuid: poolDmUuid(record.uuid),
+      table: [table],
+    });
+    const pool = new PoolDevice(kernel, record.uuid, made.dev);
+    undo.push("removing the pool's dm device", () => pool.remove());
+    return pool;
+  }
+
+  /** Never flushes: a status that commits would hang on a sick pool. */
+  async status(): Promise<ThinPoolStatus> {
+    const reply = await this.#kernel.dm.tableStatus(this.#ref, { noFlush: true });
+    return parsePoolStatus(reply);
+  }
+
+  createThin(id: ThinId): Promise<void> {
+    return this.#message(`create_thin ${id}`);
+  }
+
+  /** An active origin must be suspended by the caller: the kernel does not check. */
+  createSnapshot(id: ThinId, origin: ThinId): Promise<void> {
+    return this.#message(`create_snap ${id} ${origin}`);
+  }
+
+  /** Deletes the thin device; one that is not there is fine, so that it can be done again. */
+  async deleteThin(id: ThinId): Promise<void> {
+    try {
+      await this.#message(`delete ${id}`);
+    } catch (error) {
+      if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
+    }
+  }
+
+  /** Compare and swap: refused where the pool is not at `from`. */
+  setTransactionId(from: TransactionId, to: TransactionId): Promise<void> {
+    return this.#message(`set_transaction_id ${from} ${to}`);
+  }
+
+  /** Removes the dm device; DEVICE_BUSY by the caller's mapping where a thin device still uses it. */
+  async remove(): Promise<void> {
+    try {
+      await removeDeviceRetrying(this.#kernel.dm, this.#ref);
+    } catch (error) {
+      // Removed already, by an earlier attempt to close.
+      if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
+    }
+  }
+
+  get #ref() {
+    return { uuid: poolDmUuid(this.#poolUuid) };
+  }
+
+  async #message(text: string): Promise<void> {
+    await this.#kernel.dm.message(this.#ref, text);
+  }
+}
+
+async function findDevice(kernel: Kernel, poolUuid: string): Promise<DmDeviceInfo | undefined> {
+  try {
+    return await kernel.dm.deviceStatus({ uuid: poolDmUuid(poolUuid) });
+  } catch (error) {
+    if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
+
+async function checkLiveTable(
+  kernel: Kernel,
+  record: PoolRecord,
+  wanted: ReturnType<typeof poolTable>,
+): Promise<void> {
+  const { targets } = await kernel.dm.table({ uuid: poolDmUuid(record.uuid) });
+  const found = targets[0];
+  if (targets.length === 1 && found !== undefined && sameTable(found, wanted)) return;
+  throw new PoolError({
+    code: "POOL_MISMATCH",
+    operation: "adoption of the live pool",
+    object: poolDmName(record.uuid),
+    reason: `its table is "${found?.type} ${found?.params}", the ledger says "${wanted.params}"`,
+    hint: "Somebody changed the pool: unmount its devices, remove them (dmsetup remove), open it again.",
+  });
+}

@@ -1,0 +1,81 @@
+/** The ledger's tables. A change of them is a new version with its own step in `migrate`. */
+import type { DatabaseSync } from "node:sqlite";
+import { PoolError } from "../errors.ts";
+
+export const SCHEMA_VERSION = 1;
+/** "thpl" in ASCII: pool.sqlite says of itself that it is ours (file(1) can show it). */
+export const APPLICATION_ID = 0x7468706c;
+
+const VERSION_1 = `
+CREATE TABLE pool (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  uuid TEXT NOT NULL,
+  -- 'creating': createPool did not end; nothing of it counts.
+  state TEXT NOT NULL CHECK (state IN ('creating', 'created')),
+  backing TEXT NOT NULL CHECK (backing IN ('files', 'block')),
+  data_path TEXT NOT NULL,
+  metadata_path TEXT NOT NULL,
+  data_bytes INTEGER NOT NULL CHECK (data_bytes > 0),
+  metadata_bytes INTEGER NOT NULL CHECK (metadata_bytes > 0),
+  block_sectors INTEGER NOT NULL CHECK (block_sectors BETWEEN 128 AND 2097152),
+  low_water_blocks INTEGER NOT NULL CHECK (low_water_blocks >= 0),
+  -- The highest transaction that was ever begun: the kernel's pool is at it or one before it.
+  last_transaction_id INTEGER NOT NULL CHECK (last_transaction_id >= 0),
+  created_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE device (
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  thin_id INTEGER NOT NULL UNIQUE CHECK (thin_id BETWEEN 0 AND 16777215),
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  filesystem TEXT NOT NULL CHECK (filesystem IN ('ext4', 'xfs', 'none')),
+  -- No foreign key: a snapshot outlives its origin.
+  origin_uuid TEXT,
+  owner_uid INTEGER NOT NULL CHECK (owner_uid BETWEEN 0 AND 4294967294),
+  created_at_ms INTEGER NOT NULL,
+  -- The row counts once the pool has reached this transaction.
+  transaction_id INTEGER NOT NULL CHECK (transaction_id > 0),
+  -- The row counts no longer once the pool has reached this one.
+  deleting_transaction_id INTEGER CHECK (deleting_transaction_id > transaction_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX device_by_transaction ON device (transaction_id);
+CREATE INDEX device_by_deleting ON device (deleting_transaction_id)
+  WHERE deleting_transaction_id IS NOT NULL;
+
+-- Ids that the kernel's pool has and no record of ours explains: passed over, never deleted (INV-4).
+CREATE TABLE foreign_thin_id (
+  thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
+  found_at_ms INTEGER NOT NULL
+) STRICT;
+`;
+
+function pragma(db: DatabaseSync, name: string): bigint {
+  const row = db.prepare(`PRAGMA ${name}`).get();
+  return BigInt(Object.values(row ?? {})[0] as number);
+}
+
+/** Brings a new file to the current schema; refuses a file that is not ours or is from the future. */
+export function migrate(db: DatabaseSync, path: string): void {
+  const version = pragma(db, "user_version");
+  const applicationId = pragma(db, "application_id");
+  if (version === 0n && applicationId === 0n) {
+    db.exec(
+      `BEGIN IMMEDIATE; ${VERSION_1}
+       PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`,
+    );
+    return;
+  }
+  if (applicationId !== BigInt(APPLICATION_ID) || version !== BigInt(SCHEMA_VERSION)) {
+    throw new PoolError({
+      code: "POOL_MISMATCH",
+      operation: "opening the ledger",
+      object: path,
+      reason:
+        applicationId === BigInt(APPLICATION_ID)
+          ? `its schema is version ${version}, this program knows ${SCHEMA_VERSION}`
+          : "it is an SQLite file of another program",
+      hint: "Use the version of thinpool that wrote it, or name the right folder.",
+    });
+  }
+}

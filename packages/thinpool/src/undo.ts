@@ -1,0 +1,82 @@
+/** Undoing what was done so far, in reverse, when a later step fails. */
+import { PoolError } from "./errors.ts";
+
+/**
+ * A roll-back that failed itself. What is left is known to the ledger and settled by the next open
+ * (INV-7), so nothing more is undone: every step stands on those after it (a record must not go while
+ * its thin device is still there). `cause` is the failure that made the roll-back necessary.
+ */
+export class UndoError extends Error {
+  override readonly name = "UndoError";
+  readonly failures: readonly Error[];
+
+  constructor(cause: unknown, failures: readonly Error[]) {
+    super(failures.map((failure) => failure.message).join("; "), { cause });
+    this.failures = failures;
+  }
+}
+
+interface UndoStep {
+  readonly what: string;
+  readonly step: () => Promise<void> | void;
+  readonly always: boolean;
+}
+
+export class Undo {
+  readonly #steps: UndoStep[] = [];
+
+  /** Remembers how to undo what has just been done. Skipped once a later step's undoing failed. */
+  push(what: string, step: () => Promise<void> | void): void {
+    this.#steps.push({ what, step, always: false });
+  }
+
+  /** The same for what belongs to this process only (a lock, an open file): never skipped. */
+  pushAlways(what: string, step: () => Promise<void> | void): void {
+    this.#steps.push({ what, step, always: true });
+  }
+
+  /** Runs the steps, the latest first. With `broken`, or after a failure, only those for always. */
+  async run(broken: boolean): Promise<readonly Error[]> {
+    const failures: Error[] = [];
+    for (let entry = this.#steps.pop(); entry !== undefined; entry = this.#steps.pop()) {
+      if ((broken || failures.length > 0) && !entry.always) continue;
+      try {
+        await entry.step();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        failures.push(new Error(`${entry.what}: ${reason}`, { cause: error }));
+      }
+    }
+    return failures;
+  }
+}
+
+/** Runs `body`; when it fails, all that it pushed is undone and its error goes up, or an UndoError. */
+export async function withUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
+  const undo = new Undo();
+  try {
+    return await body(undo);
+  } catch (error) {
+    const broken = error instanceof UndoError;
+    const failures = await undo.run(broken);
+    if (failures.length === 0) throw error;
+    throw broken
+      ? new UndoError(error.cause, [...error.failures, ...failures])
+      : new UndoError(error, failures);
+  }
+}
+
+/** What the caller is told when a roll-back failed. */
+export function degradedError(operation: string, object: string, error: unknown): PoolError {
+  const first = error instanceof UndoError ? error.cause : error;
+  const text = first instanceof Error ? first.message : String(first);
+  const undo = error instanceof UndoError ? `; undoing it failed as well: ${error.message}` : "";
+  return new PoolError({
+    code: "POOL_DEGRADED",
+    operation,
+    object,
+    reason: `${text}${undo}`,
+    hint: "Close the pool and open it again: opening settles what was left half done.",
+    cause: error,
+  });
+}
