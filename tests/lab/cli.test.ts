@@ -14,8 +14,10 @@ import { cliArguments, PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
 import type { CliOptions, CliResult } from "../e2e/cli-process.ts";
 import { kernelState } from "./kernel-state.ts";
 
-const USER = 1000;
-const STRANGER = 1001;
+/** The group "users" of Debian's base system: its members may connect. */
+const GROUP = { name: "users", gid: 100 };
+const USER = { uid: 1000, gid: GROUP.gid };
+const STRANGER = { uid: 1001, gid: GROUP.gid };
 const READY_TIMEOUT_MS = 30_000;
 const READY_POLL_MS = 50;
 const STOP_TIMEOUT_MS = 30_000;
@@ -73,10 +75,14 @@ async function refused(
 }
 
 async function serve(): Promise<ChildProcess> {
-  const daemon = spawn(process.execPath, cliArguments(["serve"]), {
-    env: { PATH: process.env["PATH"], ...env },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
+  const daemon = spawn(
+    process.execPath,
+    cliArguments(["serve", "--teardown", "--socket-group", GROUP.name]),
+    {
+      env: { PATH: process.env["PATH"], ...env },
+      stdio: ["ignore", "inherit", "inherit"],
+    },
+  );
   const deadline = Date.now() + READY_TIMEOUT_MS;
   while (!(await answers())) {
     assert.equal(daemon.exitCode, null, "the daemon ended before it was ready");
@@ -133,7 +139,7 @@ suite("thinpool on a real kernel", () => {
     assert.equal(status["uuid"], poolUuid);
     assert.equal(status["state"], "working");
     assert.equal(status["dataTotalBytes"], String(256 << 20));
-    const text = await ok(["pool", "status"], { uid: USER });
+    const text = await ok(["pool", "status"], { user: USER });
     assert.match(text, /^state: +working$/m);
     assert.match(text, /^data: +.* of 256 MiB \([0-9.]+%\)$/m);
     assert.match(await ok(["pool", "status", "--bytes"]), /^data: +[0-9]+ of 268435456 /m);
@@ -141,38 +147,37 @@ suite("thinpool on a real kernel", () => {
 
   test("device create as root, snapshot as a user, list in text and JSON", async () => {
     assert.equal(await ok(["device", "create", base, "--size", "64MiB"]), base);
-    assert.equal(await ok(["device", "snapshot", base, copy], { uid: USER }), copy);
+    assert.equal(await ok(["device", "snapshot", base, copy], { user: USER }), copy);
     const devices = await json<{ name: string; ownerUid: number; sizeBytes: string }[]>(
       ["device", "list"],
-      { uid: USER },
+      { user: USER },
     );
     const seen = devices.map(({ name, ownerUid, sizeBytes }) => [name, ownerUid, sizeBytes]);
     assert.deepEqual(
       seen.toSorted(([a], [b]) => String(a).localeCompare(String(b))),
       [
         [base, 0, String(64 << 20)],
-        [copy, USER, String(64 << 20)],
+        [copy, USER.uid, String(64 << 20)],
       ],
     );
-    const text = await ok(["device", "list"], { uid: USER });
-    assert.match(text, new RegExp(`^${copy} +64 MiB +ext4 +${base} +${USER} +no `, "m"));
+    const text = await ok(["device", "list"], { user: USER });
+    assert.match(text, new RegExp(`^${copy} +64 MiB +ext4 +${base} +${USER.uid} +no `, "m"));
   });
 
   test("a user mounts twice, writes, and releases twice", async () => {
-    const path = await ok(["mount", copy], { uid: USER });
+    const path = await ok(["mount", copy], { user: USER });
     await run(
       process.execPath,
       ["-e", `fs.writeFileSync(${JSON.stringify(join(path, "f"))}, "1")`],
       {
-        uid: USER,
-        gid: USER,
+        ...USER,
       },
     );
     assert.equal(await readFile(join(path, "f"), "utf8"), "1");
 
-    const second = await json<MountLine>(["mount", copy], { uid: USER });
+    const second = await json<MountLine>(["mount", copy], { user: USER });
     assert.equal(second.path, path);
-    const mounts = await json<MountLine[]>(["mounts"], { uid: USER });
+    const mounts = await json<MountLine[]>(["mounts"], { user: USER });
     assert.deepEqual(
       mounts.map(({ device, count }) => [device, count]),
       [
@@ -181,19 +186,19 @@ suite("thinpool on a real kernel", () => {
       ],
     );
     assert.match(
-      await ok(["mounts"], { uid: USER }),
+      await ok(["mounts"], { user: USER }),
       new RegExp(`^${copy} +${path} +1000 +2 `, "m"),
     );
 
-    assert.match(await ok(["umount", second.reference], { uid: USER }), /1 references? left$/);
+    assert.match(await ok(["umount", second.reference], { user: USER }), /1 references? left$/);
     assert.ok(kernelState().mounts.includes(path));
-    assert.match(await ok(["umount", copy], { uid: USER }), /: unmounted$/);
+    assert.match(await ok(["umount", copy], { user: USER }), /: unmounted$/);
     assert.ok(!kernelState().mounts.includes(path));
     assert.deepEqual(await json(["mounts"]), []);
   });
 
   test("bad input through the daemon: one line, an exit code, and nothing changes", async () => {
-    await ok(["mount", copy], { uid: USER });
+    await ok(["mount", copy], { user: USER });
     const [{ reference } = { reference: "" }] = await json<MountLine[]>(["mounts"]);
     const state = await everything();
 
@@ -212,28 +217,31 @@ suite("thinpool on a real kernel", () => {
     await refused(
       ["device", "remove", copy],
       { exitCode: 5, says: /mounted|use|busy/i },
-      { uid: USER },
+      { user: USER },
     );
     // What one did not mount, as root by name, as another user by name and by reference.
     const notMounted = { exitCode: 3, says: /reference|mounted/i };
     await refused(["umount", copy], notMounted);
-    await refused(["umount", base], notMounted, { uid: USER });
-    await refused(["umount", copy], notMounted, { uid: STRANGER });
-    const stranger = await thinpool(["umount", reference], { env, uid: STRANGER });
+    await refused(["umount", base], notMounted, { user: USER });
+    await refused(["umount", copy], notMounted, { user: STRANGER });
+    const stranger = await thinpool(["umount", reference], { env, user: STRANGER });
     assert.match(stranger.stderr, PLAIN_FAILURE);
     assert.ok([3, 4].includes(stranger.exitCode ?? 0), stranger.stderr);
     // Not the caller's to do.
+    const roots = { exitCode: 4, says: /root/ };
+    await refused(["mount", base], roots, { user: USER });
+    await refused(["device", "remove", base], roots, { user: USER });
     await refused(
       ["device", "create", "mine"],
       { exitCode: 4, says: /root|admin/i },
-      { uid: USER },
+      { user: USER },
     );
-    const others = await thinpool(["device", "remove", copy], { env, uid: STRANGER });
+    const others = await thinpool(["device", "remove", copy], { env, user: STRANGER });
     assert.match(others.stderr, PLAIN_FAILURE);
     assert.ok([3, 4].includes(others.exitCode ?? 0), others.stderr);
 
     assert.deepEqual(await everything(), state);
-    await ok(["umount", copy], { uid: USER });
+    await ok(["umount", copy], { user: USER });
   });
 
   test("bad input on the pool's folder: in use, or with a pool in it already", async () => {
@@ -247,7 +255,7 @@ suite("thinpool on a real kernel", () => {
   });
 
   test("devices are removed, serve ends cleanly, and nothing is left", async () => {
-    assert.equal(await ok(["device", "remove", copy], { uid: USER }), copy);
+    assert.equal(await ok(["device", "remove", copy], { user: USER }), copy);
     assert.deepEqual(await json(["device", "remove", base]), { removed: base });
     assert.deepEqual(await json(["device", "list"]), []);
     await stop(daemon);
@@ -268,9 +276,9 @@ suite("thinpool on a real kernel", () => {
     // A missing capability: not root, in a folder of one's own.
     const own = join(scratch, "own");
     await mkdir(own);
-    await run("chown", [`${USER}:${USER}`, own]);
+    await run("chown", [`${USER.uid}:${USER.gid}`, own]);
     const unprivileged = ["pool", "create", "--folder", join(own, "pool"), ...POOL_SIZES];
-    await refused(unprivileged, { exitCode: 4, says: /CAP_SYS_ADMIN|root/ }, { uid: USER });
+    await refused(unprivileged, { exitCode: 4, says: /CAP_SYS_ADMIN|root/ }, { user: USER });
 
     assert.deepEqual(kernelState(), atStart);
   });

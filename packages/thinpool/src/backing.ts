@@ -156,7 +156,11 @@ export async function checkEmptyBlockDevices(
       throw notEmpty(path, "it is in use", "Unmount it, or name another device (see lsblk).");
     }
   }
-  if (numbers[0] !== undefined && numbers[1] !== undefined && sameDevNumber(numbers[0], numbers[1])) {
+  if (
+    numbers[0] !== undefined &&
+    numbers[1] !== undefined &&
+    sameDevNumber(numbers[0], numbers[1])
+  ) {
     throw notEmpty(dataPath, "it is given for data and metadata both", "Name two devices.");
   }
   return {

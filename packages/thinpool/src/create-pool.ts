@@ -114,7 +114,9 @@ async function build(
     const head = { offsetBytes: 0n, lengthBytes: METADATA_HEAD_BYTES };
     await kernel.blocks.zeroOut(backing.metadata.path, head);
     // Else the device would carry the signature of a pool that never was.
-    undo.push("erasing the metadata's start", () => kernel.blocks.zeroOut(backing.metadata.path, head));
+    undo.push("erasing the metadata's start", () =>
+      kernel.blocks.zeroOut(backing.metadata.path, head),
+    );
   }
   const pool = await PoolDevice.open(kernel, record, backing, undo);
   const status = await pool.status();
@@ -171,7 +173,8 @@ function fileSizes(backing: Extract<PoolBacking, { type: "files" }>): {
 async function clearUnfinished(kernel: Kernel, paths: FolderPaths): Promise<void> {
   if (!(await exists(paths.ledger))) {
     for (const path of [paths.data, paths.metadata]) {
-      if (await exists(path)) throw poolExists(path, "it is there already, and no pool.sqlite with it");
+      if (await exists(path))
+        throw poolExists(path, "it is there already, and no pool.sqlite with it");
     }
     return;
   }

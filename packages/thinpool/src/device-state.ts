@@ -22,7 +22,14 @@ export type DeviceState =
   /** A step failed and could not be undone; the next open settles it. */
   | "faulty";
 
-export type Verb = "create" | "createActive" | "activate" | "suspend" | "resume" | "deactivate" | "remove";
+export type Verb =
+  | "create"
+  | "createActive"
+  | "activate"
+  | "suspend"
+  | "resume"
+  | "deactivate"
+  | "remove";
 
 export interface VerbStates {
   readonly from: DeviceState;

@@ -1,9 +1,9 @@
 /** Every failure of the engine is a PoolError; the kernel's own is its `cause`. Match on `code`. */
 
 export type PoolErrorCode =
-    /** Too many operations are waiting. */
+  /** Too many operations are waiting. */
   | "POOL_OVERLOADED"
-| "POOL_NAME_INVALID"
+  | "POOL_NAME_INVALID"
   | "POOL_OPTION_INVALID"
   /** Another process owns the folder; the reason names its pid. */
   | "POOL_LOCKED"

@@ -44,11 +44,7 @@ export function checkPoolNumbers(blockSectors: bigint, lowWaterBlocks: bigint): 
     );
   }
   if (lowWaterBlocks < 0n || lowWaterBlocks > MAX_DATA_BYTES) {
-    refuse(
-      `lowWaterBlocks ${lowWaterBlocks}`,
-      "it is out of range",
-      `Use 0 to ${MAX_DATA_BYTES}.`,
-    );
+    refuse(`lowWaterBlocks ${lowWaterBlocks}`, "it is out of range", `Use 0 to ${MAX_DATA_BYTES}.`);
   }
 }
 
@@ -92,7 +88,11 @@ export function checkFileSizes(dataBytes: bigint, metadataBytes: bigint): void {
     ["metadata", metadataBytes],
   ] as const) {
     if (size % DEVICE_GRANULARITY_BYTES !== 0n) {
-      refuse(`${what} of ${size} bytes`, "it is no whole number of pages", "Use multiples of 4096.");
+      refuse(
+        `${what} of ${size} bytes`,
+        "it is no whole number of pages",
+        "Use multiples of 4096.",
+      );
     }
   }
 }

@@ -84,7 +84,13 @@ export class Pool implements ThinPool {
       const filesystem = options.filesystem ?? "ext4";
       const ownerUid = options.ownerUid ?? 0;
       checkDeviceOptions(sizeBytes, filesystem, ownerUid);
-      const device = this.#newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid: undefined });
+      const device = this.#newDevice({
+        name,
+        sizeBytes,
+        filesystem,
+        ownerUid,
+        originUuid: undefined,
+      });
       const record = await this.#create({
         device,
         verb: "create",
@@ -110,8 +116,7 @@ export class Pool implements ThinPool {
       const record = await this.#create({
         device: this.#newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid }),
         verb: options.activate === true ? "createActive" : "create",
-        make: (id) =>
-          this.#whileSuspended(origin, () => pool.createSnapshot(id, origin.thinId)),
+        make: (id) => this.#whileSuspended(origin, () => pool.createSnapshot(id, origin.thinId)),
         // Before the transaction counts: should it fail, all is undone without a second commit.
         fill: options.activate === true ? (made) => thins.activate(made) : undefined,
       });
@@ -302,7 +307,8 @@ export class Pool implements ThinPool {
         await make(record.thinId);
         return record;
       } catch (error) {
-        if (!isNative(error, "NATIVE_EXISTS") || passed >= MAX_FOREIGN_IDS_PER_CREATION) throw error;
+        if (!isNative(error, "NATIVE_EXISTS") || passed >= MAX_FOREIGN_IDS_PER_CREATION)
+          throw error;
         record = this.#parts.ledger.passOverThinId(record, Date.now());
       }
     }

@@ -193,11 +193,7 @@ export class Ledger {
   beginDelete(device: DeviceRecord, next: TransactionId): void {
     this.#write(() => {
       this.#purge(previous(next));
-      this.#run(
-        "UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?",
-        next,
-        device.uuid,
-      );
+      this.#run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, device.uuid);
       this.#setLastTransaction(next);
     });
   }
@@ -212,12 +208,22 @@ export class Ledger {
 
   /** The device of this name that counts when the pool is at `current`. */
   byName(name: string, current: TransactionId): DeviceRecord | undefined {
-    const row = this.#get(`SELECT * FROM device WHERE name = ? AND ${COUNTS}`, name, current, current);
+    const row = this.#get(
+      `SELECT * FROM device WHERE name = ? AND ${COUNTS}`,
+      name,
+      current,
+      current,
+    );
     return row === undefined ? undefined : deviceRecord(row);
   }
 
   byUuid(uuid: string, current: TransactionId): DeviceRecord | undefined {
-    const row = this.#get(`SELECT * FROM device WHERE uuid = ? AND ${COUNTS}`, uuid, current, current);
+    const row = this.#get(
+      `SELECT * FROM device WHERE uuid = ? AND ${COUNTS}`,
+      uuid,
+      current,
+      current,
+    );
     return row === undefined ? undefined : deviceRecord(row);
   }
 
@@ -242,10 +248,9 @@ export class Ledger {
       creations: this.#all("SELECT * FROM device WHERE transaction_id > ?", current).map(
         deviceRecord,
       ),
-      deletions: this.#all(
-        "SELECT * FROM device WHERE deleting_transaction_id > ?",
-        current,
-      ).map(deviceRecord),
+      deletions: this.#all("SELECT * FROM device WHERE deleting_transaction_id > ?", current).map(
+        deviceRecord,
+      ),
     };
   }
 
