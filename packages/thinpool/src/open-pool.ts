@@ -1,6 +1,5 @@
 /** Opening a pool: either it is open at the end, or nothing is there that was not before (INV-5). */
 import { realpath } from "node:fs/promises";
-import { transactionId } from "@thinpool/dm-native";
 import { attachBacking } from "./backing.ts";
 import { DeviceStates } from "./device-state.ts";
 import { PoolError } from "./errors.ts";
@@ -47,7 +46,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         pool,
         thins,
         states,
-        current: transactionId(status.transactionId),
+        current: status.transactionId,
       });
       return new Pool({
         kernel,

@@ -3,8 +3,11 @@ import {
   activateDevice,
   type DevNumber,
   type DmDeviceInfo,
+  type DmTarget,
   removeDeviceRetrying,
+  sameTable,
   type ThinId,
+  thinPoolMessage,
   type ThinPoolStatus,
   type TransactionId,
 } from "@thinpool/dm-native";
@@ -13,8 +16,9 @@ import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
+import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { parsePoolStatus, poolTable, sameTable } from "./tables.ts";
+import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
 import type { Undo } from "./undo.ts";
 
 export class PoolDevice {
@@ -46,14 +50,14 @@ export class PoolDevice {
       return new PoolDevice(kernel, record.uuid, live.dev);
     }
     if (live !== undefined) {
-      await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) });
+      await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
     }
     const made = await activateDevice(kernel.dm, {
       name: poolDmName(record.uuid),
       uuid: poolDmUuid(record.uuid),
-      table: [table],
+      table,
     });
-    const pool = new PoolDevice(kernel, record.uuid, made.dev);
+    const pool = new PoolDevice(kernel, record.uuid, made.info.dev);
     undo.push("removing the pool's dm device", () => pool.remove());
     return pool;
   }
@@ -61,22 +65,22 @@ export class PoolDevice {
   /** Never flushes: a status that commits would hang on a sick pool. */
   async status(): Promise<ThinPoolStatus> {
     const reply = await this.#kernel.dm.tableStatus(this.#ref, { noFlush: true });
-    return parsePoolStatus(reply);
+    return poolStatusOf(reply, this.#poolUuid);
   }
 
   createThin(id: ThinId): Promise<void> {
-    return this.#message(`create_thin ${id}`);
+    return this.#message(thinPoolMessage.createThin(id));
   }
 
   /** An active origin must be suspended by the caller: the kernel does not check. */
   createSnapshot(id: ThinId, origin: ThinId): Promise<void> {
-    return this.#message(`create_snap ${id} ${origin}`);
+    return this.#message(thinPoolMessage.createSnap(id, origin));
   }
 
   /** Deletes the thin device; one that is not there is fine, so that it can be done again. */
   async deleteThin(id: ThinId): Promise<void> {
     try {
-      await this.#message(`delete ${id}`);
+      await this.#message(thinPoolMessage.delete(id));
     } catch (error) {
       if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
     }
@@ -84,13 +88,13 @@ export class PoolDevice {
 
   /** Compare and swap: refused where the pool is not at `from`. */
   setTransactionId(from: TransactionId, to: TransactionId): Promise<void> {
-    return this.#message(`set_transaction_id ${from} ${to}`);
+    return this.#message(thinPoolMessage.setTransactionId(from, to));
   }
 
   /** Removes the dm device; DEVICE_BUSY by the caller's mapping where a thin device still uses it. */
   async remove(): Promise<void> {
     try {
-      await removeDeviceRetrying(this.#kernel.dm, this.#ref);
+      await removeDeviceRetrying(this.#kernel.dm, this.#ref, REMOVE_RETRY);
     } catch (error) {
       // Removed already, by an earlier attempt to close.
       if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
@@ -118,16 +122,15 @@ async function findDevice(kernel: Kernel, poolUuid: string): Promise<DmDeviceInf
 async function checkLiveTable(
   kernel: Kernel,
   record: PoolRecord,
-  wanted: ReturnType<typeof poolTable>,
+  wanted: readonly DmTarget[],
 ): Promise<void> {
   const { targets } = await kernel.dm.table({ uuid: poolDmUuid(record.uuid) });
-  const found = targets[0];
-  if (targets.length === 1 && found !== undefined && sameTable(found, wanted)) return;
+  if (sameTable(targets, wanted)) return;
   throw new PoolError({
     code: "POOL_MISMATCH",
     operation: "adoption of the live pool",
     object: poolDmName(record.uuid),
-    reason: `its table is "${found?.type} ${found?.params}", the ledger says "${wanted.params}"`,
+    reason: `its table is ${describeTable(targets)}, the ledger says ${describeTable(wanted)}`,
     hint: "Somebody changed the pool: unmount its devices, remove them (dmsetup remove), open it again.",
   });
 }

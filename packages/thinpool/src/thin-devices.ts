@@ -4,13 +4,15 @@ import {
   type DevNumber,
   type DmDeviceInfo,
   removeDeviceRetrying,
+  sameTable,
 } from "@thinpool/dm-native";
 import { deviceDmName, deviceDmUuid, dmNamePrefix, dmUuidPrefix, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
+import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { DeviceRecord } from "./store/ledger.ts";
-import { sameTable, thinTable } from "./tables.ts";
+import { describeTable, thinTable } from "./tables.ts";
 import { UndoError } from "./undo.ts";
 
 /** How often a resume is tried. It fails for want of memory only, and then soon works again. */
@@ -37,14 +39,14 @@ export class ThinDevices {
     await activateDevice(this.#kernel.dm, {
       name: deviceDmName(this.#poolUuid, device.name),
       uuid: deviceDmUuid(this.#poolUuid, device.uuid),
-      table: [thinTable(this.#poolDev, device)],
+      table: thinTable(this.#poolDev, device),
     });
   }
 
   /** Bounded retry while it is busy; one that has no dm device (any more) is fine. */
   async deactivate(deviceUuid: string): Promise<void> {
     try {
-      await removeDeviceRetrying(this.#kernel.dm, this.#ref(deviceUuid));
+      await removeDeviceRetrying(this.#kernel.dm, this.#ref(deviceUuid), REMOVE_RETRY);
     } catch (error) {
       if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
     }
@@ -76,15 +78,6 @@ export class ThinDevices {
     throw new UndoError(last, [new Error(`resuming the origin: ${reason}`, { cause: last })]);
   }
 
-  async info(deviceUuid: string): Promise<DmDeviceInfo | undefined> {
-    try {
-      return await this.#kernel.dm.deviceStatus(this.#ref(deviceUuid));
-    } catch (error) {
-      if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
-      throw error;
-    }
-  }
-
   /** All dm devices whose uuid says that they are thin devices of this pool. */
   async live(): Promise<readonly LiveThin[]> {
     const namePrefix = dmNamePrefix(this.#poolUuid);
@@ -107,14 +100,12 @@ export class ThinDevices {
     const name = deviceDmName(this.#poolUuid, device.name);
     const wanted = thinTable(this.#poolDev, device);
     const { targets } = await this.#kernel.dm.table(this.#ref(device.uuid));
-    const found = targets[0];
-    const same = targets.length === 1 && found !== undefined && sameTable(found, wanted);
-    if (same && info.name === name) return;
+    if (sameTable(targets, wanted) && info.name === name) return;
     throw new PoolError({
       code: "POOL_MISMATCH",
       operation: "adoption of a live device",
       object: device.name,
-      reason: `it is ${info.name} with "${found?.type} ${found?.params}", not ${name} with "${wanted.params}"`,
+      reason: `it is ${info.name} with ${describeTable(targets)}, not ${name} with ${describeTable(wanted)}`,
       hint: `Somebody changed it: unmount it, remove it (dmsetup remove ${info.name}), open the pool again.`,
     });
   }

@@ -12,7 +12,7 @@ import {
   transactionId,
 } from "@thinpool/dm-native";
 import { type Backing, releaseBacking } from "./backing.ts";
-import type { Device, PoolState, PoolStatus } from "./device.ts";
+import type { Device, PoolStatus } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
@@ -30,6 +30,7 @@ import {
   type NewDevice,
   type PoolRecord,
 } from "./store/ledger.ts";
+import { poolStateOf } from "./tables.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { transition } from "./transition.ts";
 import { degradedError, UndoError, withUndo } from "./undo.ts";
@@ -195,17 +196,16 @@ export class Pool implements ThinPool {
       return {
         uuid: this.uuid,
         folder: this.folder,
-        state: poolState(kernel),
+        state: poolStateOf(kernel),
         transactionId: this.#transactionId,
         blockSizeBytes,
-        dataUsedBytes: (space?.usedDataBlocks ?? 0n) * blockSizeBytes,
-        dataTotalBytes:
-          space === undefined ? record.dataBytes : space.totalDataBlocks * blockSizeBytes,
-        metadataUsedBytes: (space?.usedMetadataBlocks ?? 0n) * METADATA_BLOCK_SIZE_BYTES,
+        dataUsedBytes: (space?.usedData ?? 0n) * blockSizeBytes,
+        dataTotalBytes: space === undefined ? record.dataBytes : space.totalData * blockSizeBytes,
+        metadataUsedBytes: (space?.usedMetadata ?? 0n) * METADATA_BLOCK_SIZE_BYTES,
         metadataTotalBytes:
           space === undefined
             ? record.metadataBytes
-            : space.totalMetadataBlocks * METADATA_BLOCK_SIZE_BYTES,
+            : space.totalMetadata * METADATA_BLOCK_SIZE_BYTES,
         lowWaterBytes: record.lowWaterBlocks * blockSizeBytes,
         deviceCount: ledger.deviceCount(this.#transactionId),
         activeCount: states.active().length,

@@ -51,7 +51,7 @@ export const mount: LibcFunction = libcFunction(
 );
 export const umount2: LibcFunction = libcFunction("int umount2(const char *target, int flags)");
 /** Reads one message of a filesystem context per call. */
-export const read: LibcFunction = libcFunction("ssize_t read(int fd, void *bytes, size_t count)");
+export const read: LibcFunction = libcFunction("long read(int fd, void *bytes, size_t count)");
 
 export function encodeIdMapAttribute(userNamespaceFd: number): Buffer {
   const attributes = Buffer.alloc(MOUNT_ATTR_BYTES);

@@ -1,0 +1,182 @@
+/**
+ * The one function that issues device-mapper ioctls: version, flags, event number, buffer growth,
+ * where to run, and what an errno means, all by the table in `commands.ts`.
+ */
+import type { DevNumber } from "../dev-number.ts";
+import { formatDevNumber } from "../dev-number.ts";
+import { NativeError } from "../errors.ts";
+import { mangle } from "../names.ts";
+import { ERRNO, errnoName, nativeErrorFromErrno } from "../sys/errno.ts";
+import type { ErrnoName } from "../sys/errno.ts";
+import { ioctl, ioctlLong, ioctlSync } from "../sys/ioctl.ts";
+import type { SyscallResult } from "../sys/libc.ts";
+import type { LongWaitLane } from "../sys/long-wait.ts";
+import { COMMANDS, FLAG_NEEDS, SET_UUID_NEEDS } from "./commands.ts";
+import type { DmCommand } from "./commands.ts";
+import type { DmDeviceRef, DmVersion } from "./device-mapper.ts";
+import { DM_FLAG, HEADER_BYTES, decodeHeader, encodeDev, encodeHeader } from "./header.ts";
+import type { ReplyHeader } from "./header.ts";
+
+/** Room for a reply at first: a table of some ten lines, a list of some hundred devices. */
+export const FIRST_REPLY_BYTES: number = 16 * 1024;
+/** Doubled up to this: a list of some hundred thousand devices. The kernel has no bound of its own. */
+export const MAX_BUFFER_BYTES: number = 16 * 1024 * 1024;
+
+export interface DmRequest {
+  readonly command: DmCommand;
+  /** In errors; else made of `device`. */
+  readonly object?: string;
+  readonly device?: DmDeviceRef;
+  /** DM_DEV_CREATE and DM_GET_TARGET_VERSION: the name field as it is (mangled by the caller). */
+  readonly rawName?: string;
+  /** DM_DEV_CREATE only: name and uuid together. */
+  readonly rawUuid?: string;
+  readonly dev?: DevNumber;
+  readonly flags?: number;
+  /** An event number or a udev cookie, as the command has it. */
+  readonly eventNr?: number;
+  readonly targetCount?: number;
+  readonly payload?: Buffer;
+  readonly signal?: AbortSignal;
+}
+
+export interface DmReply {
+  readonly header: ReplyHeader;
+  /** What follows the header, without the unused rest of the buffer. */
+  readonly data: Buffer;
+}
+
+export interface Funnel {
+  readonly fd: number;
+  readonly lane: LongWaitLane;
+  readonly events: LongWaitLane;
+}
+
+/** "vm-1", "uuid ABC", "252:3". */
+export function describeRef(device: DmDeviceRef): string {
+  if ("name" in device) return device.name;
+  if ("uuid" in device) return `uuid ${device.uuid}`;
+  return formatDevNumber(device.dev);
+}
+
+function newer(a: DmVersion, b: DmVersion): DmVersion {
+  return a.minor >= b.minor ? a : b;
+}
+
+function versionToSend(request: DmRequest, flags: number): DmVersion {
+  let version: DmVersion = COMMANDS[request.command].needs;
+  for (const [flag, needs] of FLAG_NEEDS) {
+    if ((flags & flag) !== 0) version = newer(version, needs);
+  }
+  if (request.command === "DM_DEV_RENAME" && (flags & DM_FLAG.UUID) !== 0) {
+    version = newer(version, SET_UUID_NEEDS);
+  }
+  return version;
+}
+
+function encodeRequest(request: DmRequest, sizeBytes: number): Buffer {
+  const spec = COMMANDS[request.command];
+  const buffer = Buffer.alloc(sizeBytes);
+  const flags = (request.flags ?? 0) & spec.flags;
+  const device = request.device;
+  const dev = device !== undefined && "dev" in device ? device.dev : request.dev;
+  const name = device !== undefined && "name" in device ? mangle(device.name) : undefined;
+  const uuid = device !== undefined && "uuid" in device ? mangle(device.uuid) : undefined;
+  encodeHeader(buffer, {
+    version: versionToSend(request, flags),
+    dataSizeBytes: sizeBytes,
+    targetCount: request.targetCount ?? 0,
+    flags,
+    eventNr: spec.eventNr === "none" ? 0 : (request.eventNr ?? 0),
+    dev: dev === undefined ? 0n : encodeDev(dev),
+    name: request.rawName ?? name ?? "",
+    uuid: request.rawUuid ?? uuid ?? "",
+  });
+  request.payload?.copy(buffer, HEADER_BYTES);
+  return buffer;
+}
+
+function firstSize(request: DmRequest): number {
+  const spec = COMMANDS[request.command];
+  const needed = HEADER_BYTES + (request.payload?.length ?? 0);
+  return Math.max(needed, spec.replies ? FIRST_REPLY_BYTES : HEADER_BYTES);
+}
+
+function issueOn(
+  funnel: Funnel,
+  request: DmRequest,
+  buffer: Buffer,
+): SyscallResult | Promise<SyscallResult> {
+  const spec = COMMANDS[request.command];
+  const options = request.signal === undefined ? {} : { signal: request.signal };
+  switch (spec.place) {
+    case "here":
+      return ioctlSync(funnel.fd, spec.request, buffer);
+    case "pool":
+      return ioctl(funnel.fd, spec.request, buffer);
+    case "lane":
+      return ioctlLong(funnel.lane, funnel.fd, spec.request, buffer, options);
+    default: // "events"
+      return ioctlLong(funnel.events, funnel.fd, spec.request, buffer, options);
+  }
+}
+
+function describe(request: DmRequest): string {
+  if (request.object !== undefined) return request.object;
+  return request.device === undefined ? "the device-mapper" : describeRef(request.device);
+}
+
+/** The version is filled in by the kernel even when it refuses: that tells a too old one apart. */
+function failure(request: DmRequest, errno: number, buffer: Buffer): NativeError {
+  const spec = COMMANDS[request.command];
+  const flags = (request.flags ?? 0) & spec.flags;
+  const needs = versionToSend(request, flags);
+  const has = decodeHeader(buffer).version;
+  const tooOld = has.major !== needs.major || has.minor < needs.minor;
+  if ((errno === ERRNO.EINVAL && tooOld) || errno === ERRNO.ENOTTY) {
+    return nativeErrorFromErrno({
+      operation: request.command,
+      object: describe(request),
+      errno,
+      code: "NATIVE_UNSUPPORTED",
+      reason: `the kernel's dm interface is ${has.major}.${has.minor}.${has.patch}`,
+      hint: `It needs ${needs.major}.${needs.minor}.${needs.patch} or newer.`,
+    });
+  }
+  const meaning = spec.errors?.[errnoName(errno) as ErrnoName];
+  return nativeErrorFromErrno({
+    operation: request.command,
+    object: describe(request),
+    errno,
+    ...meaning,
+  });
+}
+
+function replyOf(buffer: Buffer): DmReply {
+  const header = decodeHeader(buffer);
+  const start = Math.min(Math.max(header.dataStart, HEADER_BYTES), buffer.length);
+  const end = Math.min(Math.max(header.dataSizeBytes, start), buffer.length);
+  return { header, data: buffer.subarray(start, end) };
+}
+
+/** Issues one command and waits for its answer. Rejects with NativeError. */
+export async function issue(funnel: Funnel, request: DmRequest): Promise<DmReply> {
+  let sizeBytes = firstSize(request);
+  for (;;) {
+    const buffer = encodeRequest(request, sizeBytes);
+    const outcome = await issueOn(funnel, request, buffer);
+    if (outcome.result < 0) throw failure(request, outcome.errno, buffer);
+    const reply = replyOf(buffer);
+    if ((reply.header.flags & DM_FLAG.BUFFER_FULL) === 0) return reply;
+    sizeBytes *= 2;
+    if (sizeBytes > MAX_BUFFER_BYTES) {
+      throw new NativeError({
+        code: "NATIVE_TIMEOUT",
+        operation: request.command,
+        object: describe(request),
+        reason: `the answer does not fit into ${MAX_BUFFER_BYTES} bytes`,
+        hint: "Ask for less; a table or list of this size is not expected.",
+      });
+    }
+  }
+}

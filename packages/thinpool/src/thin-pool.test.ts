@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
+import { createPool } from "./create-pool.ts";
+import { PoolError, type PoolErrorCode } from "./errors.ts";
+import { openPool } from "./open-pool.ts";
+import type { ThinPool } from "./pool.ts";
+
+const SIZES = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
+const DEVICE_BYTES = 16n << 20n;
+const folders: string[] = [];
+
+async function freshFolder(): Promise<string> {
+  const parent = await mkdtemp(join(tmpdir(), "thinpool-engine-"));
+  folders.push(parent);
+  return join(parent, "pool");
+}
+
+async function freshPool(): Promise<{ pool: ThinPool; kernel: SimKernel; folder: string }> {
+  const folder = await freshFolder();
+  const kernel = createSimKernel();
+  const pool = await createPool({ folder, kernel, backing: SIZES });
+  return { pool, kernel, folder };
+}
+
+function withCode(code: PoolErrorCode): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof PoolError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.ok(error.reason.length > 0 && error.hint.length > 0);
+    return true;
+  };
+}
+
+after(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+});
+
+describe("the life of a pool", () => {
+  test("creates, snapshots, activates, removes, closes, opens again", async () => {
+    const { pool, kernel, folder } = await freshPool();
+    const { device: base } = await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+    assert.equal(base.filesystem, "ext4");
+    assert.equal(base.active, false);
+    const { device: clone } = await pool.snapshot({ origin: "base", name: "clone", ownerUid: 1000 });
+    assert.equal(clone.originUuid, base.uuid);
+    assert.equal(clone.sizeBytes, DEVICE_BYTES);
+    assert.equal((await pool.activate({ name: "clone" })).outcome, "activated");
+    assert.equal((await pool.activate({ name: "clone" })).outcome, "already-active");
+    assert.equal(pool.get({ name: "clone" }).active, true);
+    const status = await pool.status();
+    assert.equal(status.state, "working");
+    assert.equal(status.transactionId, 2n);
+    assert.deepEqual([status.deviceCount, status.activeCount, status.backing], [2, 1, "loop"]);
+    assert.equal((await pool.deactivate({ name: "clone" })).outcome, "deactivated");
+    assert.equal((await pool.deactivate({ name: "clone" })).outcome, "already-inactive");
+    assert.equal((await pool.remove({ name: "base" })).outcome, "removed");
+    assert.deepEqual(
+      pool.list().map((device) => device.name),
+      ["clone"],
+    );
+    await pool.close();
+    assert.deepEqual(await kernel.leftovers(), []);
+
+    const again = await openPool({ folder, kernel });
+    assert.equal(again.uuid, pool.uuid);
+    assert.equal(again.has({ name: "base" }), false);
+    assert.equal(again.get({ name: "clone" }).ownerUid, 1000);
+    // The name of what was removed is free.
+    await again.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+    await again.close();
+    assert.deepEqual(await kernel.leftovers(), []);
+  });
+
+  test("the folder is shut for others, and so are its files", async () => {
+    const { pool, folder } = await freshPool();
+    assert.equal((await stat(folder)).mode & 0o777, 0o700);
+    for (const name of await readdir(folder)) {
+      assert.equal((await stat(join(folder, name))).mode & 0o077, 0, name);
+    }
+    await pool.close();
+  });
+
+  test("a snapshot that is activated costs one commit, two messages, three device ioctls", async () => {
+    const { pool, kernel } = await freshPool();
+    await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+    kernel.resetCalls();
+    await pool.snapshot({ origin: "base", name: "clone", activate: true });
+    assert.deepEqual(
+      { ...kernel.calls },
+      { DM_TARGET_MSG: 2, DM_DEV_CREATE: 1, DM_TABLE_LOAD: 1, DM_DEV_SUSPEND: 1 },
+    );
+    assert.equal(pool.get({ name: "clone" }).active, true);
+    await pool.close();
+  });
+});
