@@ -1,2 +1,6 @@
-/** Filled by the next commits. */
-export const packageName: string = "@thinpool/mount-helper";
+export type { Daemon, DaemonOptions } from "./daemon.ts";
+export { DEFAULT_MOUNT_ROOT, DRAIN_TIMEOUT_MS, startDaemon } from "./daemon.ts";
+export type { LogFields, LogLevel, Logger } from "./log.ts";
+export { jsonLogger, stderrLogger } from "./log.ts";
+export type { StartErrorCode } from "./start-error.ts";
+export { StartError } from "./start-error.ts";

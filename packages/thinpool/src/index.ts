@@ -34,3 +34,4 @@ export {
   sameDevNumber,
   socketFd,
 } from "@thinpool/dm-native";
+export { deviceDmUuid } from "./dm-names.ts";

@@ -1,0 +1,24 @@
+/** The machine's own accounts, from /etc/passwd and /etc/group: root's files, so their word counts. */
+import { readFile } from "node:fs/promises";
+
+const PASSWD = "/etc/passwd";
+const GROUP = "/etc/group";
+/** The kernel's overflow id: a group that nobody is in. */
+export const NO_GROUP = 65_534;
+
+async function rows(path: string): Promise<readonly (readonly string[])[]> {
+  const text = await readFile(path, "utf8");
+  return text.split("\n").map((line) => line.split(":"));
+}
+
+/** Undefined where there is no such group. */
+export async function groupIdOf(name: string): Promise<number | undefined> {
+  const row = (await rows(GROUP)).find((fields) => fields[0] === name);
+  return row?.[2] !== undefined && /^\d+$/.test(row[2]) ? Number(row[2]) : undefined;
+}
+
+/** The user's primary group; NO_GROUP for a uid without an account. */
+export async function primaryGroupOf(uid: number): Promise<number> {
+  const row = (await rows(PASSWD)).find((fields) => fields[2] === String(uid));
+  return row?.[3] !== undefined && /^\d+$/.test(row[3]) ? Number(row[3]) : NO_GROUP;
+}

@@ -1,0 +1,56 @@
+/** The command line of thinpoold. */
+import { parseArgs } from "node:util";
+import { DEFAULT_SOCKET_PATH } from "@thinpool/protocol";
+import { StartError } from "./start-error.ts";
+
+export interface Arguments {
+  readonly folder: string;
+  readonly socketPath: string;
+  readonly socketGroup: string | undefined;
+  readonly teardown: boolean;
+}
+
+export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP] [--teardown]
+
+Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
+
+  --folder FOLDER       the pool's folder (thinpool pool create makes one)
+  --socket PATH         where to listen; default ${DEFAULT_SOCKET_PATH}
+  --socket-group GROUP  who may connect besides root; default: thinpool, if there is such a group
+  --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
+                        without it they stay for the next start
+  --help                this text
+`;
+
+/** "help" where that was asked for. Throws StartError with OPTION_INVALID. */
+export function parseArguments(argv: readonly string[]): Arguments | "help" {
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: {
+        folder: { type: "string" },
+        socket: { type: "string" },
+        "socket-group": { type: "string" },
+        teardown: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+      strict: true,
+    });
+    if (values.help) return "help";
+    if (values.folder === undefined) throw new Error("--folder is missing");
+    return {
+      folder: values.folder,
+      socketPath: values.socket ?? DEFAULT_SOCKET_PATH,
+      socketGroup: values["socket-group"],
+      teardown: values.teardown,
+    };
+  } catch (error) {
+    throw new StartError({
+      code: "OPTION_INVALID",
+      object: "the command line",
+      reason: error instanceof Error ? error.message : String(error),
+      hint: "See thinpoold --help.",
+      cause: error,
+    });
+  }
+}

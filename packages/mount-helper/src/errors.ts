@@ -1,0 +1,95 @@
+/** Every failure on its way to a client goes through here: a throw becomes one entry of the code table. */
+import type { ErrorCode, ErrorDescription, ErrorObject } from "@thinpool/protocol";
+import { errorObjectOf } from "@thinpool/protocol";
+import type { NativeErrorCode, PoolErrorCode } from "@thinpool/thinpool";
+import { NativeError, PoolError } from "@thinpool/thinpool";
+
+/** A refusal of the daemon's own. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly description: ErrorDescription;
+
+  constructor(description: ErrorDescription) {
+    super(`${description.operation} of ${description.object}: ${description.reason}`);
+    this.description = description;
+  }
+
+  get code(): ErrorCode {
+    return this.description.code;
+  }
+}
+
+export const BY_POOL_CODE: Readonly<Record<PoolErrorCode, ErrorCode>> = {
+  POOL_OVERLOADED: "LIMIT",
+  POOL_NAME_INVALID: "NAME_INVALID",
+  POOL_OPTION_INVALID: "INVALID_PARAMS",
+  POOL_LOCKED: "UNAVAILABLE",
+  POOL_NOT_FOUND: "UNAVAILABLE",
+  POOL_EXISTS: "EXISTS",
+  POOL_MISMATCH: "NEEDS_REPAIR",
+  POOL_DEVICE_NOT_EMPTY: "INVALID_PARAMS",
+  POOL_TOO_SMALL: "INVALID_PARAMS",
+  POOL_NO_SPACE: "NO_SPACE",
+  POOL_NEEDS_REPAIR: "NEEDS_REPAIR",
+  POOL_DEGRADED: "POOL_DEGRADED",
+  POOL_CLOSED: "UNAVAILABLE",
+  POOL_PERMISSION: "INTERNAL",
+  POOL_UNSUPPORTED: "UNSUPPORTED",
+  POOL_KERNEL: "INTERNAL",
+  DEVICE_NOT_FOUND: "NOT_FOUND",
+  DEVICE_EXISTS: "EXISTS",
+  DEVICE_BUSY: "BUSY",
+  DEVICE_INACTIVE: "INTERNAL",
+};
+
+export const BY_NATIVE_CODE: Readonly<Record<NativeErrorCode, ErrorCode>> = {
+  NATIVE_PERMISSION: "INTERNAL",
+  NATIVE_UNSUPPORTED: "UNSUPPORTED",
+  NATIVE_BUSY: "BUSY",
+  NATIVE_NOT_FOUND: "INTERNAL",
+  NATIVE_EXISTS: "EXISTS",
+  NATIVE_INVALID: "INTERNAL",
+  NATIVE_NO_SPACE: "NO_SPACE",
+  NATIVE_TIMEOUT: "TIMEOUT",
+  NATIVE_REFUSED: "NEEDS_REPAIR",
+  NATIVE_PARSE: "INTERNAL",
+  NATIVE_IO: "INTERNAL",
+};
+
+/**
+ * What to tell the client. INTERNAL says nothing about the inside (paths, stacks, other users' names):
+ * the log has that under the request's id.
+ */
+export function describeError(
+  error: unknown,
+  call: { readonly operation: string; readonly object: string },
+): ErrorDescription {
+  if (error instanceof RequestError) return error.description;
+  const known =
+    error instanceof PoolError
+      ? { code: BY_POOL_CODE[error.code], error }
+      : error instanceof NativeError
+        ? { code: BY_NATIVE_CODE[error.code], error }
+        : undefined;
+  if (known === undefined || known.code === "INTERNAL") {
+    const errnoName = known?.error.errnoName;
+    const errno = known?.error.errno;
+    return { ...call, code: "INTERNAL", reason: "the daemon failed", errno, errnoName };
+  }
+  const { code, error: cause } = known;
+  return {
+    ...call,
+    code,
+    reason: cause.reason,
+    hint: cause.hint,
+    errno: cause.errno,
+    errnoName: cause.errnoName,
+  };
+}
+
+export function toErrorObject(
+  error: unknown,
+  call: { readonly operation: string; readonly object: string },
+): ErrorObject {
+  return errorObjectOf(describeError(error, call));
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+/** The program thinpoold: foreground, one line of JSON per event on stderr. */
+import { linuxKernel } from "@thinpool/thinpool";
+import { USAGE, parseArguments } from "./arguments.ts";
+import type { Daemon } from "./daemon.ts";
+import { startDaemon } from "./daemon.ts";
+import { errorText, stderrLogger } from "./log.ts";
+
+/** sysexits.h: the command line is wrong. */
+const EXIT_USAGE = 64;
+const EXIT_FAILURE = 1;
+const STOP_SIGNALS = ["SIGTERM", "SIGINT"] as const;
+
+/** The inherited umask, environment and working folder are not trusted. */
+function shedInheritance(): void {
+  process.umask(0o077);
+  process.chdir("/");
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const parsed = parseArguments(argv);
+  if (parsed === "help") {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const { folder, socketPath, socketGroup, teardown } = parsed;
+  shedInheritance();
+  const daemon = await startDaemon({
+    folder,
+    socketPath,
+    kernel: linuxKernel(),
+    ...(socketGroup === undefined ? {} : { socketGroup }),
+  });
+  await stopOnSignal(daemon, teardown);
+}
+
+async function stopOnSignal(daemon: Daemon, teardown: boolean): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  for (const signal of STOP_SIGNALS) process.once(signal, () => resolve(undefined));
+  await promise;
+  await daemon.stop({ teardown });
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "INTERNAL";
+  const message = error instanceof Error ? error.message : String(error);
+  stderrLogger().log("error", "failed", { code, message, error: errorText(error) });
+  process.exitCode = code === "OPTION_INVALID" ? EXIT_USAGE : EXIT_FAILURE;
+}

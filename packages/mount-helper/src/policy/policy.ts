@@ -1,0 +1,118 @@
+/**
+ * Who may do what, in one table: a method without a line here does not exist, and the daemon does not
+ * start. Root may do everything. Another's device looks as if it were not there; root's devices are
+ * images, which everybody sees and may clone.
+ */
+import type { ErrorCode, KnownRequest, MethodName } from "@thinpool/protocol";
+import { methodNames } from "@thinpool/protocol";
+
+export interface Principal {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+}
+
+export type Rule =
+  /** Anybody; a list holds only what the caller may see. */
+  | "anyone"
+  | "root"
+  /** The device that the call names is one's own or root's. */
+  | "sees-device"
+  /** The device that the call names is one's own. */
+  | "owns-device"
+  /** The reference that the call names is one's own. */
+  | "holds-reference";
+
+export const policy: Readonly<Record<MethodName, Rule>> = {
+  "pool.status": "anyone",
+  "device.create": "root",
+  "device.clone": "sees-device",
+  "device.list": "anyone",
+  "device.get": "sees-device",
+  "device.remove": "owns-device",
+  "mount.create": "owns-device",
+  "mount.release": "holds-reference",
+  "mount.list": "anyone",
+};
+
+/** Throws where a method has no rule: called before the daemon listens. */
+export function assertPolicyComplete(
+  table: Readonly<Record<string, Rule | undefined>> = policy,
+): void {
+  const missing = methodNames.filter((name) => !Object.hasOwn(table, name));
+  if (missing.length > 0) throw new Error(`methods without a policy: ${missing.join(", ")}`);
+}
+
+/** What the rules ask about the named objects. */
+export interface PolicyFacts {
+  /** Undefined where there is no such device. */
+  deviceOwner(name: string): number | undefined;
+  /** Undefined where there is no such reference. */
+  referenceHolder(id: string): number | undefined;
+}
+
+export type Verdict =
+  | { readonly allowed: true }
+  | { readonly allowed: false; readonly code: ErrorCode; readonly reason: string };
+
+const ALLOWED: Verdict = { allowed: true };
+
+export function isVisible(principal: Principal, ownerUid: number): boolean {
+  return principal.uid === 0 || ownerUid === 0 || ownerUid === principal.uid;
+}
+
+/** The object that a call is about: a name, a reference, or "the pool". */
+export function objectOf(request: KnownRequest): string {
+  switch (request.method) {
+    case "device.create":
+    case "device.get":
+    case "device.remove":
+      return request.params.name;
+    case "device.clone":
+      return request.params.origin;
+    case "mount.create":
+      return request.params.device;
+    case "mount.release":
+      return request.params.reference;
+    case "pool.status":
+    case "device.list":
+    case "mount.list":
+      return "the pool";
+  }
+}
+
+/** The decision, before the handler runs. What does not exist is refused to root as well. */
+export function judge(principal: Principal, request: KnownRequest, facts: PolicyFacts): Verdict {
+  const rule = policy[request.method];
+  const object = objectOf(request);
+  switch (rule) {
+    case "anyone":
+      return ALLOWED;
+    case "root":
+      return principal.uid === 0
+        ? ALLOWED
+        : { allowed: false, code: "FORBIDDEN", reason: "only root may do this" };
+    case "sees-device":
+    case "owns-device":
+      return judgeDevice(principal, rule, facts.deviceOwner(object));
+    case "holds-reference": {
+      const holder = facts.referenceHolder(object);
+      // Another's reference and none look the same.
+      return holder !== undefined && (principal.uid === 0 || principal.uid === holder)
+        ? ALLOWED
+        : { allowed: false, code: "NOT_MOUNTED", reason: "you hold no such reference" };
+    }
+  }
+}
+
+function judgeDevice(
+  principal: Principal,
+  rule: "sees-device" | "owns-device",
+  owner: number | undefined,
+): Verdict {
+  if (owner === undefined || !isVisible(principal, owner)) {
+    return { allowed: false, code: "NOT_FOUND", reason: "there is no such device" };
+  }
+  if (rule === "sees-device" || principal.uid === 0 || principal.uid === owner) return ALLOWED;
+  return { allowed: false, code: "FORBIDDEN", reason: "it belongs to root: clone it" };
+}
