@@ -8,8 +8,8 @@ const TIMEOUT_MS = 60_000;
 
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Runs it as this user, with the group of the same number; only root can. */
-  readonly uid?: number;
+  /** Runs it as this user, in this group and no other; only root can. */
+  readonly user?: { readonly uid: number; readonly gid: number };
 }
 
 export interface CliResult {
@@ -25,14 +25,14 @@ export function cliArguments(args: readonly string[]): string[] {
 
 export async function thinpool(
   args: readonly string[],
-  { env = {}, uid }: CliOptions = {},
+  { env = {}, user }: CliOptions = {},
 ): Promise<CliResult> {
   const child = spawn(process.execPath, cliArguments(args), {
     env: { PATH: process.env["PATH"], ...env },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: TIMEOUT_MS,
     killSignal: "SIGKILL",
-    ...(uid === undefined ? {} : { uid, gid: uid }),
+    ...user,
   });
   const { promise, resolve, reject } = Promise.withResolvers<number | null>();
   child.once("error", reject);
@@ -47,4 +47,4 @@ export async function thinpool(
 }
 
 /** An error as the conventions have it: one line, one hint, no stack, nothing on stdout. */
-export const PLAIN_FAILURE = /^Error: [^\n]+\.\nHint: [^\n]+\n$/;
+export const PLAIN_FAILURE: RegExp = /^Error: [^\n]+\.\nHint: [^\n]+\n$/;

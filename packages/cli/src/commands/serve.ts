@@ -6,31 +6,36 @@ import { stopSignal } from "../lib/stop-signal.ts";
 export default class Serve extends BaseCommand {
   static override summary = "Run the daemon, thinpoold, in the foreground until SIGTERM or SIGINT.";
   static override description =
-    "Needs root. Mounts and their references outlive it: the next start knows them again.";
-  // It has no result to print: what it says goes to stderr.
+    "Needs root. Its log is one line of JSON per event on stderr. Mounts and their references outlive it: the next start knows them again.";
+  // It has no result to print.
   static override enableJsonFlag = false;
   static override flags = {
     folder: folderFlag,
     socket: socketFlag,
     "socket-group": Flags.string({
-      summary:
-        "Group whose members may connect; without it everyone may, each with their own rights.",
+      summary: "Group whose members may connect; without it the group thinpool, if there is one.",
       helpValue: "GROUP",
+    }),
+    teardown: Flags.boolean({
+      summary: "At the end release all mounts and take the pool down, instead of leaving both.",
     }),
   };
 
   async run() {
     const { flags } = await this.parse(Serve);
+    const { linuxKernel } = await import("@thinpool/thinpool");
     const { startDaemon } = await import("@thinpool/mount-helper");
     const socketGroup = flags["socket-group"];
+    // A service trusts nothing that it inherits.
+    process.umask(0o077);
+    process.chdir("/");
     const daemon = await startDaemon({
       folder: flags.folder,
       socketPath: flags.socket,
+      kernel: linuxKernel(),
       ...(socketGroup === undefined ? {} : { socketGroup }),
     });
-    this.logToStderr(`thinpoold: listening on ${flags.socket}`);
     await stopSignal();
-    this.logToStderr("thinpoold: stopping");
-    await daemon.close();
+    await daemon.stop({ teardown: flags.teardown });
   }
 }

@@ -19,7 +19,7 @@ export default class Umount extends DaemonCommand {
     return await this.withClient(flags.socket, async (client) => {
       const reference = await referenceMeant(args.what, client);
       const { device, count } = await client.release({ reference });
-      this.log(count === 0 ? `${device}: unmounted` : `${device}: ${count} references left`);
+      this.log(`${device}: ${count === 0 ? "unmounted" : `references left: ${count}`}`);
       return { reference, device, count };
     });
   }

@@ -1,5 +1,6 @@
 /** The exit codes of `thinpool`, and which error leads to which; documented in the README. */
 import type { NativeErrorCode } from "@thinpool/dm-native";
+import type { StartErrorCode } from "@thinpool/mount-helper";
 import type { ErrorCode } from "@thinpool/protocol";
 import type { ClientErrorCode } from "@thinpool/sdk";
 import type { PoolErrorCode } from "@thinpool/thinpool";
@@ -31,6 +32,7 @@ const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
   POOL_NEEDS_REPAIR: exitCodes.needsRepair,
   POOL_DEGRADED: exitCodes.needsRepair,
   POOL_CLOSED: exitCodes.failed,
+  POOL_OVERLOADED: exitCodes.busy,
   POOL_PERMISSION: exitCodes.refused,
   POOL_UNSUPPORTED: exitCodes.failed,
   POOL_KERNEL: exitCodes.failed,
@@ -86,8 +88,20 @@ const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
   ARGUMENT_INVALID: exitCodes.usage,
 };
 
+const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
+  SOCKET_IN_USE: exitCodes.busy,
+  OPTION_INVALID: exitCodes.usage,
+};
+
 const all: ReadonlyMap<string, ExitCode> = new Map(
-  Object.entries({ USAGE: exitCodes.usage, ...ofPool, ...ofKernel, ...ofDaemon, ...ofClient }),
+  Object.entries({
+    USAGE: exitCodes.usage,
+    ...ofPool,
+    ...ofKernel,
+    ...ofDaemon,
+    ...ofClient,
+    ...ofStart,
+  }),
 );
 
 /** A newer daemon may send a code that this version does not know: that is a plain failure. */

@@ -1,0 +1,348 @@
+/** The command line from a pool's making to its end, in a real kernel: as root and as uid 1000. */
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { chmod, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { cliArguments, PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
+import type { CliOptions, CliResult } from "../e2e/cli-process.ts";
+import { kernelState } from "./kernel-state.ts";
+
+/** The group "users" of Debian's base system: its members may connect. */
+const GROUP = { name: "users", gid: 100 };
+const USER = { uid: 1000, gid: GROUP.gid };
+const STRANGER = { uid: 1001, gid: GROUP.gid };
+const READY_TIMEOUT_MS = 30_000;
+const READY_POLL_MS = 50;
+const STOP_TIMEOUT_MS = 30_000;
+const POOL_SIZES = ["--data-size", "256MiB", "--metadata-size", "8MiB", "--low-water", "16MiB"];
+
+const run = promisify(execFile);
+const suffix = randomBytes(4).toString("hex");
+const scratch = `/tmp/cli-${suffix}`;
+const folder = join(scratch, "pool");
+const socket = join(scratch, "socket", "thinpool.sock");
+const env = { THINPOOL_SOCKET: socket, THINPOOL_FOLDER: folder };
+const base = `base-${suffix}`;
+const copy = `copy-${suffix}`;
+
+interface MountLine {
+  readonly reference: string;
+  readonly device: string;
+  readonly path: string;
+  readonly count: number;
+}
+
+/** A command that must succeed; its output. */
+async function ok(args: readonly string[], options: CliOptions = {}): Promise<string> {
+  const { exitCode, stdout, stderr } = await thinpool(args, { env, ...options });
+  assert.equal(exitCode, 0, `${args.join(" ")}: ${stderr}`);
+  return stdout.trim();
+}
+
+async function json<Value>(args: readonly string[], options: CliOptions = {}): Promise<Value> {
+  return JSON.parse(await ok([...args, "--json"], options)) as Value;
+}
+
+/** Every state that a refused command must leave as it is. */
+async function everything(): Promise<unknown> {
+  const [devices, mounts, status] = await Promise.all([
+    json(["device", "list"]),
+    json(["mounts"]),
+    json(["pool", "status"]),
+  ]);
+  return { devices, mounts, status, kernel: kernelState() };
+}
+
+/** One clear line and a hint, no stack, the exit code; as JSON the same code. */
+async function refused(
+  args: readonly string[],
+  expected: { readonly exitCode: number; readonly says: RegExp },
+  options: CliOptions = {},
+): Promise<CliResult> {
+  const result = await thinpool(args, { env, ...options });
+  assert.match(result.stderr, PLAIN_FAILURE);
+  assert.match(result.stderr, expected.says);
+  assert.equal(result.stdout, "");
+  assert.equal(result.exitCode, expected.exitCode, result.stderr);
+  return result;
+}
+
+async function serve(): Promise<ChildProcess> {
+  const daemon = spawn(
+    process.execPath,
+    cliArguments(["serve", "--teardown", "--socket-group", GROUP.name]),
+    {
+      env: { PATH: process.env["PATH"], ...env },
+      stdio: ["ignore", "inherit", "inherit"],
+    },
+  );
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  while (!(await answers())) {
+    assert.equal(daemon.exitCode, null, "the daemon ended before it was ready");
+    assert.ok(Date.now() < deadline, `the daemon was not ready in ${READY_TIMEOUT_MS} ms`);
+    await delay(READY_POLL_MS);
+  }
+  return daemon;
+}
+
+async function answers(): Promise<boolean> {
+  const probe = connect(socket);
+  try {
+    await once(probe, "connect");
+    return true;
+  } catch {
+    // Not yet: the caller asks again until its limit.
+    return false;
+  } finally {
+    probe.destroy();
+  }
+}
+
+async function stop(daemon: ChildProcess): Promise<void> {
+  const ended = once(daemon, "exit", { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
+  daemon.kill("SIGTERM");
+  assert.deepEqual(await ended, [0, null]);
+}
+
+const atStart = kernelState();
+
+suite("thinpool on a real kernel", () => {
+  let daemon: ChildProcess;
+  let poolUuid: string;
+
+  before(async () => {
+    await mkdir(join(scratch, "socket"), { recursive: true });
+    await chmod(scratch, 0o755);
+  });
+
+  after(async () => {
+    if (daemon.exitCode === null && daemon.signalCode === null) daemon.kill("SIGKILL");
+    await rm(scratch, { recursive: true, force: true });
+  });
+
+  test("pool create prints the uuid and leaves nothing open", async () => {
+    poolUuid = await ok(["pool", "create", ...POOL_SIZES]);
+    assert.match(poolUuid, /^[0-9a-f-]{36}$/);
+    assert.deepEqual(kernelState(), atStart);
+  });
+
+  test("serve opens it, and pool status tells of it", async () => {
+    daemon = await serve();
+    const status = await json<Record<string, unknown>>(["pool", "status"]);
+    assert.equal(status["uuid"], poolUuid);
+    assert.equal(status["state"], "working");
+    assert.equal(status["dataTotalBytes"], String(256 << 20));
+    const text = await ok(["pool", "status"], { user: USER });
+    assert.match(text, /^state: +working$/m);
+    assert.match(text, /^data: +.* of 256 MiB \([0-9.]+%\)$/m);
+    assert.match(await ok(["pool", "status", "--bytes"]), /^data: +[0-9]+ of 268435456 /m);
+  });
+
+  test("device create as root, snapshot as a user, list in text and JSON", async () => {
+    assert.equal(await ok(["device", "create", base, "--size", "64MiB"]), base);
+    assert.equal(await ok(["device", "snapshot", base, copy], { user: USER }), copy);
+    const devices = await json<{ name: string; ownerUid: number; sizeBytes: string }[]>(
+      ["device", "list"],
+      { user: USER },
+    );
+    const seen = devices.map(({ name, ownerUid, sizeBytes }) => [name, ownerUid, sizeBytes]);
+    assert.deepEqual(
+      seen.toSorted(([a], [b]) => String(a).localeCompare(String(b))),
+      [
+        [base, 0, String(64 << 20)],
+        [copy, USER.uid, String(64 << 20)],
+      ],
+    );
+    const text = await ok(["device", "list"], { user: USER });
+    assert.match(text, new RegExp(`^${copy} +64 MiB +ext4 +${base} +${USER.uid} +no `, "m"));
+  });
+
+  test("a user mounts twice, writes, and releases twice", async () => {
+    const path = await ok(["mount", copy], { user: USER });
+    await run(
+      process.execPath,
+      ["-e", `fs.writeFileSync(${JSON.stringify(join(path, "f"))}, "1")`],
+      {
+        ...USER,
+      },
+    );
+    assert.equal(await readFile(join(path, "f"), "utf8"), "1");
+
+    const second = await json<MountLine>(["mount", copy], { user: USER });
+    assert.equal(second.path, path);
+    const mounts = await json<MountLine[]>(["mounts"], { user: USER });
+    assert.deepEqual(
+      mounts.map(({ device, count }) => [device, count]),
+      [
+        [copy, 2],
+        [copy, 2],
+      ],
+    );
+    assert.match(
+      await ok(["mounts"], { user: USER }),
+      new RegExp(`^${copy} +${path} +1000 +2 `, "m"),
+    );
+
+    assert.match(await ok(["umount", second.reference], { user: USER }), /: references left: 1$/);
+    assert.ok(kernelState().mounts.includes(path));
+    assert.match(await ok(["umount", copy], { user: USER }), /: unmounted$/);
+    assert.ok(!kernelState().mounts.includes(path));
+    assert.deepEqual(await json(["mounts"]), []);
+  });
+
+  test("bad input through the daemon: one line, an exit code, and nothing changes", async () => {
+    await ok(["mount", copy], { user: USER });
+    const [{ reference } = { reference: "" }] = await json<MountLine[]>(["mounts"]);
+    const state = await everything();
+
+    // Names.
+    for (const name of ["a/b", "", "x".repeat(65), "-x", "..", "a b", "a\nb", "ä"]) {
+      const says = /name|INVALID|flag/i;
+      await refused(["device", "create", "--size", "64MiB", "--", name], { exitCode: 2, says });
+      await refused(["device", "snapshot", "--", base, name], { exitCode: 2, says });
+    }
+    const size = ["--size", "64MiB"];
+    await refused(["device", "create", base, ...size], { exitCode: 1, says: /exists/i });
+    await refused(["device", "snapshot", base, copy], { exitCode: 1, says: /exists/i });
+    await refused(["device", "snapshot", `no-${suffix}`, "x"], { exitCode: 3, says: /no-/ });
+    await refused(["device", "remove", `no-${suffix}`], { exitCode: 3, says: /no-/ });
+    // In use.
+    await refused(
+      ["device", "remove", copy],
+      { exitCode: 5, says: /mounted|use|busy/i },
+      { user: USER },
+    );
+    // What one did not mount, as root by name, as another user by name and by reference.
+    const notMounted = { exitCode: 3, says: /reference|mounted/i };
+    await refused(["umount", copy], notMounted);
+    await refused(["umount", base], notMounted, { user: USER });
+    await refused(["umount", copy], notMounted, { user: STRANGER });
+    const stranger = await thinpool(["umount", reference], { env, user: STRANGER });
+    assert.match(stranger.stderr, PLAIN_FAILURE);
+    assert.ok([3, 4].includes(stranger.exitCode ?? 0), stranger.stderr);
+    // Not the caller's to do.
+    const roots = { exitCode: 4, says: /root/ };
+    await refused(["mount", base], roots, { user: USER });
+    await refused(["device", "remove", base], roots, { user: USER });
+    await refused(
+      ["device", "create", "mine"],
+      { exitCode: 4, says: /root|admin/i },
+      { user: USER },
+    );
+    const others = await thinpool(["device", "remove", copy], { env, user: STRANGER });
+    assert.match(others.stderr, PLAIN_FAILURE);
+    assert.ok([3, 4].includes(others.exitCode ?? 0), others.stderr);
+
+    assert.deepEqual(await everything(), state);
+    await ok(["umount", copy], { user: USER });
+  });
+
+  test("bad input on the pool's folder: in use, or with a pool in it already", async () => {
+    const state = await everything();
+    const other = join(scratch, "socket", "other.sock");
+    await refused(["serve", "--socket", other], { exitCode: 5, says: /process|pid|lock/i });
+    const create = await thinpool(["pool", "create", ...POOL_SIZES], { env });
+    assert.match(create.stderr, PLAIN_FAILURE);
+    assert.ok([1, 5].includes(create.exitCode ?? 0), create.stderr);
+    assert.deepEqual(await everything(), state);
+  });
+
+  test("devices are removed, serve ends cleanly, and nothing is left", async () => {
+    assert.equal(await ok(["device", "remove", copy], { user: USER }), copy);
+    assert.deepEqual(await json(["device", "remove", base]), { removed: base });
+    assert.deepEqual(await json(["device", "list"]), []);
+    await stop(daemon);
+    await refused(["device", "list"], { exitCode: 7, says: /socket/ });
+    assert.deepEqual(kernelState(), atStart);
+  });
+
+  test("bad input to pool create and serve: nothing is made", async () => {
+    const fresh = (name: string): string[] => ["pool", "create", "--folder", join(scratch, name)];
+
+    const sizes = ["--data-size", "64KiB", "--metadata-size", "8MiB"];
+    const small = await thinpool([...fresh("small"), ...sizes], { env });
+    assert.match(small.stderr, PLAIN_FAILURE);
+    assert.ok([1, 2].includes(small.exitCode ?? 0), small.stderr);
+
+    await refused(["serve", "--folder", join(scratch, "none")], { exitCode: 3, says: /none/ });
+
+    // A missing capability: not root, in a folder of one's own.
+    const own = join(scratch, "own");
+    await mkdir(own);
+    await run("chown", [`${USER.uid}:${USER.gid}`, own]);
+    const unprivileged = ["pool", "create", "--folder", join(own, "pool"), ...POOL_SIZES];
+    await refused(unprivileged, { exitCode: 4, says: /CAP_SYS_ADMIN|root/ }, { user: USER });
+
+    assert.deepEqual(kernelState(), atStart);
+  });
+
+  test("bad input: a block device with a filesystem, or with another pool", async () => {
+    const loops: string[] = [];
+    const loop = async (name: string, bytes: number): Promise<string> => {
+      const file = join(scratch, name);
+      await writeFile(file, "");
+      await truncate(file, bytes);
+      const { stdout } = await run("losetup", ["--find", "--show", file]);
+      loops.push(stdout.trim());
+      return stdout.trim();
+    };
+    try {
+      const data = await loop("data.img", 128 << 20);
+      const metadata = await loop("metadata.img", 8 << 20);
+      const filesystem = await loop("filesystem.img", 32 << 20);
+      await run("mkfs.ext4", ["-q", filesystem]);
+      const on = (name: string, dataPath: string, metadataPath: string): string[] => [
+        "pool",
+        "create",
+        "--folder",
+        join(scratch, name),
+        "--data-device",
+        dataPath,
+        "--metadata-device",
+        metadataPath,
+      ];
+      const withLoops = kernelState();
+      await refused(on("fs", filesystem, metadata), {
+        exitCode: 4,
+        says: /ext4|filesystem|signature/i,
+      });
+      await refused(on("fs", data, filesystem), {
+        exitCode: 4,
+        says: /ext4|filesystem|signature/i,
+      });
+      await ok(on("first", data, metadata));
+      await refused(on("again", data, metadata), { exitCode: 4, says: /pool|signature/i });
+      assert.deepEqual(kernelState(), withLoops);
+    } finally {
+      for (const device of loops) await run("losetup", ["--detach", device]);
+    }
+    assert.deepEqual(kernelState(), atStart);
+  });
+
+  test("bad input: a kernel without device-mapper", async () => {
+    // A mount namespace that shows neither the control node nor what could lead to making one.
+    const hide =
+      "mount -t tmpfs none /dev/mapper && mount --bind /dev/null /proc/misc && " +
+      'mount --bind /dev/null /proc/devices && exec "$@"';
+    const create = ["pool", "create", "--folder", join(scratch, "nodm"), ...POOL_SIZES];
+    const command = [process.execPath, ...cliArguments(create)];
+    await assert.rejects(
+      run("unshare", ["--mount", "sh", "-c", hide, "sh", ...command], { env: process.env }),
+      (error) => {
+        const { code, stderr } = error as { code: number; stderr: string };
+        assert.match(stderr, PLAIN_FAILURE);
+        assert.match(stderr, /device-mapper|dm-mod|dm_mod/);
+        assert.equal(code, 1);
+        return true;
+      },
+    );
+    assert.deepEqual(kernelState(), atStart);
+  });
+});
