@@ -24,7 +24,11 @@ const packageJson = JSON.parse(readFileSync(`${ROOT}/packages/cli/package.json`,
 const CLI = `${ROOT}/packages/cli/${packageJson.bin.thinpool}`;
 
 async function thinpool(...args: string[]): Promise<Record<string, unknown>> {
-  const { stdout } = await run(process.execPath, [CLI, ...args, "--json"]);
+  const { stdout } = await run(process.execPath, [CLI, ...args, "--json"]).catch(
+    (error: { stdout?: string; stderr?: string }) => {
+      throw new Error(`thinpool ${args.join(" ")} failed:\n${error.stdout}${error.stderr}`);
+    },
+  );
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
@@ -38,7 +42,7 @@ async function startDaemon(): Promise<ChildProcess> {
   const ready = new Promise<void>((resolve, reject) => {
     daemon.stderr?.on("data", (chunk: Buffer) => {
       log += chunk.toString("utf8");
-      if (log.includes('"ready"')) resolve();
+      if (log.includes('"started"')) resolve();
     });
     daemon.once("exit", (code) => reject(new Error(`the daemon ended with ${code}:\n${log}`)));
     setTimeout(

@@ -121,7 +121,9 @@ export const test: RunCommand = {
       process.stderr.write(`--- ${step.name}: ${step.what}\n`);
       const [command = "", ...rest] = step.command;
       const result = await runProcess(command, rest, { live: values.verbose === true });
-      const passed = result.exitCode === 0;
+      // turbo says 'successful' of a run that found no package: that is no pass.
+      const idle = command.endsWith("/turbo") && !/Tasks: +[1-9]\d* successful/.test(result.output);
+      const passed = result.exitCode === 0 && !idle;
       if (!passed && values.verbose !== true) process.stderr.write(result.output);
       else if (/^# tests|^ℹ tests/m.test(result.output)) {
         process.stderr.write(
