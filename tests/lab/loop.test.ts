@@ -132,10 +132,15 @@ test("a missing node in /dev is made where no udev runs", async () => {
 });
 
 test("a node of another device under a loop device's name is not touched", async () => {
-  const path = "/dev/loop7654321";
-  await run("/bin/mknod", path, "b", "7", "0");
-  await assert.rejects(work.loops.detach(path), { name: "NativeError" });
-  await rm(path);
+  const { loops } = work;
+  const { path, dev } = await loops.attach({ backingFile: await work.sparseFile(MIB) });
+  await rename(path, `${path}.aside`);
+  await run("/bin/mknod", path, "b", "7", String(dev.minor + 1));
+  for (const act of [loops.detach(path), loops.status(path), loops.refreshCapacity(path)]) {
+    await assert.rejects(act, { code: "NATIVE_INVALID", operation: "stat" });
+  }
+  await rename(`${path}.aside`, path);
+  assert.equal(await loops.detach(path), "detached");
 });
 
 test("detaching an open device is deferred to its last close", async () => {

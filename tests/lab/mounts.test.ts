@@ -181,15 +181,17 @@ for (const type of ["ext4", "xfs"] as const) {
   });
 }
 
+/** Descriptors of user namespaces in this process. */
+async function openNamespaces(): Promise<number> {
+  const fds = await readdir("/proc/self/fd");
+  const links = await Promise.all(
+    fds.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "closed meanwhile")),
+  );
+  return links.filter((link) => link.startsWith("user:[")).length;
+}
+
 test("user namespaces are kept up to the limit, and closed beyond it and at the end", async () => {
-  const namespaces = async (): Promise<number> => {
-    const fds = await readdir("/proc/self/fd");
-    const links = await Promise.all(
-      fds.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "closed meanwhile")),
-    );
-    return links.filter((link) => link.startsWith("user:[")).length;
-  };
-  const before = await namespaces();
+  const atFirst = await openNamespaces();
   const api = new LinuxMounts({ maxNamespaces: 2 });
   const target = await work.subfolder("namespaces");
   for (const outsideUid of [1001, 1002, 1003, 1002]) {
@@ -197,11 +199,11 @@ test("user namespaces are kept up to the limit, and closed beyond it and at the 
     await api.mount({ source: ext4.path, type: "ext4", target, flags: {}, idMap });
     assert.equal((await lstat(target)).uid, outsideUid);
     await api.unmount(target);
-    assert.ok((await namespaces()) - before <= 2);
+    assert.ok((await openNamespaces()) - atFirst <= 2);
   }
-  assert.equal((await namespaces()) - before, 2);
+  assert.equal((await openNamespaces()) - atFirst, 2);
   await api.close();
-  assert.equal(await namespaces(), before);
+  assert.equal(await openNamespaces(), atFirst);
 });
 
 test("mount(2) can't map ids and says so; a wrong id is refused", async () => {
