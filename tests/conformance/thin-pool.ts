@@ -204,11 +204,11 @@ const POOLS: readonly Case[] = [
       assert.equal(info.eventNr, 0);
       assert.equal(
         await b.status(),
-        "0 213/2048 0/1024 - rw discard_passdown queue_if_no_space - 512 ",
+        "0 213/2048 0/1024 - rw discard_passdown queue_if_no_space - 512",
       );
       const devices = `7:${b.metadata.dev.minor} 7:${b.data.dev.minor}`;
       const { targets } = await b.dm.table(b.ref("pool"));
-      assert.equal(targets[0]?.params, `${devices} 128 100 0 `);
+      assert.equal(targets[0]?.params, `${devices} 128 100 0`);
     },
   ],
   [
@@ -218,9 +218,9 @@ const POOLS: readonly Case[] = [
       const { targets } = await b.dm.table(b.ref("pool"));
       assert.match(
         targets[0]?.params ?? "",
-        / 128 100 3 skip_block_zeroing no_discard_passdown error_if_no_space $/,
+        / 128 100 3 skip_block_zeroing no_discard_passdown error_if_no_space$/,
       );
-      assert.match(await b.status(), / - rw no_discard_passdown error_if_no_space - 512 $/);
+      assert.match(await b.status(), / - rw no_discard_passdown error_if_no_space - 512$/);
     },
   ],
   [
