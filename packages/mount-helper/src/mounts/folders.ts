@@ -4,12 +4,13 @@
  * things, so nothing there is opened or listed: DEVICE is made anew for each mount, and the mount is
  * refused where that can't be.
  */
-import { constants } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { lstat, mkdir, open, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
 
 export const ROOT_MODE = 0o711;
+const PARENT_MODE = 0o755;
 const USER_MODE = 0o700;
 const TARGET_MODE = 0o700;
 const WRITABLE_BY_OTHERS = 0o022;
@@ -85,7 +86,10 @@ export class MountFolders {
     this.root = root;
   }
 
+  /** The root, and the folder above it where that is missing (/run is empty after a boot). */
   async prepareRoot(): Promise<void> {
+    const parent = dirname(this.root);
+    if (!existsSync(parent)) await ensureFolder(parent, PARENT_MODE, self());
     await checkAncestors(this.root);
     await ensureFolder(this.root, ROOT_MODE, self());
   }
