@@ -52,17 +52,17 @@ async function fill(client: Client): Promise<void> {
   };
   let base: TreeManifest = new Map();
   const expected = new Map<string, TreeManifest>();
-  await step("write", () => {
-    base = treeManifest(pathOf(KEPT_TWICE));
+  await step("write", async () => {
+    base = await treeManifest(pathOf(KEPT_TWICE));
     for (const name of names) expected.set(name, change(pathOf(name), name, base));
     return `in each clone one file changed, one added, one removed (of ${base.size})`;
   });
-  await step("isolation", () => {
+  await step("isolation", async () => {
     const seen = new Set<string>();
     for (const name of names) {
       const want = treeChecksum(expected.get(name) ?? new Map());
       mustHold(
-        treeChecksum(treeManifest(pathOf(name))) === want,
+        treeChecksum(await treeManifest(pathOf(name))) === want,
         `${name} holds its own changes only`,
       );
       seen.add(want);
@@ -75,7 +75,7 @@ async function fill(client: Client): Promise<void> {
     mustHold(second.path === pathOf(KEPT_ONCE), "a second mount gives the same place");
     const first = await client.release({ reference: second.reference });
     mustHold(first.count === 1, "the first unmount keeps the clone mounted");
-    mustHold(treeManifest(pathOf(KEPT_ONCE)).size === base.size, "and readable");
+    mustHold((await treeManifest(pathOf(KEPT_ONCE))).size === base.size, "and readable");
     await mounts.get("clone-3")?.release();
     const left = await client.mounts();
     mustHold(!left.some((mount) => mount.device === "clone-3"), "the last unmount releases it");

@@ -2,23 +2,28 @@
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 
 /** Relative path -> SHA-256 of a file's bytes, or of a symlink's target. */
 export type TreeManifest = ReadonlyMap<string, string>;
 
-export function treeManifest(root: string): TreeManifest {
+/** So often others get a turn: who holds the event loop for long can't answer the daemon's pings. */
+const FILES_PER_TURN = 100;
+
+export async function treeManifest(root: string): Promise<TreeManifest> {
   const manifest = new Map<string, string>();
-  const walk = (folder: string): void => {
+  const walk = async (folder: string): Promise<void> => {
     for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
       const path = join(folder, entry.name);
       // ext4 makes lost+found; only root may look into it.
       if (path === "lost+found") continue;
-      if (entry.isDirectory()) walk(path);
+      if (manifest.size % FILES_PER_TURN === 0) await setImmediate();
+      if (entry.isDirectory()) await walk(path);
       else if (entry.isSymbolicLink()) manifest.set(path, sha256(readlinkSync(join(root, path))));
       else manifest.set(path, sha256(readFileSync(join(root, path))));
     }
   };
-  walk("");
+  await walk("");
   return manifest;
 }
 
