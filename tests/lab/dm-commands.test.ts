@@ -336,7 +336,7 @@ describe("device-mapper commands", () => {
     await assert.rejects(waiting, /enough waited/);
     assert.equal((await dm.deviceStatus({ name: device })).openCount, 0);
 
-    const woken = dm.waitEvent({ name: device }, { eventNr: info.eventNr });
+    const woken = dm.waitEvent({ dev: info.dev }, { eventNr: info.eventNr });
     // A rename raises an event, as a target's own events do; a mere table swap does not.
     await dm.renameDevice({ name: device }, name("events2"));
     const reply = await woken;
@@ -509,7 +509,8 @@ describe("device-mapper commands", () => {
   });
 
   test("many commands at once", async () => {
-    const PARALLEL = 24;
+    // udev's rules take long in a slow guest.
+    const PARALLEL = UDEV ? 6 : 24;
     const devices = Array.from({ length: PARALLEL }, (_, index) => name(`par-${index}`));
     await Promise.all(
       devices.map((device) =>
@@ -531,6 +532,8 @@ describe("device-mapper commands", () => {
       table: zeroTable(1n),
     });
     assert.deepEqual(devOf(path), info.dev);
+    // udev makes no link where a node lies: we replaced it and said so.
+    if (UDEV) assert.equal(warnings.pop()?.code, "NATIVE_NOT_FOUND");
     if (!UDEV) assert.equal(lstatSync(path).mode & 0o777, 0o600);
     await dm.removeDevice({ name: device });
     writeFileSync(path, "not a device");
@@ -620,6 +623,6 @@ describe("device-mapper commands", () => {
     const mine = (await dm.listDevices()).filter((entry) => entry.name.includes(SUFFIX));
     assert.deepEqual(mine, []);
     assert.doesNotMatch(readFileSync("/proc/self/mountinfo", "utf8"), new RegExp(SUFFIX));
-    if (!UDEV) assert.deepEqual(warnings, []);
+    assert.deepEqual(warnings, []);
   });
 });
