@@ -146,6 +146,8 @@ export class Bench {
   }
 }
 
+export type Case = readonly [name: string, run: (bench: Bench) => Promise<void>];
+
 /** For assert.rejects: the code and the errno. */
 export function refused(code: string, errnoName: string): (error: unknown) => boolean {
   return (error) => {
