@@ -128,6 +128,7 @@ export function mountTable(mounts: readonly GuestMount[]): string {
           return [`${tableWord(lab + "/host" + mount.path)} ${path} none bind,X-mount.mkdir`];
         case "show-file":
         case "scratch":
+        default:
           return [];
       }
     }),
