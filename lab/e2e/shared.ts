@@ -66,7 +66,9 @@ as-uid 1000 bash -c 'id -u; id -G; [ -w $HOME ] && cd "$0" && node -p "typeof JS
     try {
       const cut = await run(
         ["--disk", disk, "--cut-on", "CUT HERE"],
-        `printf flushed | dd of=$LAB_DISK_DATA_1 conv=fsync status=none
+        // Open throughout: the last close of a block device would flush it.
+        `exec 5<>$LAB_DISK_DATA_1
+printf flushed | dd of=$LAB_DISK_DATA_1 conv=fsync status=none
 printf cached | dd of=/dev/disk/lab/data-1 bs=1M seek=1 status=none
 echo CUT HERE; sleep 100`,
       );
