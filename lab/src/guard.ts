@@ -36,14 +36,15 @@ export class Guard {
 /**
  * A killed process whose parent is gone stays as a zombie until the machine's first process takes
  * note of it; in some containers it never does. So the wait is bounded: 40 times 50 ms.
+ * `kill -s`: dash takes no `--` after `kill -KILL`.
  */
 const guardScript = `
 groups=
 while read -r group; do groups="$groups $group"; done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 for group in $groups; do
   n=0
-  while [ $n -lt 40 ] && kill -0 -- "-$group" 2>/dev/null; do sleep 0.05; n=$((n+1)); done
+  while [ $n -lt 40 ] && kill -s 0 -- "-$group" 2>/dev/null; do sleep 0.05; n=$((n+1)); done
 done
 rm -rf -- "$@"
 `;

@@ -74,6 +74,8 @@ mount -t tmpfs -o mode=0755 run /run
 mkdir -p ${lab}/host ${lab}/control ${lab}/bin
 mount --move /mnt ${lab}/host || fail "cannot move the root"
 mountpoint -q /dev || mount -t devtmpfs dev /dev
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin; ln -s fd/1 /dev/stdout; ln -s fd/2 /dev/stderr
 control=${quote(script.control)}
 mount_control() { ${kernel.mountControl}; }
 mount_scratch() { ${kernel.mountScratch}; }
@@ -128,6 +130,7 @@ export function mountTable(mounts: readonly GuestMount[]): string {
           return [`${tableWord(lab + "/host" + mount.path)} ${path} none bind,X-mount.mkdir`];
         case "show-file":
         case "scratch":
+        default:
           return [];
       }
     }),

@@ -84,7 +84,9 @@ function writeScript(
     LAB_KERNEL: "host",
   };
   const words = [
-    ...["env", "-i", ...Object.entries(env).map(([name, value]) => `${name}=${value}`)],
+    "env",
+    "-i",
+    ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
     ...(options.uid === undefined ? [] : [join(programs, "as-uid"), String(options.uid)]),
     ...(options.command.length === 0 ? ["bash"] : options.command),
   ];

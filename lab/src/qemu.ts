@@ -18,7 +18,14 @@ export function qemu(kernel: UnpackedKernel): MachineKind {
       mountControl: `${ninePMount},cache=none control "$1"`,
       mountScratch: `${ninePMount},cache=none scratch "$1"`,
       loadModules: `modprobe -d '${kernel.folder.replaceAll("'", String.raw`'\''`)}' -a virtio_console virtio_blk virtio_rng ext4 xfs ${guestModules.join(" ")} || fail "cannot load the modules"`,
-      openChannels: "exec 3>/dev/vport0p1 4>/dev/vport0p2",
+      // The first number is the driver's own; ports appear a moment after their driver. 100 * 0.1 s.
+      openChannels: `for try in {1..100}; do
+  out=$(echo /dev/vport*p1) err=$(echo /dev/vport*p2)
+  if [ -c "$out" ] && [ -c "$err" ]; then break; fi
+  sleep 0.1
+done
+[ -c "$out" ] && [ -c "$err" ] || fail "no channels"
+exec 3>$out 4>$err`,
       terminal: "/dev/hvc0",
     },
     diskNode: (index) => `/dev/vd${String.fromCodePoint("a".codePointAt(0)! + index)}`,
@@ -43,27 +50,34 @@ export function qemu(kernel: UnpackedKernel): MachineKind {
   };
 }
 
-function qemuArguments(kernel: UnpackedKernel, options: MachineStart): string[] {
-  const share = (path: string, tag: string, more: string): string[] => [
-    "-virtfs",
-    // multidevs=remap: the host's folders lie on several devices, whose inode numbers may clash.
-    `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap${more}`,
-  ];
+function share(path: string, tag: string, readonly: boolean): string[] {
+  const access = readonly ? ",readonly=on" : "";
+  // multidevs=remap: the host's folders lie on several devices, whose inode numbers may clash.
   return [
-    ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", `${options.memoryMiB}M`],
-    ...["-kernel", kernel.image, "-initrd", kernel.initrd],
+    "-virtfs",
+    `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap${access}`,
+  ];
+}
+
+function qemuArguments(kernel: UnpackedKernel, options: MachineStart): string[] {
+  const append = `console=ttyS0 quiet panic=-1 mitigations=off labinit=${options.control}/init`;
+  const machine = `-nodefaults -no-user-config -no-reboot -display none
+    -accel tcg,thread=multi -cpu max -smp 2 -m ${options.memoryMiB}M
+    -serial stdio -device virtio-rng-pci -device virtio-serial-pci,max_ports=4
+    -chardev socket,id=terminal,fd=5 -device virtconsole,nr=0,chardev=terminal
+    -chardev socket,id=out,fd=3 -device virtserialport,nr=1,chardev=out
+    -chardev socket,id=err,fd=4 -device virtserialport,nr=2,chardev=err`;
+  return [
+    ...machine.split(/\s+/),
+    "-kernel",
+    kernel.image,
+    "-initrd",
+    kernel.initrd,
     "-append",
-    `console=ttyS0 quiet panic=-1 mitigations=off labinit=${options.control}/init`,
-    ...["-serial", "stdio"],
-    ...share("/", "root", ",readonly=on"),
-    ...share(options.control, "control", ""),
-    ...(options.scratch === undefined ? [] : share(options.scratch, "scratch", "")),
-    ...["-device", "virtio-rng-pci"],
-    ...["-device", "virtio-serial-pci,max_ports=4"],
-    ...["-chardev", "socket,id=terminal,fd=5", "-device", "virtconsole,nr=0,chardev=terminal"],
-    ...["-chardev", "socket,id=out,fd=3", "-device", "virtserialport,nr=1,chardev=out"],
-    ...["-chardev", "socket,id=err,fd=4", "-device", "virtserialport,nr=2,chardev=err"],
+    append,
+    ...share("/", "root", true),
+    ...share(options.control, "control", false),
+    ...(options.scratch === undefined ? [] : share(options.scratch, "scratch", false)),
     ...options.disks.flatMap(({ name, file }, index) => [
       "-drive",
       `if=none,id=disk${index},file=${file},format=raw,cache=writeback,discard=unmap`,

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readFileSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 /** The folders of one run, all private and all removed at its end. */
 export interface RunFolders {
@@ -30,5 +30,7 @@ function makeMemoryFolder(folder: string, memoryMiB: number): string {
   if (mount === undefined || (mount[5] ?? "").split(",").includes("noexec")) return folder;
   const { bavail, bsize } = statfsSync(shm);
   if (bavail * bsize < memoryMiB * 1024 * 1024) return folder;
-  return mkdtempSync(join(shm, "thinpool-lab-"));
+  const memory = join(shm, basename(folder));
+  mkdirSync(memory, { mode: 0o700 });
+  return memory;
 }

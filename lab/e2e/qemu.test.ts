@@ -1,0 +1,3 @@
+import { guestTests } from "./shared.ts";
+
+guestTests("qemu");
