@@ -9,7 +9,8 @@ import { lstat, mkdir, open, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
 
-export const ROOT_MODE = 0o711;
+const SERVICE_MODE = 0o755;
+const ROOT_MODE = 0o711;
 const USER_MODE = 0o700;
 const TARGET_MODE = 0o700;
 const WRITABLE_BY_OTHERS = 0o022;
@@ -78,6 +79,19 @@ export async function ensureFolder(path: string, mode: number, owner: FolderOwne
   }
 }
 
+/** The daemon's own folder, as /run/thinpool: makes it (0755), or takes one that only it can change. */
+export async function ensureServiceFolder(path: string): Promise<void> {
+  await checkAncestors(path);
+  try {
+    const stat = await lstat(path);
+    const own = stat.isDirectory() && stat.uid === self().uid;
+    if (own && (stat.mode & WRITABLE_BY_OTHERS) === 0) return;
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) throw error;
+  }
+  await ensureFolder(path, SERVICE_MODE, self());
+}
+
 export class MountFolders {
   readonly root: string;
 
@@ -86,7 +100,7 @@ export class MountFolders {
   }
 
   async prepareRoot(): Promise<void> {
-    await checkAncestors(this.root);
+    await ensureServiceFolder(dirname(this.root));
     await ensureFolder(this.root, ROOT_MODE, self());
   }
 
