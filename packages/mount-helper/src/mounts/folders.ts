@@ -4,13 +4,13 @@
  * things, so nothing there is opened or listed: DEVICE is made anew for each mount, and the mount is
  * refused where that can't be.
  */
-import { constants, existsSync } from "node:fs";
+import { constants } from "node:fs";
 import { lstat, mkdir, open, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
 
-export const ROOT_MODE = 0o711;
-const PARENT_MODE = 0o755;
+const SERVICE_MODE = 0o755;
+const ROOT_MODE = 0o711;
 const USER_MODE = 0o700;
 const TARGET_MODE = 0o700;
 const WRITABLE_BY_OTHERS = 0o022;
@@ -79,6 +79,19 @@ export async function ensureFolder(path: string, mode: number, owner: FolderOwne
   }
 }
 
+/** The daemon's own folder, as /run/thinpool: makes it (0755), or takes one that only it can change. */
+export async function ensureServiceFolder(path: string): Promise<void> {
+  await checkAncestors(path);
+  try {
+    const stat = await lstat(path);
+    const own = stat.isDirectory() && stat.uid === self().uid;
+    if (own && (stat.mode & WRITABLE_BY_OTHERS) === 0) return;
+  } catch (error) {
+    if (!hasCode(error, "ENOENT")) throw error;
+  }
+  await ensureFolder(path, SERVICE_MODE, self());
+}
+
 export class MountFolders {
   readonly root: string;
 
@@ -86,11 +99,8 @@ export class MountFolders {
     this.root = root;
   }
 
-  /** The root, and the folder above it where that is missing (/run is empty after a boot). */
   async prepareRoot(): Promise<void> {
-    const parent = dirname(this.root);
-    if (!existsSync(parent)) await ensureFolder(parent, PARENT_MODE, self());
-    await checkAncestors(this.root);
+    await ensureServiceFolder(dirname(this.root));
     await ensureFolder(this.root, ROOT_MODE, self());
   }
 
