@@ -98,14 +98,17 @@ export function decodeTargets(data: Buffer, count: number): DmTarget[] {
       throw malformed("a table", `target ${index} of ${count} lies outside ${data.length} bytes`);
     }
     const next = data.readUInt32LE(offset + SPEC_NEXT);
-    if (next < offset + SPEC_BYTES || next > data.length) {
+    // The kernel pads `next` to 8 bytes, but leaves the last target's padding out of the size of its
+    // reply (drivers/md/dm-ioctl.c, retrieve_status).
+    const end = index === count - 1 ? Math.min(next, data.length) : next;
+    if (next < offset + SPEC_BYTES || end > data.length) {
       throw malformed("a table", `target ${index} says that the next one is at ${next}`);
     }
     targets.push({
       startSectors: sectors(data.readBigUInt64LE(offset)),
       lengthSectors: sectors(data.readBigUInt64LE(offset + SPEC_LENGTH)),
       type: readText(data, offset + SPEC_TYPE, TYPE_BYTES),
-      params: readText(data, offset + SPEC_BYTES, next - offset - SPEC_BYTES).trimEnd(),
+      params: readText(data, offset + SPEC_BYTES, end - offset - SPEC_BYTES).trimEnd(),
     });
     offset = next;
   }
