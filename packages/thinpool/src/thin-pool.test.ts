@@ -45,7 +45,11 @@ describe("the life of a pool", () => {
     const { device: base } = await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
     assert.equal(base.filesystem, "ext4");
     assert.equal(base.active, false);
-    const { device: clone } = await pool.snapshot({ origin: "base", name: "clone", ownerUid: 1000 });
+    const { device: clone } = await pool.snapshot({
+      origin: "base",
+      name: "clone",
+      ownerUid: 1000,
+    });
     assert.equal(clone.originUuid, base.uuid);
     assert.equal(clone.sizeBytes, DEVICE_BYTES);
     assert.equal((await pool.activate({ name: "clone" })).outcome, "activated");
