@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { open, rename, rm, stat, truncate } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { LinuxBlockDevices, LinuxLoopDevices } from "@thinpool/dm-native";
-import { MIB, outcomeOf, run, runAsUser, startModule, Workspace } from "./native-fixture.ts";
+import {
+  firstOutput,
+  MIB,
+  outcomeOf,
+  run,
+  runAsUser,
+  startModule,
+  Workspace,
+} from "./native-fixture.ts";
 
 let work: Workspace;
 const blocks = new LinuxBlockDevices();
@@ -84,16 +92,24 @@ for (const legacyConfigure of [false, true]) {
     const code = `
       import { LinuxLoopDevices } from "@thinpool/dm-native";
       const loops = new LinuxLoopDevices({ legacyConfigure: ${legacyConfigure} });
+      console.log("ready");
+      await new Promise((resolve) => process.stdin.once("data", resolve));
+      process.stdin.destroy();
       const paths = [];
       for (let round = 0; round < 4; round += 1) {
         paths.push((await loops.attach({ backingFile: process.argv[1] })).path);
       }
       console.log(JSON.stringify(paths));`;
-    const outcomes = await Promise.all(files.map((file) => outcomeOf(startModule(code, file))));
+    const children = files.map((file) => startModule(code, file));
+    const running = children.map((child) => outcomeOf(child));
+    // All begin at the same moment, when the slowest has started.
+    await Promise.all(children.map(firstOutput));
+    for (const child of children) child.stdin?.write("go");
+    const outcomes = await Promise.all(running);
     const paths: string[] = [];
     for (const [index, { code: exit, stdout, stderr }] of outcomes.entries()) {
       assert.equal(exit, 0, stderr);
-      for (const path of JSON.parse(stdout) as string[]) {
+      for (const path of JSON.parse(stdout.replace("ready", "")) as string[]) {
         assert.equal((await loops.status(path)).backingFile, files[index]);
         paths.push(path);
       }
@@ -102,6 +118,30 @@ for (const legacyConfigure of [false, true]) {
     for (const path of paths) assert.equal(await loops.detach(path), "detached");
   });
 }
+
+test("a missing node in /dev is made where no udev runs", async () => {
+  const { loops } = work;
+  const backingFile = await work.sparseFile(MIB);
+  const first = await loops.attach({ backingFile });
+  assert.equal(await loops.detach(first.path), "detached");
+  await rm(first.path);
+  const second = await loops.attach({ backingFile });
+  assert.equal(second.path, first.path, "the lowest free device");
+  assert.deepEqual(await blocks.number(second.path), first.dev);
+  assert.equal(await loops.detach(second.path), "detached");
+});
+
+test("a node of another device under a loop device's name is not touched", async () => {
+  const { loops } = work;
+  const { path, dev } = await loops.attach({ backingFile: await work.sparseFile(MIB) });
+  await rename(path, `${path}.aside`);
+  await run("/bin/mknod", path, "b", "7", String(dev.minor + 1));
+  for (const act of [loops.detach(path), loops.status(path), loops.refreshCapacity(path)]) {
+    await assert.rejects(act, { code: "NATIVE_INVALID", operation: "stat" });
+  }
+  await rename(`${path}.aside`, path);
+  assert.equal(await loops.detach(path), "detached");
+});
 
 test("detaching an open device is deferred to its last close", async () => {
   const { loops } = work;
@@ -132,7 +172,7 @@ test("an autoclear device goes with the process that holds it, killed as it may 
     backingFile,
   );
   const outcome = outcomeOf(child);
-  await new Promise((resolve) => child.stdout?.once("data", resolve));
+  await firstOutput(child);
   assert.equal((await work.loops.findByBackingFile(backingFile)).length, 1);
   child.kill("SIGKILL");
   await outcome;

@@ -1,12 +1,29 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmod, lstat, mkdir, open, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { createServer } from "node:net";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { LinuxMounts, peerCredentials, socketFd } from "@thinpool/dm-native";
 import type { LoopStatus, MountFlags } from "@thinpool/dm-native";
-import { MIB, outcomeOf, runAsUser, startModule, Workspace } from "./native-fixture.ts";
+import {
+  firstOutput,
+  MIB,
+  outcomeOf,
+  runAsUser,
+  startModule,
+  Workspace,
+} from "./native-fixture.ts";
 
 const ALL: MountFlags = {
   readOnly: true,
@@ -150,7 +167,7 @@ for (const type of ["ext4", "xfs"] as const) {
       `import { writeFileSync, statSync } from "node:fs";`,
       `const file = process.argv[1] + "/by-user";
        writeFileSync(file, "text");
-       console.log(statSync(file).uid, statSync(file).gid);`,
+       console.log([statSync(file).uid, statSync(file).gid].join(" "));`,
       target,
     );
     assert.equal(code, 0, stderr);
@@ -163,6 +180,31 @@ for (const type of ["ext4", "xfs"] as const) {
     await work.mounts.unmount(target);
   });
 }
+
+/** Descriptors of user namespaces in this process. */
+async function openNamespaces(): Promise<number> {
+  const fds = await readdir("/proc/self/fd");
+  const links = await Promise.all(
+    fds.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "closed meanwhile")),
+  );
+  return links.filter((link) => link.startsWith("user:[")).length;
+}
+
+test("user namespaces are kept up to the limit, and closed beyond it and at the end", async () => {
+  const atFirst = await openNamespaces();
+  const api = new LinuxMounts({ maxNamespaces: 2 });
+  const target = await work.subfolder("namespaces");
+  for (const outsideUid of [1001, 1002, 1003, 1002]) {
+    const idMap = { insideUid: 0, outsideUid, insideGid: 0, outsideGid: outsideUid };
+    await api.mount({ source: ext4.path, type: "ext4", target, flags: {}, idMap });
+    assert.equal((await lstat(target)).uid, outsideUid);
+    await api.unmount(target);
+    assert.ok((await openNamespaces()) - atFirst <= 2);
+  }
+  assert.equal((await openNamespaces()) - atFirst, 2);
+  await api.close();
+  assert.equal(await openNamespaces(), atFirst);
+});
 
 test("mount(2) can't map ids and says so; a wrong id is refused", async () => {
   const target = await work.subfolder("unmapped");
@@ -213,7 +255,7 @@ test("a busy mount names who holds it; a lazy unmount takes it away all the same
     target,
   );
   const outcome = outcomeOf(child);
-  await new Promise((resolve) => child.stdout?.once("data", resolve));
+  await firstOutput(child);
   await assert.rejects(mounts.unmount(target), (error: Error & { code: string }) => {
     assert.equal(error.code, "NATIVE_BUSY");
     assert.match(
@@ -269,7 +311,12 @@ test("trim gives back what was freed", async () => {
   await mounts.mount({ source: ext4.path, type: "ext4", target, flags: {} });
   const freed = await mounts.trim(target);
   assert.ok(freed > 0n && freed <= BigInt(64 * MIB), `${freed} bytes`);
-  assert.equal(await mounts.trim(target, { minimumBytes: BigInt(1024 * MIB) }), 0n);
+  await mounts.trim(target, { minimumBytes: BigInt(MIB) });
+  // More than a block group: ext4 refuses.
+  await assert.rejects(mounts.trim(target, { minimumBytes: BigInt(1024 * MIB) }), {
+    code: "NATIVE_INVALID",
+    reason: /at least/,
+  });
   await mounts.unmount(target);
 });
 

@@ -113,6 +113,14 @@ export function outcomeOf(child: ChildProcess): Promise<ChildOutcome> {
   });
 }
 
+/** Resolves at the child's first output, or at its end. */
+export function firstOutput(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.stdout?.once("data", () => resolve());
+    child.once("close", () => resolve());
+  });
+}
+
 /**
  * Runs the code as uid and gid 1000 without further groups. The rights are dropped inside: the
  * program's own files may lie where that user may not read.

@@ -2,7 +2,7 @@
  * The one funnel from a client's message to its answer: schema, turn, policy, handler, schema of the
  * result. Every throw becomes an answer here; every call that changes something leaves an audit line.
  */
-import type { KnownRequest, MethodName, MethodResult } from "@thinpool/protocol";
+import type { KnownRequest } from "@thinpool/protocol";
 import {
   MAX_RESPONSE_BYTES,
   encodeFailure,
@@ -18,7 +18,7 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
 import type { PolicyFacts, Principal } from "./policy/policy.ts";
-import { assertPolicyComplete, judge, objectOf } from "./policy/policy.ts";
+import { assertPolicyComplete, judge, objectOf, paramOf, policy } from "./policy/policy.ts";
 
 export interface DispatcherParts {
   readonly handlers: Handlers;
@@ -110,35 +110,21 @@ export class Dispatcher {
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, principal: Principal): Promise<MethodResult<MethodName>> {
+  async #inTurn(request: KnownRequest, principal: Principal): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<MethodResult<MethodName>> => this.#judgeAndHandle(request, principal);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, principal);
     return key === undefined ? run() : this.#queue.run(key, request.method, run);
   }
 
   #turnOf(request: KnownRequest): string | undefined {
-    switch (request.method) {
-      case "device.create":
-      case "device.clone":
-      case "device.remove":
-        return request.params.name;
-      case "mount.create":
-        return request.params.device;
-      case "mount.release":
-        return this.#parts.deviceOfReference(request.params.reference);
-      case "pool.status":
-      case "device.list":
-      case "device.get":
-      case "mount.list":
-        return undefined;
-    }
+    const { turn } = policy[request.method];
+    const named = paramOf(request, turn);
+    if (named === undefined || turn !== "reference") return named;
+    return this.#parts.deviceOfReference(named);
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(
-    request: KnownRequest,
-    principal: Principal,
-  ): Promise<MethodResult<MethodName>> {
+  async #judgeAndHandle(request: KnownRequest, principal: Principal): Promise<unknown> {
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -157,12 +143,12 @@ export class Dispatcher {
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
       caller: Principal,
-    ) => Promise<MethodResult<MethodName>>;
+    ) => Promise<unknown>;
     return handler(request.params, principal);
   }
 }
 
-function encodeChecked(request: KnownRequest, result: MethodResult<MethodName>): string {
+function encodeChecked(request: KnownRequest, result: unknown): string {
   const { id, method } = request;
   const checked = parseResult(method, result);
   if (!checked.ok) throw new Error(checked.reason);

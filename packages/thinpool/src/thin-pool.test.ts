@@ -8,6 +8,7 @@ import { createPool } from "./create-pool.ts";
 import { PoolError, type PoolErrorCode } from "./errors.ts";
 import { openPool } from "./open-pool.ts";
 import type { ThinPool } from "./pool.ts";
+import { Pool } from "./thin-pool.ts";
 
 const SIZES = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
 const DEVICE_BYTES = 16n << 20n;
@@ -91,11 +92,14 @@ describe("the life of a pool", () => {
   test("a snapshot that is activated costs one commit, two messages, three device ioctls", async () => {
     const { pool, kernel } = await freshPool();
     await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+    assert.ok(pool instanceof Pool);
     kernel.resetCalls();
+    const commits = pool.commits;
     await pool.snapshot({ origin: "base", name: "clone", activate: true });
+    assert.equal(pool.commits - commits, 1);
     assert.deepEqual(
       { ...kernel.calls },
-      { DM_TARGET_MSG: 2, DM_DEV_CREATE: 1, DM_TABLE_LOAD: 1, DM_DEV_SUSPEND: 1 },
+      { DM_TARGET_MSG: 2, DM_DEV_CREATE: 1, DM_TABLE_LOAD: 1, DM_DEV_RESUME: 1 },
     );
     assert.equal(pool.get({ name: "clone" }).active, true);
     await pool.close();

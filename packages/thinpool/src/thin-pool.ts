@@ -73,6 +73,11 @@ export class Pool implements ThinPool {
     this.#transactionId = parts.transactionId;
   }
 
+  /** Durable commits of the ledger since the pool was opened: each is one fsync. */
+  get commits(): number {
+    return this.#parts.ledger.commits;
+  }
+
   createDevice(options: {
     readonly name: string;
     readonly sizeBytes?: bigint;

@@ -98,10 +98,7 @@ export function decodeTargets(data: Buffer, count: number): DmTarget[] {
       throw malformed("a table", `target ${index} of ${count} lies outside ${data.length} bytes`);
     }
     const next = data.readUInt32LE(offset + SPEC_NEXT);
-    // The kernel pads `next` to 8 bytes, but leaves the last target's padding out of the size of its
-    // reply (drivers/md/dm-ioctl.c, retrieve_status).
-    const end = index === count - 1 ? Math.min(next, data.length) : next;
-    if (next < offset + SPEC_BYTES || end > data.length) {
+    if (next < offset + SPEC_BYTES || next > align(data.length)) {
       throw malformed("a table", `target ${index} says that the next one is at ${next}`);
     }
     targets.push({

@@ -48,6 +48,8 @@ export interface LinuxMountsOptions {
   readonly lane?: LongWaitLane;
   /** mount(2) even where the kernel has fsopen(2). */
   readonly legacyMount?: boolean;
+  /** User namespaces kept open for id maps, one per map; by default 128. */
+  readonly maxNamespaces?: number;
 }
 
 function invalid(operation: string, object: string, reason: string, hint: string): NativeError {
@@ -93,7 +95,7 @@ export class LinuxMounts implements Mounts {
   readonly #lane: LongWaitLane;
   readonly #ownsLane: boolean;
   readonly #legacyMount: boolean;
-  readonly #namespaces = new UserNamespaces();
+  readonly #namespaces: UserNamespaces;
 
   constructor(options: LinuxMountsOptions = {}) {
     this.#lane =
@@ -104,6 +106,7 @@ export class LinuxMounts implements Mounts {
         maxQueued: MAX_WAITING_QUEUED,
       });
     this.#ownsLane = options.lane === undefined;
+    this.#namespaces = new UserNamespaces(options.maxNamespaces);
     this.#legacyMount = options.legacyMount === true;
   }
 
@@ -294,6 +297,10 @@ export class LinuxMounts implements Mounts {
     range.writeBigUInt64LE(WHOLE_FILESYSTEM, 8);
     range.writeBigUInt64LE(options.minimumBytes ?? 0n, 16);
     await this.#control("FITRIM", mountPoint, FITRIM, range, {
+      [ERRNO.EINVAL]: {
+        reason: `no piece of this filesystem can be at least ${options.minimumBytes ?? 0n} bytes`,
+        hint: "Give a smaller minimum.",
+      },
       [ERRNO.EOPNOTSUPP]: {
         reason: "the device below does not take discards",
         hint: "Nothing can be given back: run without trim.",

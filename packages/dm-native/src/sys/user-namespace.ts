@@ -14,7 +14,7 @@ import { closeDescriptor, O_RDONLY, openDescriptor } from "./descriptor.ts";
 import { errnoOfNodeError, nativeErrorFromErrno } from "./errno.ts";
 
 /** Namespaces kept open; each costs a descriptor and some kernel memory. */
-export const MAX_CACHED_NAMESPACES = 128;
+const MAX_CACHED_NAMESPACES = 128;
 /** The child has this long to be inside its namespace. */
 const CHILD_TIMEOUT_MS = 10_000;
 const MAX_STDERR_BYTES = 2048;
@@ -146,6 +146,11 @@ interface Entry {
 /** Namespaces by map, made on first use. The longest unused one is closed when there are too many. */
 export class UserNamespaces {
   readonly #entries = new Map<string, Entry>();
+  readonly #limit: number;
+
+  constructor(limit: number = MAX_CACHED_NAMESPACES) {
+    this.#limit = limit;
+  }
 
   /** Hands out the namespace's descriptor for the length of `use`. */
   async withNamespace<T>(map: IdMap, use: (fd: number) => Promise<T>): Promise<T> {
@@ -160,7 +165,7 @@ export class UserNamespaces {
       return await use(await this.#settled(key, entry));
     } finally {
       entry.users -= 1;
-      await this.#evict(MAX_CACHED_NAMESPACES);
+      await this.#evict(this.#limit);
     }
   }
 

@@ -23,23 +23,33 @@ export type Rule =
   /** The reference that the call names is one's own. */
   | "holds-reference";
 
-export const policy: Readonly<Record<MethodName, Rule>> = {
-  "pool.status": "anyone",
-  "device.create": "root",
-  "device.clone": "sees-device",
-  "device.list": "anyone",
-  "device.get": "sees-device",
-  "device.remove": "owns-device",
-  "mount.create": "owns-device",
-  "mount.release": "holds-reference",
-  "mount.list": "anyone",
+export interface MethodPolicy {
+  readonly rule: Rule;
+  /** The parameter that names what the rule is about; undefined: the pool as a whole. */
+  readonly object: "name" | "origin" | "device" | "reference" | undefined;
+  /** The parameter that names the device whose operations wait for each other; undefined: no turn. */
+  readonly turn: "name" | "device" | "reference" | undefined;
+}
+
+export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
+  "pool.status": { rule: "anyone", object: undefined, turn: undefined },
+  "device.create": { rule: "root", object: "name", turn: "name" },
+  "device.clone": { rule: "sees-device", object: "origin", turn: "name" },
+  "device.list": { rule: "anyone", object: undefined, turn: undefined },
+  "device.get": { rule: "sees-device", object: "name", turn: undefined },
+  "device.remove": { rule: "owns-device", object: "name", turn: "name" },
+  "mount.create": { rule: "owns-device", object: "device", turn: "device" },
+  "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
+  "mount.list": { rule: "anyone", object: undefined, turn: undefined },
 };
 
 /** Throws where a method has no rule: called before the daemon listens. */
 export function assertPolicyComplete(
-  table: Readonly<Record<string, Rule | undefined>> = policy,
+  table: Readonly<Record<string, MethodPolicy | undefined>> = policy,
 ): void {
-  const missing = methodNames.filter((name) => !Object.hasOwn(table, name));
+  const missing = methodNames.filter(
+    (name) => !Object.hasOwn(table, name) || table[name] === undefined,
+  );
   if (missing.length > 0) throw new Error(`methods without a policy: ${missing.join(", ")}`);
 }
 
@@ -61,48 +71,42 @@ export function isVisible(principal: Principal, ownerUid: number): boolean {
   return principal.uid === 0 || ownerUid === 0 || ownerUid === principal.uid;
 }
 
+/** A parameter by its name; undefined where the method has none of that name. */
+export function paramOf(request: KnownRequest, name: string | undefined): string | undefined {
+  const value: unknown = Object.entries(request.params).find(([key]) => key === name)?.[1];
+  return typeof value === "string" ? value : undefined;
+}
+
 /** The object that a call is about: a name, a reference, or "the pool". */
 export function objectOf(request: KnownRequest): string {
-  switch (request.method) {
-    case "device.create":
-    case "device.get":
-    case "device.remove":
-      return request.params.name;
-    case "device.clone":
-      return request.params.origin;
-    case "mount.create":
-      return request.params.device;
-    case "mount.release":
-      return request.params.reference;
-    case "pool.status":
-    case "device.list":
-    case "mount.list":
-      return "the pool";
-  }
+  return paramOf(request, policy[request.method].object) ?? "the pool";
 }
 
 /** The decision, before the handler runs. What does not exist is refused to root as well. */
 export function judge(principal: Principal, request: KnownRequest, facts: PolicyFacts): Verdict {
-  const rule = policy[request.method];
+  const { rule } = policy[request.method];
   const object = objectOf(request);
   switch (rule) {
     case "anyone":
       return ALLOWED;
-    case "root":
-      return principal.uid === 0
-        ? ALLOWED
-        : { allowed: false, code: "FORBIDDEN", reason: "only root may do this" };
     case "sees-device":
     case "owns-device":
       return judgeDevice(principal, rule, facts.deviceOwner(object));
-    case "holds-reference": {
-      const holder = facts.referenceHolder(object);
-      // Another's reference and none look the same.
-      return holder !== undefined && (principal.uid === 0 || principal.uid === holder)
+    case "holds-reference":
+      return judgeReference(principal, facts.referenceHolder(object));
+    case "root":
+    default:
+      return principal.uid === 0
         ? ALLOWED
-        : { allowed: false, code: "NOT_MOUNTED", reason: "you hold no such reference" };
-    }
+        : { allowed: false, code: "FORBIDDEN", reason: "only root may do this" };
   }
+}
+
+/** Another's reference and none look the same. */
+function judgeReference(principal: Principal, holder: number | undefined): Verdict {
+  return holder !== undefined && (principal.uid === 0 || principal.uid === holder)
+    ? ALLOWED
+    : { allowed: false, code: "NOT_MOUNTED", reason: "you hold no such reference" };
 }
 
 function judgeDevice(

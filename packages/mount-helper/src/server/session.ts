@@ -75,15 +75,20 @@ export class Session {
       return;
     }
     this.#inFlight += 1;
-    const done = (answer: string): void => {
-      this.#inFlight -= 1;
-      this.#send(answer);
-    };
-    this.#dispatcher.answer(text, this.#caller).then(done, (error: unknown) => {
+    void this.#serve(text);
+  }
+
+  /** Never rejects. */
+  async #serve(text: string): Promise<void> {
+    try {
+      this.#send(await this.#dispatcher.answer(text, this.#caller));
+    } catch (error) {
       // The dispatcher answers everything; were it to fail, this client can't be served any more.
       this.#logger.log("error", "dispatcher-failed", { error: errorText(error) });
       this.#socket.terminate();
-    });
+    } finally {
+      this.#inFlight -= 1;
+    }
   }
 
   /** Too many at once. The message is small (maxPayload), so reading its id costs little. */

@@ -289,9 +289,10 @@ export class Ledger {
           SELECT * FROM (SELECT thin_id + 1 FROM foreign_thin_id WHERE thin_id >= ? ORDER BY thin_id)
          ) AS candidate
        WHERE NOT EXISTS (SELECT 1 FROM taken WHERE taken.id = candidate.id) LIMIT 1`,
-      start,
-      start,
-      start,
+      // A number would be bound as REAL, and the id would come back as one.
+      BigInt(start),
+      BigInt(start),
+      BigInt(start),
     );
     const id = row?.["id"];
     return typeof id === "bigint" && id <= BigInt(MAX_THIN_ID) ? Number(id) : undefined;
