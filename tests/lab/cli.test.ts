@@ -30,6 +30,7 @@ const scratch = `/tmp/cli-${suffix}`;
 const folder = join(scratch, "pool");
 const socket = join(scratch, "socket", "thinpool.sock");
 const env = { THINPOOL_SOCKET: socket, THINPOOL_FOLDER: folder };
+const SERVE = ["--socket-group", GROUP.name, "--mount-root", join(scratch, "mounts")];
 /** Node and the sources bound to where every user can reach them: they may lie in root's home. */
 const runtime = { node: join(scratch, "node"), repository: join(scratch, "repository") };
 const base = `base-${suffix}`;
@@ -79,14 +80,10 @@ async function refused(
 }
 
 async function serve(): Promise<ChildProcess> {
-  const daemon = spawn(
-    process.execPath,
-    cliArguments(["serve", "--teardown", "--socket-group", GROUP.name]),
-    {
-      env: { PATH: process.env["PATH"], ...env },
-      stdio: ["ignore", "inherit", "inherit"],
-    },
-  );
+  const daemon = spawn(process.execPath, cliArguments(["serve", "--teardown", ...SERVE]), {
+    env: { PATH: process.env["PATH"], ...env },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   const deadline = Date.now() + READY_TIMEOUT_MS;
   while (!(await answers())) {
     assert.equal(daemon.exitCode, null, "the daemon ended before it was ready");

@@ -105,7 +105,7 @@ export function decodeTargets(data: Buffer, count: number): DmTarget[] {
       startSectors: sectors(data.readBigUInt64LE(offset)),
       lengthSectors: sectors(data.readBigUInt64LE(offset + SPEC_LENGTH)),
       type: readText(data, offset + SPEC_TYPE, TYPE_BYTES),
-      params: readText(data, offset + SPEC_BYTES, end - offset - SPEC_BYTES).trimEnd(),
+      params: readText(data, offset + SPEC_BYTES, next - offset - SPEC_BYTES).trimEnd(),
     });
     offset = next;
   }

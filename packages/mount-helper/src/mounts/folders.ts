@@ -5,7 +5,7 @@
  * refused where that can't be.
  */
 import { constants } from "node:fs";
-import { lstat, mkdir, open, rmdir } from "node:fs/promises";
+import { chmod, lstat, mkdir, open, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
 
@@ -78,6 +78,17 @@ export async function ensureFolder(path: string, mode: number, owner: FolderOwne
   }
 }
 
+/** /run is empty after each boot: the one folder above the root is made too. Others pass through it. */
+async function makeParent(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (hasCode(error, "EEXIST")) return;
+    throw error;
+  }
+  await chmod(path, 0o755);
+}
+
 export class MountFolders {
   readonly root: string;
 
@@ -86,6 +97,7 @@ export class MountFolders {
   }
 
   async prepareRoot(): Promise<void> {
+    await makeParent(dirname(this.root));
     await checkAncestors(this.root);
     await ensureFolder(this.root, ROOT_MODE, self());
   }
