@@ -2,14 +2,23 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 
-const CLI = join(import.meta.dirname, "../../packages/cli/src/bin.ts");
+const REPOSITORY = join(import.meta.dirname, "../..");
 /** One command; a mkfs in an emulated kernel is the slowest that one of them waits for. */
 const TIMEOUT_MS = 60_000;
+
+export interface Runtime {
+  readonly node: string;
+  readonly repository: string;
+}
+
+const OWN_RUNTIME: Runtime = { node: process.execPath, repository: REPOSITORY };
 
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Runs it as this user, in this group and no other; only root can. */
   readonly user?: { readonly uid: number; readonly gid: number };
+  /** Node and the repository where that user can reach them; default: those of this process. */
+  readonly runtime?: Runtime;
 }
 
 export interface CliResult {
@@ -19,15 +28,18 @@ export interface CliResult {
 }
 
 /** The arguments to Node that start the command. */
-export function cliArguments(args: readonly string[]): string[] {
-  return ["--conditions=source", CLI, ...args];
+export function cliArguments(
+  args: readonly string[],
+  { repository }: Runtime = OWN_RUNTIME,
+): string[] {
+  return ["--conditions=source", join(repository, "packages/cli/src/bin.ts"), ...args];
 }
 
 export async function thinpool(
   args: readonly string[],
-  { env = {}, user }: CliOptions = {},
+  { env = {}, user, runtime = OWN_RUNTIME }: CliOptions = {},
 ): Promise<CliResult> {
-  const child = spawn(process.execPath, cliArguments(args), {
+  const child = spawn(runtime.node, cliArguments(args, runtime), {
     env: { PATH: process.env["PATH"], ...env },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: TIMEOUT_MS,

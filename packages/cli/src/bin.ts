@@ -16,6 +16,9 @@ if (argv.length === 1 && argv[0] === "--version") {
   process.stdout.write(`thinpool ${manifest.version}\n`);
 } else {
   const target = join(import.meta.dirname, "commands", `index${extname(import.meta.filename)}`);
+  // A dependency of oclif asks for the home folder as it loads, and a user without an account and
+  // without HOME has none: that must not be a crash.
+  process.env["HOME"] ??= "/";
   const { runThinpool } = await import("./lib/run.ts");
   try {
     await runThinpool({ argv, root, manifest, target });

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../lib/base-command.ts";
 import { folderFlag, socketFlag } from "../lib/flags.ts";
@@ -16,6 +17,11 @@ export default class Serve extends BaseCommand {
       summary: "Group whose members may connect; without it the group thinpool, if there is one.",
       helpValue: "GROUP",
     }),
+    "mount-root": Flags.string({
+      summary: "Folder in which devices are mounted; without it /run/thinpool/mounts.",
+      helpValue: "PATH",
+      parse: async (path) => resolve(path),
+    }),
     teardown: Flags.boolean({
       summary: "At the end release all mounts and take the pool down, instead of leaving both.",
     }),
@@ -26,6 +32,7 @@ export default class Serve extends BaseCommand {
     const { linuxKernel } = await import("@thinpool/thinpool");
     const { startDaemon } = await import("@thinpool/mount-helper");
     const socketGroup = flags["socket-group"];
+    const mountRoot = flags["mount-root"];
     // A service trusts nothing that it inherits.
     process.umask(0o077);
     process.chdir("/");
@@ -34,6 +41,7 @@ export default class Serve extends BaseCommand {
       socketPath: flags.socket,
       kernel: linuxKernel(),
       ...(socketGroup === undefined ? {} : { socketGroup }),
+      ...(mountRoot === undefined ? {} : { mountRoot }),
     });
     await stopSignal();
     await daemon.stop({ teardown: flags.teardown });
