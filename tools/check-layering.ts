@@ -18,7 +18,7 @@ import type { Expression } from "oxc-parser";
 
 const SCOPE = "@thinpool/";
 
-/** What a package may import of ours, and what its tests (`*.test.ts`) may import on top of that. */
+/** What a package may import of ours, and what its tests (`*.test.ts`, `*.test.support.ts`) may import on top of that. */
 interface Allowed {
   readonly imports: readonly string[];
   readonly tests: readonly string[];
@@ -273,7 +273,7 @@ function checkSpecifier(specifier: string, offset: number, source: Source): void
   }
   if (specifier.startsWith("node:") && isBuiltin(specifier)) return;
 
-  const inTest = file.endsWith(".test.ts");
+  const inTest = /\.test(\.support)?\.ts$/.test(file);
   const segments = specifier.split("/");
   const name = segments.slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
   if (name.startsWith(SCOPE)) {

@@ -20,10 +20,11 @@ Serves the thin pool in FOLDER to the users of this machine. Runs in the foregro
   --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
                         without it they stay for the next start
   --help                this text
+  --version             the version
 `;
 
-/** "help" where that was asked for. Throws StartError with OPTION_INVALID. */
-export function parseArguments(argv: readonly string[]): Arguments | "help" {
+/** "help" or "version" where that was asked for. Throws StartError with OPTION_INVALID. */
+export function parseArguments(argv: readonly string[]): Arguments | "help" | "version" {
   try {
     const { values } = parseArgs({
       args: [...argv],
@@ -33,10 +34,12 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" {
         "socket-group": { type: "string" },
         teardown: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
+        version: { type: "boolean", default: false },
       },
       strict: true,
     });
     if (values.help) return "help";
+    if (values.version) return "version";
     if (values.folder === undefined) throw new Error("--folder is missing");
     return {
       folder: values.folder,

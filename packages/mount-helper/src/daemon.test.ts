@@ -9,6 +9,7 @@ import { test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { createSimKernel } from "@thinpool/dm-sim";
 import {
+  HEARTBEAT_INTERVAL_MS,
   MAX_REQUESTS_IN_FLIGHT,
   MAX_REQUEST_BYTES,
   SUBPROTOCOL,
@@ -68,8 +69,19 @@ async function world(): Promise<World> {
 
 const USER: Principal = { uid: 1001, gid: 1001, pid: 4 };
 
-function dial(w: World, protocols: readonly string[] = [SUBPROTOCOL]): WebSocket {
-  const options = { createConnection: () => createConnection(w.socketPath) };
+/** Several times as many as fill MAX_BUFFERED_BYTES with this world's short answers. */
+const MAX_QUESTIONS = 100_000;
+
+function isSlowReader(line: string): boolean {
+  return line.includes("the client does not read");
+}
+
+function dial(
+  w: World,
+  protocols: readonly string[] = [SUBPROTOCOL],
+  more: { readonly autoPong?: boolean } = {},
+): WebSocket {
+  const options = { ...more, createConnection: () => createConnection(w.socketPath) };
   return new WebSocket("ws://localhost/", [...protocols], options);
 }
 
@@ -196,6 +208,40 @@ test("more requests at once than allowed: each gets an answer, the rest LIMIT", 
   assert.ok(codes.filter((code) => code === "done").length >= MAX_REQUESTS_IN_FLIGHT);
   assert.deepEqual(new Set(codes), new Set(["done", "LIMIT"]));
   socket.close();
+});
+
+test("a client that asks and does not read is cut", { timeout: 60_000 }, async () => {
+  await using w = await world();
+  w.caller = USER;
+  const socket = await opened(w);
+  const closed = closeCode(socket);
+  socket.pause();
+  for (let id = 1; id <= MAX_QUESTIONS && !w.log.some(isSlowReader); id += 1) {
+    socket.send(encodeRequest(id, "device.list", {}));
+    if (id % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  while (!w.log.some(isSlowReader)) await new Promise((resolve) => setTimeout(resolve, 5));
+  socket.resume();
+  assert.equal(await closed, 1006);
+});
+
+test("a client that answers no ping is cut at the next one", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  await using w = await world();
+  w.caller = USER;
+  const deaf = dial(w, [SUBPROTOCOL], { autoPong: false });
+  await once(deaf, "open");
+  const well = await opened(w);
+  const closed = closeCode(deaf);
+  const pinged = once(well, "ping");
+  t.mock.timers.tick(HEARTBEAT_INTERVAL_MS);
+  await pinged;
+  // Its pong is on the way before this answer is.
+  assert.equal((await ask(well, encodeRequest(1, "pool.status", {}))).code, "done");
+  t.mock.timers.tick(HEARTBEAT_INTERVAL_MS);
+  assert.equal(await closed, 1006);
+  assert.equal((await ask(well, encodeRequest(2, "pool.status", {}))).code, "done");
+  well.close();
 });
 
 test("a stop answers what runs, and refuses what comes", async () => {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The program thinpoold: foreground, one line of JSON per event on stderr. */
+import { readFile } from "node:fs/promises";
 import { linuxKernel } from "@thinpool/thinpool";
 import { USAGE, parseArguments } from "./arguments.ts";
 import type { Daemon } from "./daemon.ts";
@@ -21,6 +22,11 @@ async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseArguments(argv);
   if (parsed === "help") {
     process.stdout.write(USAGE);
+    return;
+  }
+  if (parsed === "version") {
+    const manifest = await readFile(new URL("../package.json", import.meta.url), "utf8");
+    process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`);
     return;
   }
   const { folder, socketPath, socketGroup, teardown } = parsed;
