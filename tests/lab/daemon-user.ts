@@ -59,6 +59,18 @@ const scenarios: Readonly<Record<string, (client: Client) => Promise<unknown>>> 
     };
   },
 
+  /** Two clones of one xfs at once: both have the origin's filesystem uuid. */
+  async xfs(client) {
+    await using one = await client.clone({ origin: "xfs-base", name: "xfs-one" });
+    await using two = await client.clone({ origin: "xfs-base", name: "xfs-two" });
+    await using first = await one.mount();
+    await using second = await two.mount();
+    await writeFile(join(first.path, "file"), "first");
+    await writeFile(join(second.path, "file"), "second");
+    const files = [first.path, second.path].map((path) => readFile(join(path, "file"), "utf8"));
+    return Promise.all(files);
+  },
+
   /** Clones two, mounts one once and the other twice, writes, and leaves them mounted. */
   async hold(client) {
     for (const name of ["held-a", "held-b"]) {

@@ -15,6 +15,8 @@ const USER = new URL("daemon-user.ts", import.meta.url).pathname;
 const START_TIMEOUT_MS = 60_000;
 const BACKING = { type: "files", dataBytes: 1n << 30n, metadataBytes: 8n << 20n } as const;
 const DEVICE_BYTES = 128n << 20n;
+/** mkfs.xfs refuses less than 300 MiB. */
+const XFS_BYTES = 320n << 20n;
 /** Debian's group of that number; any will do that the machine has. */
 const GROUP = { name: "users", gid: 100 };
 
@@ -162,6 +164,13 @@ test("root mounts its image, and another user's clone for that user", async () =
   }
   assert.equal((await root.mounts()).length, 3);
   await asUser(1000, "giveBack");
+});
+
+test("two clones of one xfs are mounted side by side", async () => {
+  await using root = await connect({ socketPath });
+  await root.create({ name: "xfs-base", sizeBytes: XFS_BYTES, filesystem: "xfs" });
+  assert.deepEqual(await asUser(1000, "xfs"), ["first", "second"]);
+  await root.remove({ name: "xfs-base" });
 });
 
 test("who is not in the socket's group is told so", async () => {

@@ -232,6 +232,12 @@ test("unmount takes the topmost mount, and only the one that was meant", async (
   });
 });
 
+test("the root of the system is left alone", async () => {
+  const { mounts } = work;
+  await assert.rejects(mounts.unmount("/", { lazy: true }), { code: "NATIVE_INVALID" });
+  await assert.rejects(mounts.freeze("/"), { code: "NATIVE_INVALID" });
+});
+
 test("unmount does not follow a symlink", async () => {
   const target = await work.subfolder("linked");
   const info = await work.mounts.mount({ source: ext4.path, type: "ext4", target, flags: {} });

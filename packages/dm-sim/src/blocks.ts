@@ -1,29 +1,45 @@
 /** Block devices of the simulated machine: sizes, discards, signatures; and raw disks for tests. */
-import type { BlockDevices, BlockSignature, ByteRange, DevNumber } from "@thinpool/dm-native";
+import { existsSync } from "node:fs";
+import {
+  type BlockDevices,
+  type BlockSignature,
+  type ByteRange,
+  type DevNumber,
+  findSignature,
+} from "@thinpool/dm-native";
 import type { Disk } from "./disk.ts";
 import { type Gate, Refusal } from "./faults.ts";
+import { identityOf, statBacking } from "./loops.ts";
 import { type BlockIo, BlockNode, checkRange, type Machine } from "./machine.ts";
 
+/** As much of both ends as the real bindings read. */
+const HEAD_BYTES = 256 << 10;
+const TAIL_BYTES = 128 << 10;
 /** Documentation/admin-guide/devices.txt: SCSI disks, 16 minors each. */
 const SCSI_MAJOR = 8;
 const MINORS_PER_DISK = 16;
 
-interface Magic {
-  readonly type: string;
-  readonly offsetBytes: number;
-  readonly bytes: Buffer;
-}
+/** Bytes that make a device carry something, each at its offset. */
+const CONTENTS: Readonly<Record<string, readonly (readonly [number, Buffer])[]>> = {
+  ext4: ext4Superblock(),
+  xfs: [[0, Buffer.from("XFSB")]],
+  "thin-pool metadata": [[32, littleEndian64(27_022_010n)]],
+  LVM2_member: [
+    [512, Buffer.from("LABELONE")],
+    [536, Buffer.from("LVM2 001")],
+  ],
+  gpt: [[512, Buffer.from("EFI PART")]],
+  swap: [[4086, Buffer.from("SWAPSPACE2")]],
+  crypto_LUKS: [[0, Buffer.from("LUKS\xba\xbe", "latin1")]],
+};
 
-/** Where each kind of content has its magic number (util-linux's libblkid knows the same). */
-const MAGICS: readonly Magic[] = [
-  { type: "ext4", offsetBytes: 0x438, bytes: Buffer.from([0x53, 0xef]) },
-  { type: "xfs", offsetBytes: 0, bytes: Buffer.from("XFSB") },
-  { type: "thin-pool metadata", offsetBytes: 32, bytes: littleEndian64(27_022_010n) },
-  { type: "LVM2_member", offsetBytes: 536, bytes: Buffer.from("LVM2 001") },
-  { type: "gpt", offsetBytes: 512, bytes: Buffer.from("EFI PART") },
-  { type: "swap", offsetBytes: 4086, bytes: Buffer.from("SWAPSPACE2") },
-  { type: "crypto_LUKS", offsetBytes: 0, bytes: Buffer.from("LUKS\xba\xbe", "latin1") },
-];
+/** fs/ext4/ext4.h: has_journal; filetype and extents, by which it is no older ext. */
+function ext4Superblock(): readonly (readonly [number, Buffer])[] {
+  return [
+    [0x438, Buffer.from([0x53, 0xef])],
+    [0x45c, Buffer.from([0x04, 0, 0, 0, 0x42, 0, 0, 0])],
+  ];
+}
 
 function littleEndian64(value: bigint): Buffer {
   const out = Buffer.alloc(8);
@@ -31,19 +47,29 @@ function littleEndian64(value: bigint): Buffer {
   return out;
 }
 
-export function signatureOf(device: BlockIo): BlockSignature | undefined {
-  const found = MAGICS.find(({ offsetBytes, bytes }) => {
-    if (offsetBytes + bytes.length > device.sizeBytes()) return false;
-    return device.read(offsetBytes, bytes.length).equals(bytes);
+export function signatureOf(
+  device: Pick<BlockIo, "read" | "sizeBytes">,
+): BlockSignature | undefined {
+  const sizeBytes = device.sizeBytes();
+  const tailBytes = Math.min(TAIL_BYTES, sizeBytes);
+  return findSignature({
+    sizeBytes,
+    head: device.read(0, Math.min(HEAD_BYTES, sizeBytes)),
+    tail: device.read(sizeBytes - tailBytes, tailBytes),
   });
-  return found && { type: found.type, offsetBytes: BigInt(found.offsetBytes) };
 }
 
-/** Writes the magic number of `type`, as a test's "this disk carries something". */
+/** Makes a device carry something: a test's disk, or what mkfs writes. */
 export function writeSignature(device: BlockIo, type: string): void {
-  const magic = MAGICS.find((candidate) => candidate.type === type);
-  if (magic === undefined) throw new TypeError(`${type}: no such signature is known`);
-  device.write(magic.offsetBytes, magic.bytes);
+  const content = CONTENTS[type];
+  if (content === undefined) throw new TypeError(`${type}: no such signature is known`);
+  for (const [offsetBytes, bytes] of content) device.write(offsetBytes, bytes);
+}
+
+/** A path that is there, but is no block device, is invalid; one that is not there is not found. */
+function refuseOtherFiles(machine: Machine, path: string): void {
+  if (machine.byPath(path) !== undefined) return;
+  if (existsSync(path)) throw new Refusal("EINVAL", "it is no block device");
 }
 
 export class RawDisk extends BlockNode {
@@ -111,19 +137,15 @@ export class SimBlockDevices implements BlockDevices {
   }
 
   number(path: string): Promise<DevNumber> {
-    return this.#gate.call("fstat", path, "", () => this.#machine.node(path).dev);
+    return this.#gate.call("fstat", path, "", () => this.#node(path).dev);
   }
 
   sizeBytes(path: string): Promise<bigint> {
-    return this.#gate.call("BLKGETSIZE64", path, "", () =>
-      BigInt(this.#machine.node(path).sizeBytes()),
-    );
+    return this.#gate.call("BLKGETSIZE64", path, "", () => BigInt(this.#node(path).sizeBytes()));
   }
 
   logicalSectorBytes(path: string): Promise<number> {
-    return this.#gate.call("BLKSSZGET", path, "", () =>
-      this.#machine.node(path).logicalSectorBytes(),
-    );
+    return this.#gate.call("BLKSSZGET", path, "", () => this.#node(path).logicalSectorBytes());
   }
 
   discard(path: string, range: ByteRange): Promise<void> {
@@ -141,21 +163,39 @@ export class SimBlockDevices implements BlockDevices {
   }
 
   signature(path: string): Promise<BlockSignature | undefined> {
-    return this.#gate.call("signature", path, "", () => signatureOf(this.#machine.node(path)));
+    return this.#gate.call("signature", path, "", () => {
+      const node = this.#machine.byPath(path);
+      if (node !== undefined) return signatureOf(node);
+      // A regular file has the bytes that a loop device over it would have.
+      const stat = statBacking(path);
+      if (!stat.isFile()) throw new Refusal("EINVAL", "it is no block device");
+      const disk = this.#machine.stores.disk(identityOf(stat));
+      return signatureOf({
+        sizeBytes: () => Number(stat.size),
+        read: (offsetBytes, lengthBytes) => disk.read(offsetBytes, lengthBytes),
+      });
+    });
   }
 
   inUse(path: string): Promise<boolean> {
-    return this.#gate.call("O_EXCL", path, "", () => this.#machine.node(path).claim !== undefined);
+    return this.#gate.call("O_EXCL", path, "", () => this.#node(path).claim !== undefined);
+  }
+
+  #node(path: string): BlockNode {
+    refuseOtherFiles(this.#machine, path);
+    return this.#machine.node(path);
   }
 
   /** EINVAL for a range that is not of whole sectors, or that ends past the device. */
   #aligned(path: string, range: ByteRange): BlockNode {
-    const node = this.#machine.node(path);
+    const node = this.#node(path);
     const sector = BigInt(node.logicalSectorBytes());
     const end = range.offsetBytes + range.lengthBytes;
     if (
       range.offsetBytes % sector !== 0n ||
       range.lengthBytes % sector !== 0n ||
+      range.offsetBytes < 0n ||
+      range.lengthBytes <= 0n ||
       end > BigInt(node.sizeBytes())
     ) {
       throw new Refusal("EINVAL", "the range is not of whole sectors within the device");

@@ -12,13 +12,13 @@ export type ErrnoName = keyof typeof constants.errno;
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly errnoName: ErrnoName;
-  /** EBUSY because a name, uuid or number is taken, which is NATIVE_EXISTS. */
-  readonly taken: boolean;
+  /** Where the errno means something else than it does everywhere. */
+  readonly code: NativeErrorCode | undefined;
 
-  constructor(errnoName: ErrnoName, reason: string, options: { readonly taken?: boolean } = {}) {
+  constructor(errnoName: ErrnoName, reason: string, code?: NativeErrorCode) {
     super(reason);
     this.errnoName = errnoName;
-    this.taken = options.taken ?? false;
+    this.code = code;
   }
 }
 
@@ -55,7 +55,7 @@ export interface SimFault {
   readonly times?: number;
 }
 
-function codeOf(errnoName: ErrnoName, taken: boolean): NativeErrorCode {
+function codeOf(errnoName: ErrnoName): NativeErrorCode {
   switch (errnoName) {
     case "EPERM":
     case "EACCES":
@@ -68,7 +68,7 @@ function codeOf(errnoName: ErrnoName, taken: boolean): NativeErrorCode {
     case "EEXIST":
       return "NATIVE_EXISTS";
     case "EBUSY":
-      return taken ? "NATIVE_EXISTS" : "NATIVE_BUSY";
+      return "NATIVE_BUSY";
     case "EINVAL":
       return "NATIVE_INVALID";
     case "ENOSPC":
@@ -88,7 +88,7 @@ const TAKEN_OPERATIONS: ReadonlySet<string> = new Set(["DM_DEV_CREATE", "DM_DEV_
 
 function nativeError(refusal: Refusal, operation: string, object: string): NativeError {
   return new NativeError({
-    code: codeOf(refusal.errnoName, refusal.taken),
+    code: refusal.code ?? codeOf(refusal.errnoName),
     operation,
     object,
     errno: constants.errno[refusal.errnoName],
@@ -197,9 +197,12 @@ export class Gate {
     if (armed === undefined) return;
     armed.left -= 1;
     if (armed.left <= 0) this.#faults = this.#faults.filter((other) => other !== armed);
-    throw new Refusal(armed.fault.errno, "a fault was injected", {
-      taken: TAKEN_OPERATIONS.has(operation),
-    });
+    const taken = armed.fault.errno === "EBUSY" && TAKEN_OPERATIONS.has(operation);
+    throw new Refusal(
+      armed.fault.errno,
+      "a fault was injected",
+      taken ? "NATIVE_EXISTS" : undefined,
+    );
   }
 
   /** mulberry32: small, and the same on every machine. */

@@ -3,6 +3,7 @@
  * content. Files in them are not modelled.
  */
 import { createHash } from "node:crypto";
+import { writeSignature } from "./blocks.ts";
 import { type Gate, Refusal } from "./faults.ts";
 import { type BlockIo, type BlockNode, checkRange, type Machine } from "./machine.ts";
 
@@ -84,7 +85,7 @@ export class SimFilesystems {
       this.#made += 1;
       const uuid = createHash("sha256").update(`${options.path} ${this.#made}`).digest();
       node.write(layout.uuidOffsetBytes, uuid.subarray(0, UUID_BYTES));
-      node.write(layout.magicOffsetBytes, layout.magic);
+      writeSignature(node, options.type);
       node.flush();
     });
   }

@@ -10,7 +10,7 @@ import { BlockNode, checkRange, type Machine } from "./machine.ts";
 const LOOP_MAJOR = 7;
 const SECTOR_BYTES = 512;
 
-function statBacking(path: string): BigIntStats {
+export function statBacking(path: string): BigIntStats {
   try {
     return statSync(path, { bigint: true });
   } catch (error) {
@@ -22,7 +22,7 @@ function statBacking(path: string): BigIntStats {
 }
 
 /** The birth time tells a new file from a deleted one whose inode number it was given. */
-function identityOf(stat: BigIntStats): string {
+export function identityOf(stat: BigIntStats): string {
   return `file ${stat.dev}:${stat.ino}:${stat.birthtimeNs}`;
 }
 
@@ -211,6 +211,7 @@ export class SimLoopDevices implements LoopDevices {
 
   /** The kernel keeps an unbound /dev/loopN and answers ENXIO for it. */
   #node(path: string): LoopNode {
+    if (!/^\/dev\/loop\d+$/.test(path)) throw new Refusal("EINVAL", "it is no loop device's path");
     const node = [...this.#nodes.values()].find((candidate) => candidate.paths().includes(path));
     if (node === undefined) throw new Refusal("ENXIO", "no file is bound to it");
     return node;

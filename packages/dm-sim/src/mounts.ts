@@ -83,7 +83,8 @@ export class SimMounts implements Mounts {
       if (options.mountId !== undefined && top?.info.mountId !== options.mountId) {
         throw new Refusal("ENOENT", `mount ${options.mountId} is not the topmost one there`);
       }
-      if (top === undefined) throw new Refusal("EINVAL", "nothing is mounted there");
+      if (top === undefined)
+        throw new Refusal("EINVAL", "nothing is mounted there", "NATIVE_NOT_FOUND");
       const held = this.#held.get(target);
       if (held !== undefined) {
         if (options.lazy !== true) throw new Refusal("EBUSY", "a program uses the mount");
@@ -181,7 +182,8 @@ export class SimMounts implements Mounts {
 
   #mountAt(target: string): Mount {
     const mount = this.#topmost(target);
-    if (mount === undefined) throw new Refusal("EINVAL", "nothing is mounted there");
+    if (mount === undefined)
+      throw new Refusal("EINVAL", "nothing is mounted there", "NATIVE_NOT_FOUND");
     return mount;
   }
 }

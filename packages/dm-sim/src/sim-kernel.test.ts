@@ -3,7 +3,15 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { type DmName, dmName, NativeError, sectors } from "@thinpool/dm-native";
+import {
+  type DmName,
+  dmName,
+  NativeError,
+  sectors,
+  thinFromStatus,
+  thinPoolFromParams,
+  thinPoolFromStatus,
+} from "@thinpool/dm-native";
 import { createSimKernel, SimCrash, type SimKernel } from "./index.ts";
 
 const POOL = dmName("pool");
@@ -74,7 +82,7 @@ describe("copy on write", () => {
     await message("create_snap 1 0");
     assert.match(
       await poolStatus(),
-      /^0 214\/2048 3\/1024 - rw discard_passdown queue_if_no_space - 512 $/,
+      /^0 214\/2048 3\/1024 - rw discard_passdown queue_if_no_space - 512$/,
     );
     const clone = await makeThin(1);
     await sim.write(origin, 100, Buffer.from("changed"));
@@ -234,5 +242,58 @@ describe("events", () => {
     sim.setPoolMode(POOL_PATH, "read-only");
     assert.equal((await waiting).info.eventNr, 1);
     assert.equal(await poll.wait({ timeoutMs: 1000 }), true);
+  });
+});
+
+describe("status and table lines", () => {
+  it("are understood by the real bindings' parsers, in every mode", async () => {
+    await makePool("1 error_if_no_space");
+    await message("create_thin 0");
+    await makeThin(0);
+    const { targets } = await sim.dm.table({ name: POOL });
+    thinPoolFromParams(targets[0]?.params ?? "");
+    for (const mode of ["write", "out-of-data", "out-of-metadata", "read-only", "fail"] as const) {
+      sim.setPoolMode(POOL_PATH, mode);
+      thinPoolFromStatus(await poolStatus());
+      const thin = await sim.dm.tableStatus({ name: dmName("thin0") });
+      thinFromStatus(thin.targets[0]?.params ?? "");
+    }
+  });
+});
+
+describe("mounts", () => {
+  it("knows nothing of a place where nothing is mounted", async () => {
+    await assert.rejects(sim.mounts.unmount("/m"), code("NATIVE_NOT_FOUND", "EINVAL"));
+    await assert.rejects(sim.mounts.freeze("/m"), code("NATIVE_NOT_FOUND"));
+  });
+
+  it("refuses a device without that filesystem, and an XFS twin without nouuid", async () => {
+    sim.addBlockDevice({ path: "/dev/sdb", sizeBytes: 1n << 30n });
+    sim.addBlockDevice({ path: "/dev/sdc", sizeBytes: 1n << 30n });
+    const mount = (source: string, target: string, options = {}) =>
+      sim.mounts.mount({ source, type: "xfs", target, flags: {}, options });
+    await assert.rejects(mount("/dev/sdb", "/m"), code("NATIVE_INVALID", "EINVAL"));
+    await sim.filesystems.make({ path: "/dev/sdb", type: "xfs" });
+    await sim.write("/dev/sdc", 0, await sim.read("/dev/sdb", 0, 4096));
+    await mount("/dev/sdb", "/m");
+    assert.equal(await sim.blocks.inUse("/dev/sdb"), true);
+    await assert.rejects(mount("/dev/sdc", "/n"), code("NATIVE_INVALID", "EINVAL"));
+    await mount("/dev/sdc", "/n", { nouuid: true });
+    await sim.mounts.freeze("/n");
+    await assert.rejects(sim.mounts.freeze("/n"), code("NATIVE_BUSY", "EBUSY"));
+    await sim.mounts.thaw("/n");
+  });
+
+  it("gives trimmed blocks back to the pool", async () => {
+    await makePool();
+    await message("create_thin 0");
+    const path = await makeThin(0);
+    await sim.filesystems.make({ path, type: "ext4" });
+    await sim.write(path, BLOCK_BYTES, Buffer.alloc(2 * BLOCK_BYTES));
+    assert.match(await poolStatus(), / 3\/1024 /);
+    await sim.mounts.mount({ source: path, type: "ext4", target: "/m", flags: {} });
+    await sim.mounts.trim("/m");
+    await sim.flush(path);
+    assert.match(await poolStatus(), / 1\/1024 /);
   });
 });

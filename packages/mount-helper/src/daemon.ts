@@ -1,7 +1,7 @@
 /** thinpoold as a function: the pool, the records of its mounts, and the socket, put together. */
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
-import { openPool } from "@thinpool/thinpool";
+import { PoolError, openPool } from "@thinpool/thinpool";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers.ts";
 import type { Logger } from "./log.ts";
@@ -52,7 +52,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const logger = options.logger ?? stderrLogger();
   await using undo = new AsyncDisposableStack();
   const pool = await openPool({ folder, kernel });
-  undo.defer(() => pool.detach());
+  undo.defer(() => letGo(pool));
   const store = undo.use(new ReferenceStore(join(folder, STORE_FILE)));
   const folders = new MountFolders(options.mountRoot ?? DEFAULT_MOUNT_ROOT);
   await folders.prepareRoot();
@@ -78,6 +78,16 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   undo.move();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
   return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, server, logger });
+}
+
+/** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
+async function letGo(pool: ThinPool): Promise<void> {
+  try {
+    await pool.close();
+  } catch (error) {
+    if (!(error instanceof PoolError) || error.code !== "DEVICE_BUSY") throw error;
+    await pool.detach();
+  }
 }
 
 interface Parts {

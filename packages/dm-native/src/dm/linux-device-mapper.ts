@@ -60,6 +60,8 @@ const LANE_THREADS = 8;
 const LANE_QUEUE = 1024;
 /** DM_DEV_WAITs and event polls under way at once. Whoever watches many devices uses the event poll. */
 const EVENT_THREADS = 32;
+/** Waits for udev under way at once; each ends by its limit, so the queue always moves. */
+const UDEV_THREADS = 8;
 /** The control node's own name in /dev/mapper. */
 const RESERVED_NAME = "control";
 /** struct hd_geometry (linux/hdreg.h) has 16, 8 and 8 bits. */
@@ -80,6 +82,11 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     name: "dm events",
     maxThreads: EVENT_THREADS,
     maxQueued: 0,
+  });
+  readonly #udev = new LongWaitLane({
+    name: "udev waits",
+    maxThreads: UDEV_THREADS,
+    maxQueued: LANE_QUEUE,
   });
   readonly #inFlight = new Set<Promise<unknown>>();
   #control: Promise<Control> | undefined;
@@ -110,6 +117,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     // Each command's caller gets its own outcome; here only their end counts.
     await Promise.allSettled(this.#inFlight);
     await this.#lane.close();
+    await this.#udev.close();
     const control = await this.#control?.catch(() => undefined); // It never opened: nothing to close.
     await control?.file.close();
   }
@@ -384,7 +392,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     const device = await this.deviceStatus(request.device);
     const rules = this.#options.udevRules?.(device.name, device.uuid) ?? "normal";
     const timeoutMs = this.#options.udevTimeoutMs ?? DEFAULT_UDEV_TIMEOUT_MS;
-    const cookie = beginCookie(this.#lane, rules, timeoutMs);
+    const cookie = beginCookie(this.#udev, rules, timeoutMs);
     let reply: DmReply;
     try {
       reply = await this.#issue({ ...request, eventNr: cookie.eventNr });
@@ -417,7 +425,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
           operation: "check of a device node",
           object: name,
           reason: "udev had made none under /dev/mapper, so it was made here",
-          hint: "Install udev's rules for dm (package dmsetup).",
+          hint: "Install udev's rules for dm (package dmsetup); udev also keeps off where another file lay in the way.",
         }),
       );
     }

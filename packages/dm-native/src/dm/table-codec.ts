@@ -98,6 +98,7 @@ export function decodeTargets(data: Buffer, count: number): DmTarget[] {
       throw malformed("a table", `target ${index} of ${count} lies outside ${data.length} bytes`);
     }
     const next = data.readUInt32LE(offset + SPEC_NEXT);
+    // The last `next` counts the padding after the text, the length of the reply does not.
     if (next < offset + SPEC_BYTES || next > align(data.length)) {
       throw malformed("a table", `target ${index} says that the next one is at ${next}`);
     }

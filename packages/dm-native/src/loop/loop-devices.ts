@@ -6,7 +6,11 @@ export interface LoopAttachOptions {
   readonly readOnly?: boolean;
   /** Direct I/O on the backing file: no second page cache. Where the file can't, it is off: see the status. */
   readonly directIo?: boolean;
-  /** The device detaches itself at its last close. */
+  /**
+   * The device detaches itself at its last close. The process that attached it keeps it open until
+   * `detach` or its own end, else it would be gone at once: so a crash leaves none behind, unless
+   * a dm device or a mount uses it.
+   */
   readonly autoclear?: boolean;
   readonly blockSizeBytes?: number;
   readonly offsetBytes?: bigint;

@@ -59,6 +59,9 @@ function invalid(operation: string, object: string, reason: string, hint: string
 /** Absolute and without `.`, `..` and double slashes: as mountinfo prints it. */
 function checkMountPoint(operation: string, path: string): void {
   checkPath(operation, path);
+  if (path === "/") {
+    throw invalid(operation, path, "the root of the system is left alone", "Give another folder.");
+  }
   if (path === resolve(path)) return;
   throw invalid(
     operation,

@@ -1,11 +1,12 @@
 /** The thread side of `long-wait.ts`: calls one function of the C library at a time and answers. */
-import { parentPort } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { libcFunction } from "./libc.ts";
 import type { LibcFunction } from "./libc.ts";
-import type { LongCallReply, LongCallRequest } from "./long-wait.ts";
+import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait.ts";
 
 if (parentPort === null) throw new Error("this file runs in a worker thread only");
 const port = parentPort;
+const posted = new Int32Array((workerData as LongCallSetup).posted);
 const loaded = new Map<string, LibcFunction>();
 
 function load(prototype: string): LibcFunction {
@@ -30,5 +31,15 @@ function answer(reply: LongCallReply): void {
   port.postMessage(reply);
 }
 
-port.on("message", (request: LongCallRequest) => answer(run(request)));
+/** Ends when the thread is terminated, which wakes Atomics.wait as well. */
+function serve(): never {
+  for (let served = 0; ; served += 1) {
+    Atomics.wait(posted, 0, served);
+    // The message is posted before the count is raised, so it is there.
+    const request = receiveMessageOnPort(port)?.message as LongCallRequest;
+    answer(run(request));
+  }
+}
+
 answer({ kind: "ready", threadId: libcFunction("int gettid()").sync().result });
+serve();

@@ -33,6 +33,15 @@ export interface LongCallRequest {
   readonly args: readonly LibcArgument[];
 }
 
+/** What a thread is started with. */
+export interface LongCallSetup {
+  /**
+   * One 32-bit count of the requests posted so far. The thread sleeps on it (Atomics.wait) and not
+   * in its event loop: that halves the way there and back.
+   */
+  readonly posted: SharedArrayBuffer;
+}
+
 /** Worker to main. */
 export type LongCallReply =
   | { readonly kind: "ready"; readonly threadId: number }
@@ -96,6 +105,7 @@ function workerUrl(): URL {
 /** One thread: runs one job at a time. */
 class Thread {
   readonly #worker: Worker;
+  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
   readonly #onIdle: (thread: Thread) => void;
   readonly #onDeath: (thread: Thread) => void;
   #threadId = 0;
@@ -110,7 +120,11 @@ class Thread {
     installInterruptSignal();
     this.#onIdle = onIdle;
     this.#onDeath = onDeath;
-    this.#worker = new Worker(workerUrl(), { env: {}, execArgv: [] });
+    this.#worker = new Worker(workerUrl(), {
+      env: {},
+      execArgv: [],
+      workerData: { posted: this.#posted.buffer } satisfies LongCallSetup,
+    });
     this.#worker.on("message", (reply: LongCallReply) => this.#receive(reply));
     this.#worker.on("error", (error) => this.#die(error));
     this.#worker.on("exit", () => this.#die(new Error("the thread of a waiting call ended")));
@@ -123,6 +137,8 @@ class Thread {
     const request: LongCallRequest = { prototype: job.fn.prototype, args: job.args };
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(request);
+    Atomics.add(this.#posted, 0, 1);
+    Atomics.notify(this.#posted, 0);
   }
 
   /** Makes the system call that the thread waits in return EINTR. */

@@ -85,12 +85,13 @@ export class SimDeviceMapper implements DeviceMapper {
     options: { readonly uuid?: DmUuid; readonly minor?: number } = {},
   ): Promise<DmDeviceInfo> {
     return this.#gate.call("DM_DEV_CREATE", name, options.uuid ?? "", () => {
+      refuseReserved(name);
       const taken = (device: DmDevice): boolean =>
         device.name === name ||
         (options.uuid !== undefined && device.uuid === options.uuid) ||
         device.dev.minor === options.minor;
       if ([...this.#devices].some(taken)) {
-        throw new Refusal("EBUSY", "the name, uuid or minor is taken", { taken: true });
+        throw new Refusal("EBUSY", "the name, uuid or minor is taken", "NATIVE_EXISTS");
       }
       let minor = options.minor ?? 0;
       while ([...this.#devices].some((device) => device.dev.minor === minor)) minor += 1;
@@ -134,9 +135,10 @@ export class SimDeviceMapper implements DeviceMapper {
 
   renameDevice(ref: DmDeviceRef, name: DmName): Promise<DmDeviceInfo> {
     return this.#gate.call("DM_DEV_RENAME", describeRef(ref), name, () => {
+      refuseReserved(name);
       const device = this.#device(ref);
       if ([...this.#devices].some((other) => other.name === name)) {
-        throw new Refusal("EBUSY", `the name ${name} is taken`, { taken: true });
+        throw new Refusal("EBUSY", `the name ${name} is taken`, "NATIVE_EXISTS");
       }
       device.name = name;
       return this.#renamed(device);
@@ -147,7 +149,7 @@ export class SimDeviceMapper implements DeviceMapper {
     return this.#gate.call("DM_DEV_RENAME", describeRef(ref), uuid, () => {
       const device = this.#device(ref);
       if ([...this.#devices].some((other) => other.uuid === uuid)) {
-        throw new Refusal("EBUSY", `the uuid ${uuid} is taken`, { taken: true });
+        throw new Refusal("EBUSY", `the uuid ${uuid} is taken`, "NATIVE_EXISTS");
       }
       if (device.uuid !== undefined) throw new Refusal("EINVAL", "the device has a uuid already");
       device.uuid = uuid;
@@ -191,7 +193,7 @@ export class SimDeviceMapper implements DeviceMapper {
     while (device.eventNr === options.eventNr && this.#devices.has(device)) {
       await this.#deviceWaiters.wait(device, options.signal);
     }
-    return reply(device, device.live, (entry) => entry.target.status({ noFlush: false }));
+    return reply(device, device.live, (entry) => entry.target.status({ noFlush: true }));
   }
 
   loadTable(
@@ -369,6 +371,11 @@ export class SimDeviceMapper implements DeviceMapper {
   }
 }
 
+/** The control node has this name in /dev/mapper. */
+function refuseReserved(name: DmName): void {
+  if (name === "control") throw new Refusal("EINVAL", "this is the name of the control node");
+}
+
 function slot(device: DmDevice, inactive: boolean | undefined): Table | undefined {
   return inactive === true ? device.inactive : device.live;
 }
@@ -382,13 +389,16 @@ function reply(
     startSectors: sectors(entry.startSectors),
     lengthSectors: sectors(entry.lengthSectors),
     type: entry.target.type,
-    params: params(entry),
+    // The bindings cut what the kernel leaves behind the last word.
+    params: params(entry).trimEnd(),
   }));
   return { info: device.info(), targets };
 }
 
 function versionOf(type: string): DmTargetVersion {
   const version = TARGET_VERSIONS[type];
-  if (version === undefined) throw new Refusal("EINVAL", `${type}: unknown target type`);
+  if (version === undefined) {
+    throw new Refusal("EINVAL", `${type}: unknown target type`, "NATIVE_UNSUPPORTED");
+  }
   return { type, major: version[0], minor: version[1], patch: version[2] };
 }

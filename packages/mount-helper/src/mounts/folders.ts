@@ -5,11 +5,12 @@
  * refused where that can't be.
  */
 import { constants } from "node:fs";
-import { chmod, lstat, mkdir, open, rmdir } from "node:fs/promises";
+import { lstat, mkdir, open, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
 
-export const ROOT_MODE = 0o711;
+const SERVICE_MODE = 0o755;
+const ROOT_MODE = 0o711;
 const USER_MODE = 0o700;
 const TARGET_MODE = 0o700;
 const WRITABLE_BY_OTHERS = 0o022;
@@ -78,15 +79,17 @@ export async function ensureFolder(path: string, mode: number, owner: FolderOwne
   }
 }
 
-/** /run is empty after each boot: the one folder above the root is made too. Others pass through it. */
-async function makeParent(path: string): Promise<void> {
+/** The daemon's own folder, as /run/thinpool: makes it (0755), or takes one that only it can change. */
+export async function ensureServiceFolder(path: string): Promise<void> {
+  await checkAncestors(path);
   try {
-    await mkdir(path);
+    const stat = await lstat(path);
+    const own = stat.isDirectory() && stat.uid === self().uid;
+    if (own && (stat.mode & WRITABLE_BY_OTHERS) === 0) return;
   } catch (error) {
-    if (hasCode(error, "EEXIST")) return;
-    throw error;
+    if (!hasCode(error, "ENOENT")) throw error;
   }
-  await chmod(path, 0o755);
+  await ensureFolder(path, SERVICE_MODE, self());
 }
 
 export class MountFolders {
@@ -97,8 +100,7 @@ export class MountFolders {
   }
 
   async prepareRoot(): Promise<void> {
-    await makeParent(dirname(this.root));
-    await checkAncestors(this.root);
+    await ensureServiceFolder(dirname(this.root));
     await ensureFolder(this.root, ROOT_MODE, self());
   }
 

@@ -192,7 +192,7 @@ export class MountService {
   }
 
   async #settle(record: MountRecord): Promise<void> {
-    const { mounter, logger } = this.#parts;
+    const { mounter, folders, logger } = this.#parts;
     const settlement = settle(record, await mounter.observe(record.dmUuid));
     switch (settlement.step) {
       case "keep":
@@ -212,6 +212,8 @@ export class MountService {
           references: record.references.length,
           reason: settlement.reason,
         });
+        // Left by a death between making it and mounting on it; only an empty folder can go.
+        await folders.removeTarget(record.target);
         await this.#deactivateAndForget(record);
     }
   }

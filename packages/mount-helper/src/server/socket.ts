@@ -6,10 +6,9 @@ import { dirname, isAbsolute } from "node:path";
 import type { FileLock } from "@thinpool/thinpool";
 import { NativeError, lockFile } from "@thinpool/thinpool";
 import { groupIdOf } from "../accounts.ts";
-import { checkAncestors, ensureFolder } from "../mounts/folders.ts";
+import { ensureServiceFolder } from "../mounts/folders.ts";
 import { StartError } from "../start-error.ts";
 
-const FOLDER_MODE = 0o755;
 const SOCKET_MODE = 0o660;
 const SOCKET_MODE_OWNER_ONLY = 0o600;
 /** The group that may connect where none is named, if the machine has it. */
@@ -113,15 +112,12 @@ export async function bindSocket(
   const { socketPath } = options;
   checkPath(socketPath);
   const gid = await groupFor(options.socketGroup);
-  const folder = dirname(socketPath);
-  await checkAncestors(folder);
-  const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
-  await ensureSocketFolder(folder, owner);
+  await ensureServiceFolder(dirname(socketPath));
   const lock = takeLock(socketPath);
   try {
     await removeStale(socketPath);
     await listen(server, socketPath);
-    if (gid !== undefined && owner.uid === 0) await chown(socketPath, owner.uid, gid);
+    if (gid !== undefined && process.geteuid?.() === 0) await chown(socketPath, 0, gid);
     await chmod(socketPath, gid === undefined ? SOCKET_MODE_OWNER_ONLY : SOCKET_MODE);
   } catch (error) {
     if (server.listening) server.close();
@@ -129,20 +125,6 @@ export async function bindSocket(
     throw error;
   }
   return { release: () => lock.release() };
-}
-
-/** Makes it (0755), or takes one that is there as it is, if it is the daemon's own. */
-async function ensureSocketFolder(
-  folder: string,
-  owner: { readonly uid: number; readonly gid: number },
-): Promise<void> {
-  try {
-    const stat = await lstat(folder);
-    if (stat.isDirectory() && stat.uid === owner.uid && (stat.mode & 0o022) === 0) return;
-  } catch (error) {
-    if (!hasCode(error, "ENOENT")) throw error;
-  }
-  await ensureFolder(folder, FOLDER_MODE, owner);
 }
 
 async function listen(server: Server, socketPath: string): Promise<void> {

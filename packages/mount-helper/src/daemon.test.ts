@@ -1,0 +1,260 @@
+/** The daemon's socket as a hostile or broken client meets it, on the simulated kernel. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { SimKernel } from "@thinpool/dm-sim";
+import { createSimKernel } from "@thinpool/dm-sim";
+import {
+  HEARTBEAT_INTERVAL_MS,
+  MAX_REQUESTS_IN_FLIGHT,
+  MAX_REQUEST_BYTES,
+  SUBPROTOCOL,
+  encodeRequest,
+  parseResponse,
+} from "@thinpool/protocol";
+import { createPool } from "@thinpool/thinpool";
+import { WebSocket } from "ws";
+import type { Daemon } from "./daemon.ts";
+import { startDaemonWith } from "./daemon.ts";
+import { jsonLogger } from "./log.ts";
+import type { Principal } from "./policy/policy.ts";
+import { identifyByKernel } from "./server/server.ts";
+
+interface World extends AsyncDisposable {
+  readonly socketPath: string;
+  readonly log: string[];
+  readonly kernel: SimKernel;
+  readonly daemon: Daemon;
+  /** Who the next connections are from; undefined: the kernel leaves a doubt. */
+  caller: Principal | undefined;
+}
+
+async function world(): Promise<World> {
+  const parent = await mkdtemp(join(tmpdir(), "thinpool-daemon-"));
+  const kernel = createSimKernel();
+  const folder = join(parent, "pool");
+  const socketPath = join(parent, "s");
+  const log: string[] = [];
+  const backing = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
+  const pool = await createPool({ folder, kernel, backing });
+  await pool.createDevice({ name: "base", sizeBytes: 16n << 20n });
+  await pool.createDevice({ name: "theirs", sizeBytes: 16n << 20n, ownerUid: 1000 });
+  await pool.detach();
+  const logger = jsonLogger((line) => log.push(line));
+  const self: World = {
+    socketPath,
+    log,
+    kernel,
+    caller: undefined,
+    daemon: await startDaemonWith(
+      { folder, socketPath, kernel, mountRoot: join(parent, "mounts"), logger },
+      (socket) => {
+        assert.equal(identifyByKernel(socket).uid, process.geteuid?.());
+        if (self.caller === undefined) throw new Error("doubt");
+        return self.caller;
+      },
+    ),
+    [Symbol.asyncDispose]: async () => {
+      await self.daemon.stop({ teardown: true });
+      assert.deepEqual(await kernel.leftovers(), []);
+      await rm(parent, { recursive: true, force: true });
+    },
+  };
+  return self;
+}
+
+const USER: Principal = { uid: 1001, gid: 1001, pid: 4 };
+
+/** Several times as many as fill MAX_BUFFERED_BYTES with this world's short answers. */
+const MAX_QUESTIONS = 100_000;
+
+function isSlowReader(line: string): boolean {
+  return line.includes("the client does not read");
+}
+
+function dial(
+  w: World,
+  protocols: readonly string[] = [SUBPROTOCOL],
+  more: { readonly autoPong?: boolean } = {},
+): WebSocket {
+  const options = { ...more, createConnection: () => createConnection(w.socketPath) };
+  return new WebSocket("ws://localhost/", [...protocols], options);
+}
+
+async function opened(w: World): Promise<WebSocket> {
+  const socket = dial(w);
+  await once(socket, "open");
+  return socket;
+}
+
+async function answer(socket: WebSocket): Promise<{ id: unknown; code: string }> {
+  const [data] = (await once(socket, "message")) as [Buffer];
+  const parsed = parseResponse(data.toString("utf8"));
+  assert.ok(parsed.ok);
+  const { value } = parsed;
+  return { id: value.id, code: "error" in value ? value.error.data.code : "done" };
+}
+
+async function ask(socket: WebSocket, text: string): Promise<{ id: unknown; code: string }> {
+  socket.send(text);
+  return answer(socket);
+}
+
+async function closeCode(socket: WebSocket): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  socket.on("error", () => {
+    // "close" tells it too.
+  });
+  socket.once("close", resolve);
+  return promise;
+}
+
+test("a peer that the kernel does not name is cut before it is read", async () => {
+  await using w = await world();
+  const socket = dial(w);
+  assert.equal(await closeCode(socket), 1006);
+  assert.ok(w.log.some((line) => line.includes("peer-unknown")));
+});
+
+test("without the subprotocol there is no connection, and plain HTTP is told what to do", async () => {
+  await using w = await world();
+  w.caller = USER;
+  for (const protocols of [[], ["thinpool.v2"]]) {
+    const socket = dial(w, protocols);
+    const [error] = (await once(socket, "error")) as [Error];
+    assert.match(error.message, /400/);
+  }
+  const plain = createConnection(w.socketPath);
+  plain.end("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  const [text] = (await once(plain, "data")) as [Buffer];
+  assert.match(text.toString(), /^HTTP\/1.1 426 /);
+  plain.destroy();
+});
+
+test("binary and oversized messages end the connection, and only that one", async () => {
+  await using w = await world();
+  w.caller = USER;
+  const binary = await opened(w);
+  binary.send(Buffer.from("{}"), { binary: true });
+  assert.equal(await closeCode(binary), 1003);
+  const large = await opened(w);
+  large.send("x".repeat(MAX_REQUEST_BYTES + 1));
+  assert.equal(await closeCode(large), 1009);
+  const well = await opened(w);
+  assert.deepEqual(await ask(well, encodeRequest(1, "pool.status", {})), { id: 1, code: "done" });
+  well.close();
+});
+
+test("what is no request gets a clean error, and the connection goes on", async () => {
+  await using w = await world();
+  w.caller = USER;
+  const socket = await opened(w);
+  const unknown = JSON.stringify({ jsonrpc: "2.0", id: 9, method: "device.format", params: {} });
+  assert.deepEqual(await ask(socket, "{"), { id: null, code: "PARSE_ERROR" });
+  assert.deepEqual(await ask(socket, "[]"), { id: null, code: "INVALID_REQUEST" });
+  assert.deepEqual(await ask(socket, unknown), { id: 9, code: "METHOD_NOT_FOUND" });
+  const bad = { jsonrpc: "2.0", id: 2, method: "device.get", params: { name: "../../etc" } };
+  assert.deepEqual(await ask(socket, JSON.stringify(bad)), { id: 2, code: "NAME_INVALID" });
+  assert.deepEqual(await ask(socket, encodeRequest(3, "mount.list", {})), { id: 3, code: "done" });
+  socket.close();
+});
+
+test("the caller's uid decides, call by call", async () => {
+  await using w = await world();
+  w.caller = USER;
+  const socket = await opened(w);
+  // Who connects later does not change who this connection is.
+  w.caller = { uid: 0, gid: 0, pid: 1 };
+  const calls = [
+    [encodeRequest(1, "device.create", { name: "x" }), "FORBIDDEN"],
+    [encodeRequest(2, "device.remove", { name: "base" }), "FORBIDDEN"],
+    [encodeRequest(3, "mount.create", { device: "base" }), "FORBIDDEN"],
+    [encodeRequest(4, "device.remove", { name: "theirs" }), "NOT_FOUND"],
+    [encodeRequest(5, "mount.create", { device: "theirs" }), "NOT_FOUND"],
+    [encodeRequest(6, "device.clone", { origin: "theirs", name: "x" }), "NOT_FOUND"],
+    [encodeRequest(7, "device.get", { name: "theirs" }), "NOT_FOUND"],
+    [encodeRequest(8, "device.clone", { origin: "base", name: "mine" }), "done"],
+    [encodeRequest(9, "device.remove", { name: "mine" }), "done"],
+  ] as const;
+  for (const [text, code] of calls) assert.equal((await ask(socket, text)).code, code, text);
+  const audit = w.log
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ event, uid }) => event === "audit" && uid === USER.uid);
+  assert.equal(audit.length, 8, "each call that would change something, refused or not");
+  socket.close();
+});
+
+test("more requests at once than allowed: each gets an answer, the rest LIMIT", async () => {
+  await using w = await world();
+  w.caller = USER;
+  const socket = await opened(w);
+  const codes: string[] = [];
+  const total = MAX_REQUESTS_IN_FLIGHT * 3;
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  socket.on("message", (data: Buffer) => {
+    const parsed = parseResponse(data.toString("utf8"));
+    assert.ok(parsed.ok && parsed.value.id !== null);
+    codes.push("error" in parsed.value ? parsed.value.error.data.code : "done");
+    if (codes.length === total) resolve(undefined);
+  });
+  for (let id = 1; id <= total; id += 1) {
+    socket.send(encodeRequest(id, "device.clone", { origin: "base", name: `c${id}` }));
+  }
+  await promise;
+  assert.ok(codes.filter((code) => code === "done").length >= MAX_REQUESTS_IN_FLIGHT);
+  assert.deepEqual(new Set(codes), new Set(["done", "LIMIT"]));
+  socket.close();
+});
+
+test("a client that asks and does not read is cut", { timeout: 60_000 }, async () => {
+  await using w = await world();
+  w.caller = USER;
+  const socket = await opened(w);
+  const closed = closeCode(socket);
+  socket.pause();
+  for (let id = 1; id <= MAX_QUESTIONS && !w.log.some(isSlowReader); id += 1) {
+    socket.send(encodeRequest(id, "device.list", {}));
+    if (id % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  while (!w.log.some(isSlowReader)) await new Promise((resolve) => setTimeout(resolve, 5));
+  socket.resume();
+  assert.equal(await closed, 1006);
+});
+
+test("a client that answers no ping is cut at the next one", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  await using w = await world();
+  w.caller = USER;
+  const deaf = dial(w, [SUBPROTOCOL], { autoPong: false });
+  await once(deaf, "open");
+  const well = await opened(w);
+  const closed = closeCode(deaf);
+  const pinged = once(well, "ping");
+  t.mock.timers.tick(HEARTBEAT_INTERVAL_MS);
+  await pinged;
+  // Its pong is on the way before this answer is.
+  assert.equal((await ask(well, encodeRequest(1, "pool.status", {}))).code, "done");
+  t.mock.timers.tick(HEARTBEAT_INTERVAL_MS);
+  assert.equal(await closed, 1006);
+  assert.equal((await ask(well, encodeRequest(2, "pool.status", {}))).code, "done");
+  well.close();
+});
+
+test("a stop answers what runs, and refuses what comes", async () => {
+  await using w = await world();
+  w.caller = USER;
+  const socket = await opened(w);
+  const running = ask(socket, encodeRequest(1, "device.clone", { origin: "base", name: "mine" }));
+  const closed = closeCode(socket);
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  w.kernel.onCall(() => resolve(undefined));
+  await promise;
+  const stopped = w.daemon.stop({ teardown: true });
+  assert.equal((await running).code, "done");
+  assert.equal(await closed, 1001);
+  await stopped;
+});
