@@ -16,9 +16,10 @@ if (argv.length === 1 && argv[0] === "--version") {
   process.stdout.write(`thinpool ${manifest.version}\n`);
 } else {
   const target = join(import.meta.dirname, "commands", `index${extname(import.meta.filename)}`);
-  // A dependency of oclif asks for the home folder as it loads, and a user without an account and
-  // without HOME has none: that must not be a crash.
+  // oclif asks for the home folder and the shell as it loads. A user without an account has neither
+  // where the environment does not say, and that must not be a crash.
   process.env["HOME"] ??= "/";
+  process.env["SHELL"] ??= "/bin/sh";
   const { runThinpool } = await import("./lib/run.ts");
   try {
     await runThinpool({ argv, root, manifest, target });
