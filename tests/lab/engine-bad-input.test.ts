@@ -61,11 +61,17 @@ function refusal(code: PoolErrorCode, reason: RegExp): (error: unknown) => boole
   };
 }
 
-/** What must be the same before and after: devices, loops, transaction, names in the folder. */
+/**
+ * What must be the same before and after. A pool that was half made would hold loops on our files; other
+ * tests' devices and loops come and go meanwhile.
+ */
 async function state(): Promise<unknown> {
+  const prefix = `thinpool-${pool.uuid.slice(0, 8)}-`;
+  const devices = (await kernel.dm.listDevices()).map(({ name }) => name);
+  const loops = (await kernel.loops.list()).filter((loop) => loop.backingFile.startsWith(parent));
   return {
-    devices: (await kernel.dm.listDevices()).map(({ name }) => name).toSorted(),
-    loops: (await kernel.loops.list()).map(({ path }) => path).toSorted(),
+    devices: devices.filter((name) => name.startsWith(prefix)).toSorted(),
+    loops: loops.map(({ path }) => path).toSorted(),
     transaction: (await pool.status()).transactionId,
     list: pool.list(),
     files: (await readdir(parent)).toSorted(),

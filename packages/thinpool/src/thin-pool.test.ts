@@ -161,4 +161,23 @@ describe("the life of a pool", () => {
     assert.equal((await pool.status()).transactionId, 21n);
     await pool.close();
   });
+
+  test("a device whose dm device somebody removed is activated again, and can be an origin", async () => {
+    const { pool, kernel } = await freshPool();
+    await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+    const removeByHand = async (): Promise<void> => {
+      const live = await kernel.dm.listDevices();
+      const entry = live.find(({ name }) => name.endsWith("-dev-base"));
+      assert.ok(entry !== undefined);
+      await kernel.dm.removeDevice({ name: entry.name });
+    };
+    await pool.activate({ name: "base" });
+    await removeByHand();
+    assert.equal((await pool.activate({ name: "base" })).outcome, "activated");
+    await removeByHand();
+    await pool.snapshot({ origin: "base", name: "clone" });
+    assert.equal(pool.get({ name: "base" }).active, false);
+    await pool.close();
+    assert.deepEqual(await kernel.leftovers(), []);
+  });
 });
