@@ -15,6 +15,8 @@ const BACKING = { type: "files", dataBytes: 1n << 30n, metadataBytes: 8n << 20n 
 const DEVICE_BYTES = 64n << 20n;
 let parent: string;
 let folder: string;
+/** The pool's, for telling its dm devices from those of other tests. */
+let uuid: string;
 
 before(async () => {
   parent = await mkdtemp("/tmp/thinpool-engine-");
@@ -22,9 +24,8 @@ before(async () => {
 });
 
 after(async () => {
-  const devices = (await kernel.dm.listDevices()).filter(({ name }) =>
-    name.startsWith("thinpool-"),
-  );
+  const prefix = `thinpool-${uuid.slice(0, 8)}-`;
+  const devices = (await kernel.dm.listDevices()).filter(({ name }) => name.startsWith(prefix));
   const loops = (await kernel.loops.list()).filter((loop) => loop.backingFile.startsWith(parent));
   const mounts = (await kernel.mounts.list()).filter((entry) =>
     entry.mountPoint.startsWith(parent),
@@ -79,6 +80,7 @@ async function withActive<T>(
 
 test("clones of an ext4 base are isolated, and all is taken down", async () => {
   const pool = await createPool({ folder, kernel, backing: BACKING });
+  uuid = pool.uuid;
   const { device: base } = await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
   assert.equal(base.active, false);
   const content = Buffer.alloc(3 << 20, "base");

@@ -1,6 +1,14 @@
 /** What the tests of crashes and faults share: a pool on a simulated kernel, deaths, and the judge. */
 import assert from "node:assert/strict";
-import { copyFileSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createSimKernel, SimCrash, type SimKernel } from "@thinpool/dm-sim";
@@ -34,31 +42,30 @@ export async function emptyWorld(): Promise<World> {
 export interface World {
   readonly folder: string;
   kernel: SimKernel;
-  /** The ledger's files as they were when the process died. */
-  saved: string | undefined;
+  /** The pool's folder as it was when the process died; undefined while it lives. */
+  saved: { readonly copy: string; readonly existed: boolean } | undefined;
 }
 
-function isLedgerFile(name: string): boolean {
-  return name.startsWith("pool.sqlite");
+/** The ledger's files change in place; the others only come and go, and loops know them by inode. */
+function keep(from: string, to: string, name: string): void {
+  const take = name.startsWith("pool.sqlite") ? copyFileSync : linkSync;
+  take(join(from, name), join(to, name));
 }
 
-function saveLedger(world: World): void {
-  const saved = mkdtempSync(join(MEMORY_FOLDER, "thinpool-crash-ledger-"));
-  for (const name of readdirSync(world.folder).filter(isLedgerFile)) {
-    copyFileSync(join(world.folder, name), join(saved, name));
-  }
-  world.saved = saved;
+function saveFolder(world: World): void {
+  const copy = mkdtempSync(join(MEMORY_FOLDER, "thinpool-crash-saved-"));
+  const existed = existsSync(world.folder);
+  for (const name of existed ? readdirSync(world.folder) : []) keep(world.folder, copy, name);
+  world.saved = { copy, existed };
 }
 
-function restoreLedger(world: World): void {
+function restoreFolder(world: World): void {
   assert.ok(world.saved !== undefined);
-  for (const name of readdirSync(world.folder).filter(isLedgerFile)) {
-    rmSync(join(world.folder, name));
-  }
-  for (const name of readdirSync(world.saved)) {
-    copyFileSync(join(world.saved, name), join(world.folder, name));
-  }
-  rmSync(world.saved, { recursive: true });
+  const { copy, existed } = world.saved;
+  rmSync(world.folder, { recursive: true, force: true });
+  if (existed) mkdirSync(world.folder, { mode: 0o700 });
+  for (const name of readdirSync(copy)) keep(copy, world.folder, name);
+  rmSync(copy, { recursive: true });
   world.saved = undefined;
 }
 
@@ -71,7 +78,7 @@ export async function dieAt(
   let seen = 0;
   const stop = world.kernel.onCall((call) => {
     if (seen === point) {
-      saveLedger(world);
+      saveFolder(world);
       throw new SimCrash(`${call.phase} ${call.operation} ${call.detail}`);
     }
     seen += 1;
@@ -84,7 +91,7 @@ export async function dieAt(
 
 /** The next life: of the process, or of the machine. */
 export function revive(world: World, death: Death): void {
-  restoreLedger(world);
+  restoreFolder(world);
   if (death === "process") world.kernel.processDeath();
   else world.kernel = world.kernel.powerCut();
 }

@@ -2,8 +2,8 @@
  * The process dies, or the machine, right before or after every kernel call of every operation, and
  * again at every call of the recovery; then the pool is opened and checked (docs/INVARIANTS.md).
  *
- * A dead process writes nothing, but the code under test still runs its roll-back: so the ledger's
- * files are copied at the moment of death and put back before the next open.
+ * A dead process writes nothing, but the code under test still runs its roll-back: so the pool's
+ * folder is copied at the moment of death and put back before the next open.
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -62,7 +62,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
     return await withUndo(async (undo) => {
       const paths = folderPaths(await prepareFolder(folder, undo));
       const lockExisted = await exists(paths.lock);
-      const lock = lockPool(paths, "creation of a pool");
+      const lock = lockPool(paths, "creation");
       undo.pushAlways("releasing the lock", () => lock.release());
       // Removed while we hold it; who opened it before is stopped by the ledger's own lock (INV-9).
       if (!lockExisted) undo.push("removing the lock file", () => removeFile(paths.lock));
@@ -85,8 +85,8 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
       return await build(kernel, paths, record, undo, lock);
     });
   } catch (error) {
-    if (error instanceof UndoError) throw degradedError("creation of a pool", folder, error);
-    throw poolErrorFrom(error, { operation: "creation of a pool", object: folder });
+    if (error instanceof UndoError) throw degradedError("creation", folder, error);
+    throw poolErrorFrom(error, { operation: "creation", object: folder });
   }
 }
 
@@ -123,7 +123,7 @@ async function build(
   if (status.state !== "working" || status.transactionId !== 0n) {
     throw new PoolError({
       code: "POOL_KERNEL",
-      operation: "creation of a pool",
+      operation: "creation",
       object: paths.folder,
       reason: "the kernel's new pool is not empty or does not work",
       hint: "Look at the kernel's log (dmesg).",
@@ -149,7 +149,7 @@ function recorded(ledger: Ledger, paths: FolderPaths): PoolRecord {
   if (record !== undefined) return record;
   throw new PoolError({
     code: "POOL_MISMATCH",
-    operation: "creation of a pool",
+    operation: "creation",
     object: paths.ledger,
     reason: "the record just written is not there",
     hint: "Check the disk that holds the pool's folder.",
@@ -213,7 +213,7 @@ async function clearKernel(kernel: Kernel, record: PoolRecord): Promise<void> {
 function poolExists(object: string, reason: string): PoolError {
   return new PoolError({
     code: "POOL_EXISTS",
-    operation: "creation of a pool",
+    operation: "creation",
     object,
     reason,
     hint: "Open that pool, or choose another folder.",

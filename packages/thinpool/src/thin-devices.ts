@@ -78,6 +78,15 @@ export class ThinDevices {
     throw new UndoError(last, [new Error(`resuming the origin: ${reason}`, { cause: last })]);
   }
 
+  async isLive(deviceUuid: string): Promise<boolean> {
+    try {
+      return (await this.#kernel.dm.deviceStatus(this.#ref(deviceUuid))).hasLiveTable;
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return false;
+      throw error;
+    }
+  }
+
   /** All dm devices whose uuid says that they are thin devices of this pool. */
   async live(): Promise<readonly LiveThin[]> {
     const namePrefix = dmNamePrefix(this.#poolUuid);

@@ -137,7 +137,11 @@ export class Pool implements ThinPool {
       const { states, thins } = this.#parts;
       const record = this.#record("activation", name);
       if (states.isActive(record.uuid)) {
-        return { outcome: "already-active" as const, device: this.#view(record) };
+        if (await thins.isLive(record.uuid)) {
+          return { outcome: "already-active" as const, device: this.#view(record) };
+        }
+        // Somebody removed its dm device: it is inactive, whatever we thought.
+        states.set(record.uuid, "inactive");
       }
       await transition(states, record, "activate", () => thins.activate(record));
       return { outcome: "activated" as const, device: this.#view(record) };
