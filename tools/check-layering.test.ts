@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { checkLayering, LAYERS } from "./check-layering.ts";
-import type { Rule } from "./check-layering.ts";
+import type { Rule, Violation } from "./check-layering.ts";
 
 const repository = join(import.meta.dirname, "..");
 const root = mkdtempSync(join(tmpdir(), "layering-"));
@@ -21,12 +21,17 @@ for (const name of names) {
   }
 }
 
+/** What is wrong in the packages as they are is the first test's matter, not every test's. */
+const asTheyAre = new Set(checkLayering(root).map((violation) => JSON.stringify(violation)));
+const newViolations = (): readonly Violation[] =>
+  checkLayering(root).filter((violation) => !asTheyAre.has(JSON.stringify(violation)));
+
 /** Writes a file for the time of one check, and gives back the rules broken in it. */
 function rulesBroken(file: string, text: string): readonly string[] {
   const path = join(root, "packages", file);
   writeFileSync(path, text);
   try {
-    return checkLayering(root).map(({ file: at, line, rule }) => {
+    return newViolations().map(({ file: at, line, rule }) => {
       assert.equal(join(root, at), path);
       return `${line} ${rule}`;
     });
@@ -43,7 +48,7 @@ function rulesBrokenByEdit(file: string, edit: (text: string) => string): readon
   assert.notEqual(changed, text, "the edit must change the file");
   writeFileSync(path, changed);
   try {
-    return checkLayering(root).map(({ rule }) => rule);
+    return newViolations().map(({ rule }) => rule);
   } finally {
     writeFileSync(path, text);
   }
@@ -128,7 +133,7 @@ test("a package without a layer is found", () => {
   const folder = join(root, "packages", "stray");
   cpSync(join(root, "packages", "sdk"), folder, { recursive: true });
   assert.deepEqual(
-    checkLayering(root).map(({ rule }) => rule),
+    newViolations().map(({ rule }) => rule),
     ["unknown-package"],
   );
   rmSync(folder, { recursive: true });

@@ -203,11 +203,15 @@ async function typeCheck(folder: string): Promise<Problems> {
   return [];
 }
 
+/** Each program starts and tells its usage; that of the CLI its version too. */
 async function runBins(folder: string, packed: readonly PackedPackage[]): Promise<Problems> {
   const problems: string[] = [];
-  for (const { manifest } of packed) {
+  for (const { folder: name, manifest } of packed) {
     for (const bin of Object.keys(manifest.bin ?? {})) {
-      const said = await output(join(folder, "node_modules", ".bin", bin), ["--version"], folder);
+      const program = join(folder, "node_modules", ".bin", bin);
+      await output(program, ["--help"], folder);
+      if (name !== "cli") continue;
+      const said = await output(program, ["--version"], folder);
       if (!said.includes(manifest.version)) problems.push(`${bin} --version says ${said}`);
     }
   }
