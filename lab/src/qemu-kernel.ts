@@ -11,6 +11,7 @@ import {
 import { basename, join } from "node:path";
 import { findProgram, runProgram } from "./commands.ts";
 import { LabError } from "./lab-error.ts";
+import { guestModules } from "./machine.ts";
 import { updateLists } from "./package-lists.ts";
 import { cacheFolder } from "./places.ts";
 
@@ -26,7 +27,20 @@ export interface UnpackedKernel {
 /** Depends on the newest 6.12 kernel that the machine's Debian has. */
 const metaPackage = "linux-image-6.12-amd64";
 /** Changes with what is put into the initrd, so that an old one in the cache is not used. */
-const initrdName = "lab-initrd-1.img";
+const initrdName = "lab-initrd-2.img";
+
+/** What mounting the host's root needs. */
+const rootModules = ["9pnet_virtio", "9p"];
+/** What the guest loads once it has the host's root. */
+export const guestModulesOfQemu: readonly string[] = [
+  "virtio_console",
+  "virtio_blk",
+  "virtio_rng",
+  "ext4",
+  "xfs",
+  ...guestModules,
+];
+const qemuModules = [...rootModules, ...guestModulesOfQemu];
 
 /** The kernel in the cache; undefined where there is none yet. */
 export function cachedKernel(): UnpackedKernel | undefined {
@@ -81,6 +95,7 @@ function fetchKernel(say: (line: string) => void): UnpackedKernel {
     // Debian 13 and later have /lib as a link to /usr/lib.
     if (!existsSync(join(tree, "lib"))) renameSync(join(tree, "usr/lib"), join(tree, "lib"));
     runProgram("depmod", ["-b", tree, version]);
+    unpackModules(tree, version);
     buildInitrd(tree, version, join(work, "initrd"));
     const final = join(cacheFolder(), `kernel-${version}`);
     rmSync(final, { recursive: true, force: true });
@@ -103,6 +118,22 @@ function newestPackage(): string | undefined {
   }
 }
 
+/** Emulated, unpacking these at every boot would take longer than all the rest of the boot. */
+function unpackModules(tree: string, version: string): void {
+  const packed = moduleFiles(tree, version, qemuModules).filter((path) => path.endsWith(".xz"));
+  if (packed.length === 0) return;
+  runProgram("xz", ["-d", ...packed]);
+  runProgram("depmod", ["-b", tree, version]);
+}
+
+/** Paths of the modules and all that they depend on, in the order of loading. */
+function moduleFiles(tree: string, version: string, modules: readonly string[]): string[] {
+  const args = ["-d", tree, "-S", version, "-a", "--show-depends", ...modules];
+  const lines = runProgram("modprobe", args).toString("utf8");
+  const paths = [...lines.matchAll(/^insmod (\S+)/gm)].map(([, path]) => path ?? "");
+  return [...new Set(paths)];
+}
+
 /** busybox and the modules of 9p: all that is needed to mount the host's root. */
 function buildInitrd(tree: string, version: string, work: string): void {
   for (const folder of ["bin", "dev", "proc", "root", "modules"])
@@ -110,19 +141,9 @@ function buildInitrd(tree: string, version: string, work: string): void {
   const busybox = findProgram("busybox");
   if (busybox === undefined) throw new LabError("busybox is missing");
   copyFileSync(busybox, join(work, "bin/busybox"));
-  const order: string[] = [];
-  for (const module of ["9pnet_virtio", "9p"]) {
-    const lines = runProgram("modprobe", ["-d", tree, "-S", version, "--show-depends", module]);
-    for (const [, path] of lines.toString("utf8").matchAll(/^insmod (\S+)/gm)) {
-      if (path === undefined) continue;
-      const name = basename(path).replace(/\.(xz|zst)$/, "");
-      if (order.includes(name)) continue;
-      order.push(name);
-      const tool = path.endsWith(".xz") ? "xz" : path.endsWith(".zst") ? "zstd" : "cat";
-      const args = tool === "cat" ? [path] : ["-dc", path];
-      writeFileSync(join(work, "modules", name), runProgram(tool, args));
-    }
-  }
+  const modules = moduleFiles(tree, version, rootModules);
+  for (const path of modules) copyFileSync(path, join(work, "modules", basename(path)));
+  const order = modules.map((path) => basename(path));
   writeFileSync(join(work, "init"), initrdScript(order), { mode: 0o755 });
   const list = runProgram("find", [".", "-print0"], { cwd: work }).toString("utf8");
   const image = runProgram("cpio", ["--null", "--create", "--format=newc", "--quiet"], {

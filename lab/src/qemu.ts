@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { Duplex, Readable } from "node:stream";
-import { guestModules, type MachineKind, type MachineStart } from "./machine.ts";
-import type { UnpackedKernel } from "./qemu-kernel.ts";
+import type { MachineKind, MachineStart } from "./machine.ts";
+import { guestModulesOfQemu, type UnpackedKernel } from "./qemu-kernel.ts";
 
 /** Of one 9p message; larger means fewer round trips when node reads its files. */
 const ninePMount = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288";
@@ -17,7 +17,7 @@ export function qemu(kernel: UnpackedKernel): MachineKind {
       name: "qemu",
       mountControl: `${ninePMount},cache=none control "$1"`,
       mountScratch: `${ninePMount},cache=none scratch "$1"`,
-      loadModules: `modprobe -d '${kernel.folder.replaceAll("'", String.raw`'\''`)}' -a virtio_console virtio_blk virtio_rng ext4 xfs ${guestModules.join(" ")} || fail "cannot load the modules"`,
+      loadModules: `modprobe -d '${kernel.folder.replaceAll("'", String.raw`'\''`)}' -a ${guestModulesOfQemu.join(" ")} || fail "cannot load the modules"`,
       // The first number is the driver's own; ports appear a moment after their driver. 100 * 0.1 s.
       openChannels: `for try in {1..100}; do
   out=$(echo /dev/vport*p1) err=$(echo /dev/vport*p2)
