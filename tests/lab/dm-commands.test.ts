@@ -8,6 +8,7 @@ import {
   closeSync,
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -18,6 +19,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import {
@@ -259,6 +261,12 @@ describe("device-mapper commands", () => {
     await fails(dm.removeDevice({ name: upper }), "NATIVE_BUSY", "EBUSY");
     assert.equal(await dm.removeDevice({ name: upper }, { deferred: true }), "deferred");
     closeSync(file);
+    // The kernel removes it from a work queue: soon, not at once.
+    const isUpper = (entry: { readonly name: DmName }): boolean => entry.name === upper;
+    for (let attempt = 0; attempt < 100; attempt += 1) {
+      if (!(await dm.listDevices()).some(isUpper)) break;
+      await sleep(20);
+    }
     await fails(dm.deviceStatus({ name: upper }), "NATIVE_NOT_FOUND");
     await dm.removeDevice({ name: lower });
     rmSync(dmNodePath(upper), { force: true });
@@ -571,6 +579,51 @@ describe("device-mapper commands", () => {
       assert.deepEqual(warnings, []);
     },
   );
+
+  test(
+    "a udevd that never answers: the wait ends, the node is made, no cookie is left",
+    { skip: UDEV && "a real udevd answers" },
+    async () => {
+      const CONTROL = "/run/udev/control";
+      const disabled = process.env["DM_DISABLE_UDEV"];
+      delete process.env["DM_DISABLE_UDEV"];
+      mkdirSync("/run/udev", { recursive: true });
+      writeFileSync(CONTROL, "");
+      const told: NativeError[] = [];
+      const mapper = await LinuxDeviceMapper.open({
+        udevTimeoutMs: 100,
+        onWarning: (warning) => told.push(warning),
+        udevRules: () => "internal",
+      });
+      try {
+        const device = name("deaf");
+        await activateDevice(mapper, {
+          name: device,
+          uuid: dmUuid(`d-${SUFFIX}`),
+          table: zeroTable(1n),
+        });
+        assert.deepEqual(
+          told.map((warning) => warning.code),
+          ["NATIVE_TIMEOUT", "NATIVE_NOT_FOUND"],
+        );
+        assert.ok(existsSync(dmNodePath(device)));
+        await mapper.removeDevice({ name: device });
+        assert.ok(!existsSync(dmNodePath(device)));
+        assert.doesNotMatch(readFileSync("/proc/sysvipc/sem", "utf8"), /^\s*223[0-9]{6}\s/m);
+      } finally {
+        await mapper.close();
+        rmSync(CONTROL);
+        if (disabled !== undefined) process.env["DM_DISABLE_UDEV"] = disabled;
+      }
+    },
+  );
+
+  test("a missing control node is made again", async () => {
+    rmSync("/dev/mapper/control");
+    await using mapper = await LinuxDeviceMapper.open();
+    assert.deepEqual(await mapper.version(), await dm.version());
+    assert.equal(lstatSync("/dev/mapper/control").mode & 0o777, 0o600);
+  });
 
   test("without the capability each command says which one", async () => {
     const program = `

@@ -143,7 +143,7 @@ export async function checkEmptyBlockDevices(
 ): Promise<{ readonly dataBytes: bigint; readonly metadataBytes: bigint }> {
   const numbers: DevNumber[] = [];
   for (const path of [dataPath, metadataPath]) {
-    numbers.push(await kernel.blocks.number(path));
+    numbers.push(await blockDeviceNumber(kernel, path));
     const signature = await kernel.blocks.signature(path);
     if (signature !== undefined) {
       throw notEmpty(
@@ -167,6 +167,23 @@ export async function checkEmptyBlockDevices(
     dataBytes: await kernel.blocks.sizeBytes(dataPath),
     metadataBytes: await kernel.blocks.sizeBytes(metadataPath),
   };
+}
+
+async function blockDeviceNumber(kernel: Kernel, path: string): Promise<DevNumber> {
+  try {
+    return await kernel.blocks.number(path);
+  } catch (error) {
+    const missing = isNative(error, "NATIVE_NOT_FOUND");
+    if (!missing && !isNative(error, "NATIVE_INVALID")) throw error;
+    throw new PoolError({
+      code: "POOL_OPTION_INVALID",
+      operation: "check of a device",
+      object: path,
+      reason: missing ? "there is no such device" : "it is no block device",
+      hint: "Name a block device by its absolute path (lsblk lists them).",
+      cause: error,
+    });
+  }
 }
 
 function notEmpty(object: string, reason: string, hint: string): PoolError {

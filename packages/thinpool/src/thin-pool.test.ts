@@ -104,4 +104,61 @@ describe("the life of a pool", () => {
     assert.equal(pool.get({ name: "clone" }).active, true);
     await pool.close();
   });
+
+  test("refuses what can't be, and nothing has changed", async () => {
+    const { pool, kernel, folder } = await freshPool();
+    await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+    const { transactionId } = await pool.status();
+    const name = "base";
+    const exists = withCode("DEVICE_EXISTS");
+    await assert.rejects(pool.createDevice({ name, sizeBytes: DEVICE_BYTES }), exists);
+    await assert.rejects(pool.snapshot({ origin: "no", name: "x" }), withCode("DEVICE_NOT_FOUND"));
+    await assert.rejects(pool.remove({ name: "a/b" }), withCode("POOL_NAME_INVALID"));
+    await assert.rejects(
+      pool.createDevice({ name: "x", sizeBytes: 1n }),
+      withCode("POOL_OPTION_INVALID"),
+    );
+    await assert.rejects(
+      pool.snapshot({ origin: name, name: "x", ownerUid: -1 }),
+      withCode("POOL_OPTION_INVALID"),
+    );
+    await assert.rejects(openPool({ folder, kernel }), withCode("POOL_LOCKED"));
+    assert.equal((await pool.status()).transactionId, transactionId);
+    await pool.close();
+    await assert.rejects(createPool({ folder, kernel, backing: SIZES }), withCode("POOL_EXISTS"));
+    await assert.rejects(pool.activate({ name }), withCode("POOL_CLOSED"));
+    assert.throws(() => pool.list(), withCode("POOL_CLOSED"));
+    assert.throws(() => pool.get({ name }), withCode("POOL_CLOSED"));
+  });
+
+  test("close and remove refuse what is in use before they take anything down", async () => {
+    const { pool, kernel } = await freshPool();
+    await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+    await pool.snapshot({ origin: "base", name: "used", activate: true });
+    await pool.snapshot({ origin: "base", name: "idle", activate: true });
+    const release = kernel.hold(pool.get({ name: "used" }).path);
+    await assert.rejects(pool.close(), withCode("DEVICE_BUSY"));
+    await assert.rejects(pool.remove({ name: "used" }), withCode("DEVICE_BUSY"));
+    assert.deepEqual(
+      pool.list().map((device) => [device.name, device.active]),
+      [
+        ["base", false],
+        ["idle", true],
+        ["used", true],
+      ],
+    );
+    release();
+    await pool.close();
+    assert.deepEqual(await kernel.leftovers(), []);
+  });
+
+  test("operations asked for at once all happen, one after another", async () => {
+    const { pool } = await freshPool();
+    await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+    const names = Array.from({ length: 20 }, (_, index) => `clone-${index}`);
+    const made = await Promise.all(names.map((name) => pool.snapshot({ origin: "base", name })));
+    assert.equal(new Set(made.map(({ device }) => device.thinId)).size, names.length);
+    assert.equal((await pool.status()).transactionId, 21n);
+    await pool.close();
+  });
 });

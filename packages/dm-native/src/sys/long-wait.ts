@@ -106,6 +106,7 @@ function workerUrl(): URL {
 class Thread {
   readonly #worker: Worker;
   readonly #posted = new Int32Array(new SharedArrayBuffer(4));
+  readonly #onReady: () => void;
   readonly #onIdle: (thread: Thread) => void;
   readonly #onDeath: (thread: Thread) => void;
   #threadId = 0;
@@ -116,8 +117,13 @@ class Thread {
     this.#nagging = setInterval(() => this.interrupt(), INTERRUPT_INTERVAL_MS);
   };
 
-  constructor(onIdle: (thread: Thread) => void, onDeath: (thread: Thread) => void) {
+  constructor(
+    onReady: () => void,
+    onIdle: (thread: Thread) => void,
+    onDeath: (thread: Thread) => void,
+  ) {
     installInterruptSignal();
+    this.#onReady = onReady;
     this.#onIdle = onIdle;
     this.#onDeath = onDeath;
     this.#worker = new Worker(workerUrl(), {
@@ -157,6 +163,7 @@ class Thread {
   #receive(reply: LongCallReply): void {
     if (reply.kind === "ready") {
       this.#threadId = reply.threadId;
+      this.#onReady();
       return;
     }
     const job = this.#release();
@@ -197,6 +204,11 @@ export class LongWaitLane {
   readonly #threads = new Set<Thread>();
   readonly #idle: Thread[] = [];
   readonly #queue: Job[] = [];
+  /**
+   * One thread starts at a time: its start costs more than most calls, and while it starts the
+   * threads there are work the queue off.
+   */
+  #starting: Thread | undefined;
   #closed = false;
   readonly #onExit = (): void => {
     // Node joins its threads at exit: one that waits in the kernel would hold it for ever.
@@ -247,15 +259,9 @@ export class LongWaitLane {
     const idle = this.#idle.pop();
     if (idle !== undefined) {
       idle.start(job);
-    } else if (this.#threads.size < this.#options.maxThreads) {
-      if (this.#threads.size === 0) process.on("exit", this.#onExit);
-      const thread = new Thread(
-        (free) => this.#next(free),
-        (dead) => this.#forget(dead),
-      );
-      this.#threads.add(thread);
-      thread.start(job);
-    } else if (this.#queue.length < this.#options.maxQueued) {
+    } else if (this.#mayStart()) {
+      this.#startThread(job);
+    } else if (this.#queue.length < this.#room()) {
       this.#queue.push(job);
       job.signal?.addEventListener("abort", () => this.#unqueue(job), { once: true });
     } else {
@@ -267,6 +273,34 @@ export class LongWaitLane {
         ),
       );
     }
+  }
+
+  #mayStart(): boolean {
+    return this.#starting === undefined && this.#threads.size < this.#options.maxThreads;
+  }
+
+  /** How many may be queued: those that wait for a thread yet to be started count as placed. */
+  #room(): number {
+    return this.#options.maxQueued + this.#options.maxThreads - this.#threads.size;
+  }
+
+  #startThread(job: Job): void {
+    if (this.#threads.size === 0) process.on("exit", this.#onExit);
+    const thread = new Thread(
+      () => this.#started(),
+      (free) => this.#next(free),
+      (dead) => this.#forget(dead),
+    );
+    this.#starting = thread;
+    this.#threads.add(thread);
+    thread.start(job);
+  }
+
+  #started(): void {
+    this.#starting = undefined;
+    if (this.#closed || !this.#mayStart()) return;
+    const job = this.#queue.shift();
+    if (job !== undefined) this.#startThread(job);
   }
 
   #next(thread: Thread): void {
@@ -284,6 +318,7 @@ export class LongWaitLane {
 
   #forget(thread: Thread): void {
     this.#threads.delete(thread);
+    if (this.#starting === thread) this.#starting = undefined;
     const index = this.#idle.indexOf(thread);
     if (index >= 0) this.#idle.splice(index, 1);
     if (this.#threads.size === 0) process.off("exit", this.#onExit);

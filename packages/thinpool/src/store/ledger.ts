@@ -288,14 +288,15 @@ export class Ledger {
           UNION ALL
           SELECT * FROM (SELECT thin_id + 1 FROM foreign_thin_id WHERE thin_id >= ? ORDER BY thin_id)
          ) AS candidate
-       WHERE NOT EXISTS (SELECT 1 FROM taken WHERE taken.id = candidate.id) LIMIT 1`,
+       WHERE candidate.id <= ${MAX_THIN_ID}
+         AND NOT EXISTS (SELECT 1 FROM taken WHERE taken.id = candidate.id) LIMIT 1`,
       // A number would be bound as REAL, and the id would come back as one.
       BigInt(start),
       BigInt(start),
       BigInt(start),
     );
     const id = row?.["id"];
-    return typeof id === "bigint" && id <= BigInt(MAX_THIN_ID) ? Number(id) : undefined;
+    return typeof id === "bigint" ? Number(id) : undefined;
   }
 
   /** One durable commit. A commit that fails leaves it open whether it lasted: see `LedgerCommitError`. */
