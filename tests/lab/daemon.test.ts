@@ -20,6 +20,8 @@ const XFS_BYTES = 320n << 20n;
 /** Debian's group of that number; any will do that the machine has. */
 const GROUP = { name: "users", gid: 100 };
 
+const kernel = linuxKernel();
+
 let parent = "";
 let folder = "";
 let socketPath = "";
@@ -75,8 +77,7 @@ async function asUser(
 }
 
 async function ours(path: string): Promise<readonly string[]> {
-  const { mounts } = linuxKernel();
-  const all = await mounts.list();
+  const all = await kernel.mounts.list();
   return all.map(({ mountPoint }) => mountPoint).filter((point) => point.startsWith(path));
 }
 
@@ -84,7 +85,7 @@ before(async () => {
   parent = await mkdtemp("/tmp/thinpool-daemon-");
   folder = join(parent, "pool");
   socketPath = `/run/thinpool/${parent.slice("/tmp/".length)}.sock`;
-  const pool = await createPool({ folder, kernel: linuxKernel(), backing: BACKING });
+  const pool = await createPool({ folder, kernel, backing: BACKING });
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
   await pool.detach();
   await startDaemon();
@@ -186,7 +187,6 @@ test("who is not in the socket's group is told so", async () => {
 
 test("SIGTERM keeps nothing running; at the end no dm device, loop or mount is left", async () => {
   assert.equal(await endDaemon("SIGTERM"), 0);
-  const kernel = linuxKernel();
   const pool = await openPool({ folder, kernel });
   const { uuid } = pool;
   assert.deepEqual(

@@ -10,7 +10,7 @@ export class RequestError extends Error {
   readonly description: ErrorDescription;
 
   constructor(description: ErrorDescription) {
-    super(`${description.operation} of ${description.object}: ${description.reason}`);
+    super(errorObjectOf(description).message);
     this.description = description;
   }
 

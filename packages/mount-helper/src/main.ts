@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /** The program thinpoold: foreground, one line of JSON per event on stderr. */
 import { readFile } from "node:fs/promises";
-import { linuxKernel } from "@thinpool/thinpool";
+import { NativeError, PoolError, linuxKernel } from "@thinpool/thinpool";
 import { USAGE, parseArguments } from "./arguments.ts";
 import type { Daemon } from "./daemon.ts";
 import { startDaemon } from "./daemon.ts";
+import { RequestError } from "./errors.ts";
 import { errorText, stderrLogger } from "./log.ts";
+import { StartError } from "./start-error.ts";
 
 /** sysexits.h: the command line is wrong. */
 const EXIT_USAGE = 64;
@@ -47,11 +49,22 @@ async function stopOnSignal(daemon: Daemon, teardown: boolean): Promise<void> {
   await daemon.stop({ teardown });
 }
 
+/** A failure that says itself what to do needs no stack; any other is a mistake of ours. */
+function report(error: unknown): void {
+  const known =
+    error instanceof StartError ||
+    error instanceof PoolError ||
+    error instanceof NativeError ||
+    error instanceof RequestError;
+  const code = known ? error.code : "INTERNAL";
+  const message = error instanceof Error ? error.message : String(error);
+  const stack = known ? undefined : errorText(error);
+  stderrLogger().log("error", "failed", { code, message, error: stack });
+  process.exitCode = code === "OPTION_INVALID" ? EXIT_USAGE : EXIT_FAILURE;
+}
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "INTERNAL";
-  const message = error instanceof Error ? error.message : String(error);
-  stderrLogger().log("error", "failed", { code, message, error: errorText(error) });
-  process.exitCode = code === "OPTION_INVALID" ? EXIT_USAGE : EXIT_FAILURE;
+  report(error);
 }
