@@ -145,6 +145,8 @@ export async function prepare(): Promise<{ world: World; pool: ThinPool }> {
 
 /** Opens the pool and checks the invariants; leaves nothing. */
 export async function check(world: World, operation: Operation): Promise<void> {
+  // What recovery did must hold for the next open too, with nothing done in between.
+  await (await openPool({ folder: world.folder, kernel: world.kernel })).detach();
   const pool = await openPool({ folder: world.folder, kernel: world.kernel });
   const devices = pool.list();
   const names = devices.map((device) => device.name);
@@ -166,6 +168,11 @@ export async function check(world: World, operation: Operation): Promise<void> {
   // Every device still works, and so does the pool.
   for (const { name } of devices) await pool.activate({ name });
   await pool.snapshot({ origin: "base", name: "next" });
+  // The next transaction brings nothing else to life.
+  assert.deepEqual(
+    pool.list().map((device) => device.name),
+    [...names, "next"].toSorted(),
+  );
   await pool.close();
   assert.deepEqual(await world.kernel.leftovers(), []);
 }

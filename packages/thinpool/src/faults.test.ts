@@ -73,12 +73,17 @@ for (const operation of OPERATIONS) {
           assert.ok(error instanceof PoolError);
           const names = pool.list().map((device) => device.name);
           if (error.code === "POOL_DEGRADED") {
+            // A single failure can be undone, but for that of a deletion's last step.
+            assert.ok(more > 0 || operation.name.startsWith("remove"), error.message);
             await assert.rejects(pool.activate({ name: "base" }), { code: "POOL_DEGRADED" });
             assert.ok(operation.outcomes.some((outcome) => outcome.join() === names.join()));
           } else {
             assert.deepEqual(names, BEFORE);
-            await pool.createDevice({ name: "another", sizeBytes: 4n << 20n });
-            await pool.remove({ name: "another" });
+            // In turns: the next operation must find all in order, and so must the next open.
+            if (point % 2 === 0) {
+              await pool.createDevice({ name: "another", sizeBytes: 4n << 20n });
+              await pool.remove({ name: "another" });
+            }
           }
         }
         await pool.detach();
@@ -164,4 +169,16 @@ test("metadata or ledger of another moment is refused (INV-2)", async () => {
   await pool.detach();
   const { folder, kernel } = world;
   await assert.rejects(openPool({ folder, kernel }), { code: "POOL_MISMATCH" });
+});
+
+test("a pool that was left suspended is resumed by the next open", async () => {
+  const { world, pool } = await prepare();
+  const { folder, kernel } = world;
+  const entry = (await kernel.dm.listDevices()).find(({ name }) => name.endsWith("-pool"));
+  assert.ok(entry !== undefined);
+  await kernel.dm.suspend({ dev: entry.dev });
+  await pool.detach();
+  const again = await openPool({ folder, kernel });
+  assert.equal((await kernel.dm.deviceStatus({ dev: entry.dev })).suspended, false);
+  await again.close();
 });
