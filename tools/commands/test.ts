@@ -11,12 +11,8 @@ interface Step {
 
 const bin = (name: string): string => `node_modules/.bin/${name}`;
 const node = [process.execPath, "--disable-warning=ExperimentalWarning", "--conditions=source"];
-const inLab = (
-  kernel: string,
-  memoryMiB: number,
-  timeoutSeconds: number,
-  tests: string[],
-): string[] => [
+const KERNEL_TIMEOUT_SECONDS = 900;
+const inLab = (kernel: string, memoryMiB: number, tests: string[]): string[] => [
   process.execPath,
   "lab/src/main.ts",
   "--kernel",
@@ -24,7 +20,7 @@ const inLab = (
   "--memory",
   String(memoryMiB),
   "--timeout",
-  String(timeoutSeconds),
+  String(KERNEL_TIMEOUT_SECONDS),
   "--",
   ...node,
   "--test",
@@ -32,56 +28,115 @@ const inLab = (
   ...tests,
 ];
 
-/** In this order: what is cheap and often wrong first. All are run; one that fails stops none but those that need the build. */
-const STEPS: readonly Step[] = [
-  { name: "format", what: "oxfmt", command: [bin("oxfmt"), "--check", "."] },
-  {
-    name: "build",
-    what: "tsc -b in every package, by turbo",
-    command: [bin("turbo"), "run", "build", "--output-logs=errors-only"],
-  },
-  {
-    name: "types",
-    what: "tsc -b over tools, lab, tests and examples",
-    command: [bin("tsc"), "-b"],
-  },
-  {
-    name: "lint",
-    what: "oxlint with types",
-    command: [bin("oxlint"), "--type-aware", "--deny-warnings"],
-  },
-  { name: "layering", what: "who may import whom", command: [...node, "tools/check-layering.ts"] },
-  { name: "versions", what: "all packages at one version", command: [bin("changeset"), "status"] },
-  {
-    name: "unit",
-    what: "tests beside the code",
-    command: [bin("turbo"), "run", "test", "--output-logs=full", "--concurrency=2"],
-  },
-  {
-    name: "packages",
-    what: "packed, installed and used as a consumer would",
-    command: [...node, "tools/check-packages.ts"],
-  },
-  {
-    name: "lab",
-    what: "the lab's own promises, on the host",
-    command: [...node, "--test", "--test-concurrency=1", "lab/e2e/*.test.ts"],
-  },
-  {
-    name: "kernel-uml",
-    what: "kernel tests on User Mode Linux",
-    command: inLab("uml", 2048, 300, ["tests/lab/*.test.ts"]),
-  },
-  {
-    name: "kernel-qemu",
-    what: "a chosen part on Debian's kernel with two CPUs",
-    command: inLab("qemu", 2048, 300, [
-      "tests/lab/dm-commands.test.ts",
-      "tests/lab/conformance.test.ts",
-    ]),
-  },
-  { name: "demo", what: "the main job", command: [...node, "tools/run.ts", "demo"] },
+const labTest = (names: string): string[] =>
+  names.split(" ").map((name) => `tests/lab/${name}.test.ts`);
+
+/** Phase after phase, what is cheap and often wrong first; the steps of one phase run side by side. */
+const PHASES: readonly (readonly Step[])[] = [
+  [{ name: "format", what: "oxfmt", command: [bin("oxfmt"), "--check", "."] }],
+  [
+    {
+      name: "build",
+      what: "tsc -b in every package, by turbo",
+      command: [bin("turbo"), "run", "build", "--output-logs=errors-only"],
+    },
+  ],
+  [
+    {
+      name: "types",
+      what: "tsc -b over tools, lab, tests and examples",
+      command: [bin("tsc"), "-b"],
+    },
+  ],
+  [
+    {
+      name: "lint",
+      what: "oxlint with types",
+      command: [bin("oxlint"), "--type-aware", "--deny-warnings"],
+    },
+    {
+      name: "layering",
+      what: "who may import whom",
+      command: [...node, "tools/check-layering.ts"],
+    },
+  ],
+  [
+    {
+      name: "unit",
+      what: "tests beside the code, by turbo",
+      command: [bin("turbo"), "run", "test", "--output-logs=full", "--concurrency=2"],
+    },
+    {
+      name: "e2e",
+      what: "programs together, on the simulated kernel",
+      command: [...node, "--test", "tests/e2e/*.test.ts", "tests/conformance/*.test.ts"],
+    },
+  ],
+  [
+    {
+      name: "packages",
+      what: "packed, installed and used as a consumer would",
+      command: [...node, "tools/check-packages.ts"],
+    },
+  ],
+  [
+    {
+      name: "kernel-native",
+      what: "bindings and simulation against User Mode Linux",
+      command: inLab("uml", 1024, labTest("smoke dm-commands loop block mounts conformance")),
+    },
+    {
+      name: "kernel-engine",
+      what: "engine, daemon and command line on User Mode Linux",
+      command: inLab("uml", 2048, labTest("engine engine-bad-input daemon cli")),
+    },
+  ],
+  [
+    {
+      name: "kernel-qemu",
+      what: "a chosen part on Debian's kernel with two CPUs",
+      command: inLab("qemu", 2048, labTest("smoke dm-commands engine")),
+    },
+    {
+      name: "lab",
+      what: "the lab's own promises",
+      command: [...node, "--test", "--test-concurrency=1", "lab/e2e/uml.test.ts"],
+    },
+  ],
+  [{ name: "demo", what: "the main job", command: [...node, "tools/run.ts", "demo"] }],
 ];
+const STEPS: readonly Step[] = PHASES.flat();
+
+interface StepResult {
+  readonly name: string;
+  readonly passed: boolean;
+  readonly durationMs: number;
+}
+
+/** Runs a step and says how it went; its output is shown where it failed. */
+async function runStep(step: Step, live: boolean): Promise<StepResult> {
+  process.stderr.write(`${step.name}: ${step.what} …\n`);
+  const [command = "", ...rest] = step.command;
+  const { exitCode, output, durationMs } = await runProcess(command, rest, { live });
+  // turbo says 'successful' of a run that found no package: that is no pass.
+  const idle = command.endsWith("/turbo") && !/Tasks: +[1-9]\d* successful/.test(output);
+  const passed = exitCode === 0 && !idle;
+  if (!passed && !live) process.stderr.write(output);
+  const count = (what: string): number =>
+    [...output.matchAll(new RegExp(`ℹ ${what} (\\d+)`, "g"))].reduce(
+      (sum, match) => sum + Number(match[1]),
+      0,
+    );
+  const tests =
+    count("tests") === 0
+      ? ""
+      : `, ${count("pass")} tests passed, ${count("fail")} failed, ${count("skipped")} skipped`;
+  const verdict = passed
+    ? "passed"
+    : `FAILED (${idle ? "it ran nothing" : `exit code ${exitCode}`})`;
+  process.stderr.write(`${step.name}: ${verdict} in ${seconds(durationMs)}${tests}\n`);
+  return { name: step.name, passed, durationMs };
+}
 
 export const test: RunCommand = {
   summary:
@@ -111,32 +166,12 @@ export const test: RunCommand = {
       return 2;
     }
     const started = performance.now();
-    const results: {
-      readonly name: string;
-      readonly passed: boolean;
-      readonly durationMs: number;
-    }[] = [];
-    for (const step of STEPS) {
-      if (only !== undefined && !only.includes(step.name)) continue;
-      process.stderr.write(`--- ${step.name}: ${step.what}\n`);
-      const [command = "", ...rest] = step.command;
-      const result = await runProcess(command, rest, { live: values.verbose === true });
-      // turbo says 'successful' of a run that found no package: that is no pass.
-      const idle = command.endsWith("/turbo") && !/Tasks: +[1-9]\d* successful/.test(result.output);
-      const passed = result.exitCode === 0 && !idle;
-      if (!passed && values.verbose !== true) process.stderr.write(result.output);
-      else if (/^# tests|^ℹ tests/m.test(result.output)) {
-        process.stderr.write(
-          `${result.output
-            .split("\n")
-            .filter((line) => /^(#|ℹ) (tests|pass|fail|skipped) /.test(line))
-            .join("  ")}\n`,
-        );
-      }
-      process.stderr.write(
-        `    ${passed ? "passed" : `FAILED (exit code ${result.exitCode})`} in ${seconds(result.durationMs)}\n`,
+    const results: StepResult[] = [];
+    for (const phase of PHASES) {
+      const steps = phase.filter((step) => only === undefined || only.includes(step.name));
+      results.push(
+        ...(await Promise.all(steps.map((step) => runStep(step, values.verbose === true)))),
       );
-      results.push({ name: step.name, passed, durationMs: result.durationMs });
     }
     const failed = results.filter((result) => !result.passed);
     process.stdout.write(
