@@ -62,7 +62,7 @@ function share(path: string, tag: string, readonly: boolean): string[] {
 function qemuArguments(kernel: UnpackedKernel, options: MachineStart): string[] {
   const append = `console=ttyS0 quiet panic=-1 mitigations=off labinit=${options.control}/init`;
   const machine = `-nodefaults -no-user-config -no-reboot -display none
-    -accel tcg,thread=multi -cpu max -smp 2 -m ${options.memoryMiB}M
+    -accel tcg,thread=single -cpu max -smp 2 -m ${options.memoryMiB}M
     -serial stdio -device virtio-rng-pci -device virtio-serial-pci,max_ports=4
     -chardev socket,id=terminal,fd=5 -device virtconsole,nr=0,chardev=terminal
     -chardev socket,id=out,fd=3 -device virtserialport,nr=1,chardev=out

@@ -33,10 +33,11 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const { folder, socketPath, socketGroup, teardown } = parsed;
   shedInheritance();
+  await using kernel = linuxKernel();
   const daemon = await startDaemon({
     folder,
     socketPath,
-    kernel: linuxKernel(),
+    kernel,
     ...(socketGroup === undefined ? {} : { socketGroup }),
   });
   await stopOnSignal(daemon, teardown);

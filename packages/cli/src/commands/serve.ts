@@ -36,10 +36,11 @@ export default class Serve extends BaseCommand {
     // A service trusts nothing that it inherits.
     process.umask(0o077);
     process.chdir("/");
+    await using kernel = linuxKernel();
     const daemon = await startDaemon({
       folder: flags.folder,
       socketPath: flags.socket,
-      kernel: linuxKernel(),
+      kernel,
       ...(socketGroup === undefined ? {} : { socketGroup }),
       ...(mountRoot === undefined ? {} : { mountRoot }),
     });

@@ -44,9 +44,10 @@ export default class PoolCreate extends BaseCommand {
     const dataBytes = flags["data-size"];
     const metadataBytes = flags["metadata-size"];
 
+    await using kernel = linuxKernel();
     const pool = await createPool({
       folder: flags.folder,
-      kernel: linuxKernel(),
+      kernel,
       backing:
         dataPath !== undefined && metadataPath !== undefined
           ? { type: "block", dataPath, metadataPath }
