@@ -61,6 +61,8 @@ function share(path: string, tag: string, readonly: boolean): string[] {
 
 function qemuArguments(kernel: UnpackedKernel, options: MachineStart): string[] {
   const append = `console=ttyS0 quiet panic=-1 mitigations=off labinit=${options.control}/init`;
+  // One host thread for both CPUs: with a thread each, qemu 7.2 now and then runs stale code after
+  // the guest has patched it (kernel Oops at boot, SIGSEGV in Node's compiled JavaScript).
   const machine = `-nodefaults -no-user-config -no-reboot -display none
     -accel tcg,thread=single -cpu max -smp 2 -m ${options.memoryMiB}M
     -serial stdio -device virtio-rng-pci -device virtio-serial-pci,max_ports=4
