@@ -2,17 +2,21 @@
  * What the verbs of an open pool share: its parts, its transaction id, its life, and the one way into
  * every change. Each verb is a function of its own in verbs/ that takes this.
  */
-import { dmNodePath, type TransactionId } from "@thinpool/dm-native";
+import { dmNodePath, SECTOR_SIZE_BYTES, type TransactionId } from "@thinpool/dm-native";
 import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
+import { EventLog } from "./events/event-log.ts";
 import type { Kernel } from "./kernel.ts";
 import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
 import { SerialQueue } from "./queue.ts";
+import type { MonitorOptions } from "./space/monitor.ts";
+import type { SpacePolicy } from "./space/policy.ts";
+import { Space } from "./space/space.ts";
 import {
   type DeviceRecord,
   type Ledger,
@@ -34,6 +38,9 @@ export interface EngineParts {
   readonly states: DeviceStates;
   /** The kernel's, agreed on with the ledger. */
   readonly transactionId: TransactionId;
+  readonly policy: SpacePolicy;
+  /** The monitor of its space; false for none. */
+  readonly monitor: MonitorOptions | false;
 }
 
 export type Life =
@@ -52,8 +59,10 @@ export class Engine {
   /** The pool's own record as the ledger has it. */
   poolRecord: PoolRecord;
   backing: Backing;
-  /** The kernel's pool is at it; no record above it counts (INV-1). */
-  transactionId: TransactionId;
+  policy: SpacePolicy;
+  readonly events: EventLog;
+  readonly space: Space;
+  #transactionId: TransactionId;
   readonly #lock: Disposable;
   readonly #queue = new SerialQueue();
   #life: Life = { state: "open" };
@@ -67,12 +76,43 @@ export class Engine {
     this.states = parts.states;
     this.poolRecord = parts.record;
     this.backing = parts.backing;
-    this.transactionId = parts.transactionId;
+    this.policy = parts.policy;
+    this.#transactionId = parts.transactionId;
     this.#lock = parts.lock;
+    this.events = new EventLog({
+      table: parts.ledger.events,
+      current: () => this.#transactionId,
+      failed: (error) => void this.failure(error, "recording of events", this.folder),
+    });
+    this.space = new Space(this, {
+      failsWhenFull: parts.policy.onNoSpace === "error_if_no_space",
+      monitor: parts.monitor,
+    });
+    parts.states.onActivity = (deviceUuid, active) =>
+      this.events.note({ type: active ? "device-activated" : "device-deactivated", deviceUuid });
   }
 
   get uuid(): string {
     return this.poolRecord.uuid;
+  }
+
+  get blockBytes(): bigint {
+    return this.poolRecord.blockSectors * SECTOR_SIZE_BYTES;
+  }
+
+  /** The kernel's pool is at it; no record above it counts (INV-1). */
+  get transactionId(): TransactionId {
+    return this.#transactionId;
+  }
+
+  set transactionId(id: TransactionId) {
+    this.#transactionId = id;
+    this.events.settled();
+  }
+
+  /** After a commit that changed it. */
+  reloadPoolRecord(): void {
+    this.poolRecord = this.ledger.pool() ?? this.poolRecord;
   }
 
   get life(): Life {
@@ -152,8 +192,13 @@ export class Engine {
   /** Gives the folder back. Whatever is up in the kernel stays. */
   release(): void {
     this.#life = { state: "closed" };
-    this.ledger.close();
-    this.#lock[Symbol.dispose]();
+    this.events.close();
+    try {
+      this.ledger.events.flush();
+    } finally {
+      this.ledger.close();
+      this.#lock[Symbol.dispose]();
+    }
   }
 
   assertNotClosed(operation: string, object: string): void {

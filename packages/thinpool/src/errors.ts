@@ -20,6 +20,8 @@ export type PoolErrorCode =
   /** A roll-back failed; only closing is possible. */
   | "POOL_DEGRADED"
   | "POOL_CLOSED"
+  /** Events that a reader asks for are no longer kept. */
+  | "POOL_EVENTS_LOST"
   | "POOL_PERMISSION"
   | "POOL_UNSUPPORTED"
   | "POOL_KERNEL"

@@ -10,6 +10,7 @@ import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { recover } from "./recover.ts";
+import { endGrowth, settleSizes, tablesOf } from "./space/settle.ts";
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
@@ -32,13 +33,19 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       undo.pushAlways("releasing the lock", () => lock.release());
       const ledger = Ledger.open(paths.ledger);
       undo.pushAlways("closing the ledger", () => ledger.close());
-      const record = ledger.pool();
-      if (record?.state !== "created") throw notFound(folder, "creating its pool never ended");
+      const recorded = ledger.pool();
+      const policy = ledger.space.policy();
+      if (recorded?.state !== "created" || policy === undefined) {
+        throw notFound(folder, "creating its pool never ended");
+      }
+      const record = await settleSizes(kernel, ledger, recorded);
       const backing = await attachBacking(kernel, record, undo);
-      const pool = await PoolDevice.open(kernel, record, backing, undo);
+      const tables = tablesOf(record, recorded, backing, policy);
+      const pool = await PoolDevice.open(kernel, record, tables, undo);
+      endGrowth(ledger, record, recorded);
       const status = await pool.status();
       if (status.state !== "working") throw needsRepair(folder);
-      const thins = new ThinDevices(kernel, record.uuid, pool.dev);
+      const thins = new ThinDevices(kernel, record.uuid, pool);
       const states = new DeviceStates();
       const recovered = await recover({
         ledger,
@@ -48,10 +55,11 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         states,
         current: status.transactionId,
       });
+      ledger.events.note({ body: { type: "pool-opened" } }, Date.now());
       return new Pool({
         kernel,
         folder: paths.folder,
-        record,
+        record: ledger.pool() ?? record,
         lock,
         ledger,
         backing,
@@ -59,6 +67,8 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         thins,
         states,
         transactionId: recovered.transactionId,
+        policy,
+        monitor: options.monitor ?? {},
       });
     });
   } catch (error) {

@@ -11,18 +11,23 @@ import {
   type ThinPoolStatus,
   type TransactionId,
 } from "@thinpool/dm-native";
-import type { Backing } from "./backing.ts";
 import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
-import type { Undo } from "./undo.ts";
+import { Gate } from "./space/gate.ts";
+import { describeTable, poolStatusOf } from "./tables.ts";
+import { MAX_RESUME_ATTEMPTS } from "./thin-devices.ts";
+import { type Undo, UndoError } from "./undo.ts";
+
+export type PoolTable = readonly DmTarget[];
 
 export class PoolDevice {
   readonly dev: DevNumber;
+  /** Between what makes thin devices live and what suspends the pool. */
+  readonly gate: Gate = new Gate();
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
 
@@ -33,21 +38,24 @@ export class PoolDevice {
   }
 
   /**
-   * Takes over the pool's live device if its table is the recorded one, else makes it. One that a
+   * Takes over the pool's live device if its table is the first of `tables`, which are those that it
+   * may have; one that has another of them gets the first. Makes it where there is none. One that a
    * crash left without a table is removed first; one left suspended is resumed.
    */
   static async open(
     kernel: Kernel,
     record: PoolRecord,
-    backing: Backing,
+    tables: readonly [wanted: PoolTable, ...others: readonly PoolTable[]],
     undo: Undo,
   ): Promise<PoolDevice> {
-    const table = poolTable(record, backing);
+    const [table] = tables;
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
-      await checkLiveTable(kernel, record, table);
-      if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
-      return new PoolDevice(kernel, record.uuid, live.dev);
+      const pool = new PoolDevice(kernel, record.uuid, live.dev);
+      const hasWanted = await checkLiveTable(kernel, record, tables);
+      if (!hasWanted || live.hasInactiveTable) await pool.swapTable(table);
+      else if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
+      return pool;
     }
     if (live !== undefined) {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
@@ -91,6 +99,39 @@ export class PoolDevice {
     return this.#message(thinPoolMessage.setTransactionId(from, to));
   }
 
+  /**
+   * Loads the table and swaps it in. I/O waits meanwhile and goes on afterwards, also what a full pool
+   * holds back: the kernel suspends the thin devices without flushing them. A table that the kernel
+   * refuses changes nothing; a pool that can't be resumed is an UndoError (INV-10).
+   */
+  swapTable(table: PoolTable): Promise<void> {
+    const { dm } = this.#kernel;
+    return this.gate.alone(async () => {
+      await dm.loadTable(this.#ref, table);
+      try {
+        await dm.suspend(this.#ref, { skipLockFs: true });
+      } catch (error) {
+        await dm.clearTable(this.#ref);
+        throw error;
+      }
+      await this.#resume();
+    });
+  }
+
+  async #resume(): Promise<void> {
+    let last: unknown;
+    for (let attempt = 1; attempt <= MAX_RESUME_ATTEMPTS; attempt += 1) {
+      try {
+        await this.#kernel.dm.resume(this.#ref);
+        return;
+      } catch (error) {
+        last = error;
+      }
+    }
+    const reason = last instanceof Error ? last.message : String(last);
+    throw new UndoError(last, [new Error(`resuming the pool: ${reason}`, { cause: last })]);
+  }
+
   /** Removes the dm device; DEVICE_BUSY by the caller's mapping where a thin device still uses it. */
   async remove(): Promise<void> {
     try {
@@ -119,18 +160,20 @@ async function findDevice(kernel: Kernel, poolUuid: string): Promise<DmDeviceInf
   }
 }
 
+/** True where the live table is the first of those it may be. POOL_MISMATCH where it is none. */
 async function checkLiveTable(
   kernel: Kernel,
   record: PoolRecord,
-  wanted: readonly DmTarget[],
-): Promise<void> {
+  tables: readonly [wanted: PoolTable, ...others: readonly PoolTable[]],
+): Promise<boolean> {
   const { targets } = await kernel.dm.table({ uuid: poolDmUuid(record.uuid) });
-  if (sameTable(targets, wanted)) return;
+  if (sameTable(targets, tables[0])) return true;
+  if (tables.some((table) => sameTable(targets, table))) return false;
   throw new PoolError({
     code: "POOL_MISMATCH",
     operation: "adoption of the live pool",
     object: poolDmName(record.uuid),
-    reason: `its table is ${describeTable(targets)}, the ledger says ${describeTable(wanted)}`,
+    reason: `its table is ${describeTable(targets)}, the ledger says ${describeTable(tables[0])}`,
     hint: "Somebody changed the pool: unmount its devices, remove them (dmsetup remove), open it again.",
   });
 }

@@ -1,9 +1,17 @@
+import type { ThinPoolDiscard } from "@thinpool/dm-native";
 import type { Device, PoolStatus } from "./device.ts";
+import type { EventsOptions } from "./events/event-log.ts";
+import type { PoolEvent } from "./events/event.ts";
 import type { Kernel } from "./kernel.ts";
+import type { MonitorOptions } from "./space/monitor.ts";
+import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
 import type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
 import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+import type { ExtendOptions, ExtendResult } from "./verbs/extend.ts";
 import type { RemoveResult } from "./verbs/remove.ts";
+import type { SetPolicyResult } from "./verbs/set-policy.ts";
 import type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
+import type { DiscardResult, TrimResult } from "./verbs/trim.ts";
 
 export type PoolBacking =
   | { readonly type: "files"; readonly dataBytes?: bigint; readonly metadataBytes?: bigint }
@@ -15,12 +23,23 @@ export interface CreatePoolOptions {
   readonly kernel: Kernel;
   readonly backing?: PoolBacking;
   readonly blockSectors?: bigint;
+  /** Growth begins when no more data blocks are free. Default: 8192, but at most an eighth of all. */
   readonly lowWaterBlocks?: bigint;
+  /**
+   * What a discard (fstrim, blkdiscard) of a thin device does: free its blocks and pass it down to the
+   * data device, only free them, or nothing. For the pool's life. Default: passdown.
+   */
+  readonly discard?: ThinPoolDiscard;
+  /** What differs from `defaultPolicy`. */
+  readonly policy?: SpacePolicyChange;
+  readonly monitor?: MonitorOptions | false;
 }
 
 export interface OpenPoolOptions {
   readonly folder: string;
   readonly kernel: Kernel;
+  /** The space is looked at by event and every 10 s, and grows by the policy. False: it is not. */
+  readonly monitor?: MonitorOptions | false;
 }
 
 export interface ThinPool extends AsyncDisposable {
@@ -38,6 +57,17 @@ export interface ThinPool extends AsyncDisposable {
   get(options: { readonly name: string }): Device;
   list(): readonly Device[];
   status(): Promise<PoolStatus>;
+  /** Makes the pool larger: files are made longer, block devices that became longer are used. */
+  extend(options?: ExtendOptions): Promise<ExtendResult>;
+  readonly policy: SpacePolicy;
+  setPolicy(change: SpacePolicyChange): Promise<SetPolicyResult>;
+  /** Gives back what the filesystem of a mounted device does not use (FITRIM). */
+  trim(options: { readonly name: string }): Promise<TrimResult>;
+  /** Throws away all that a device holds; it reads as zeroes then. DEVICE_BUSY while in use. */
+  discard(options: { readonly name: string }): Promise<DiscardResult>;
+  /** What happened, in order and without gaps; goes on as it happens. */
+  events(options?: EventsOptions): AsyncGenerator<PoolEvent, void, undefined>;
+  readonly lastEventNumber: number;
   /**
    * Deactivates all, removes the pool's dm device, detaches the loops, releases the lock.
    * DEVICE_BUSY, and nothing is taken down, while a device is in use.

@@ -17,7 +17,11 @@ import { PoolError } from "./errors.ts";
 import type { DeviceRecord, PoolRecord } from "./store/ledger.ts";
 
 /** The target's length is the data device's in whole blocks. New blocks are zeroed (INV-11). */
-export function poolTable(record: PoolRecord, backing: Backing): readonly DmTarget[] {
+export function poolTable(
+  record: Pick<PoolRecord, "dataBytes" | "blockSectors" | "lowWaterBlocks" | "discard">,
+  backing: Backing,
+  errorIfNoSpace: boolean,
+): readonly DmTarget[] {
   const totalSectors = record.dataBytes / SECTOR_SIZE_BYTES;
   return [
     {
@@ -29,6 +33,8 @@ export function poolTable(record: PoolRecord, backing: Backing): readonly DmTarg
         data: backing.data.dev,
         blockSectors: sectors(record.blockSectors),
         lowWater: dataBlocks(record.lowWaterBlocks),
+        discard: record.discard,
+        errorIfNoSpace,
       }),
     },
   ];

@@ -12,6 +12,7 @@ import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { DeviceRecord } from "./store/ledger.ts";
+import type { Gate } from "./space/gate.ts";
 import { describeTable, thinTable } from "./tables.ts";
 import { UndoError } from "./undo.ts";
 
@@ -27,19 +28,30 @@ export class ThinDevices {
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
   readonly #poolDev: DevNumber;
+  readonly #gate: Gate;
 
-  constructor(kernel: Kernel, poolUuid: string, poolDev: DevNumber) {
+  constructor(
+    kernel: Kernel,
+    poolUuid: string,
+    pool: { readonly dev: DevNumber; readonly gate: Gate },
+  ) {
     this.#kernel = kernel;
     this.#poolUuid = poolUuid;
-    this.#poolDev = poolDev;
+    this.#poolDev = pool.dev;
+    this.#gate = pool.gate;
   }
 
-  /** create, load, resume: three ioctls. A failure leaves no device behind. */
-  async activate(device: DeviceRecord): Promise<void> {
-    await activateDevice(this.#kernel.dm, {
-      name: deviceDmName(this.#poolUuid, device.name),
-      uuid: deviceDmUuid(this.#poolUuid, device.uuid),
-      table: thinTable(this.#poolDev, device),
+  /**
+   * create, load, resume: three ioctls. A failure leaves no device behind. Waits while the pool's
+   * table is being swapped: the kernel refuses it then.
+   */
+  activate(device: DeviceRecord): Promise<void> {
+    return this.#gate.together(async () => {
+      await activateDevice(this.#kernel.dm, {
+        name: deviceDmName(this.#poolUuid, device.name),
+        uuid: deviceDmUuid(this.#poolUuid, device.uuid),
+        table: thinTable(this.#poolDev, device),
+      });
     });
   }
 
@@ -79,10 +91,15 @@ export class ThinDevices {
   }
 
   async isLive(deviceUuid: string): Promise<boolean> {
+    return (await this.info(deviceUuid))?.hasLiveTable ?? false;
+  }
+
+  /** Its dm device; undefined where it has none. */
+  async info(deviceUuid: string): Promise<DmDeviceInfo | undefined> {
     try {
-      return (await this.#kernel.dm.deviceStatus(this.#ref(deviceUuid))).hasLiveTable;
+      return await this.#kernel.dm.deviceStatus(this.#ref(deviceUuid));
     } catch (error) {
-      if (isNative(error, "NATIVE_NOT_FOUND")) return false;
+      if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
       throw error;
     }
   }

@@ -1,7 +1,10 @@
 /** An open pool: each verb is a function in verbs/, this only gives them one face. */
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
+import type { EventsOptions } from "./events/event-log.ts";
+import type { PoolEvent } from "./events/event.ts";
 import type { ThinPool } from "./pool.ts";
+import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
 import {
   activate,
   type ActivateResult,
@@ -10,9 +13,12 @@ import {
 } from "./verbs/activate.ts";
 import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
+import { extend, type ExtendOptions, type ExtendResult } from "./verbs/extend.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
+import { setPolicy, type SetPolicyResult } from "./verbs/set-policy.ts";
 import { snapshot, type SnapshotOptions, type SnapshotResult } from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
+import { discard, type DiscardResult, trim, type TrimResult } from "./verbs/trim.ts";
 
 export class Pool implements ThinPool {
   readonly uuid: string;
@@ -23,6 +29,7 @@ export class Pool implements ThinPool {
     this.#engine = new Engine(parts);
     this.uuid = this.#engine.uuid;
     this.folder = this.#engine.folder;
+    this.#engine.space.start();
   }
 
   /** Durable commits of the ledger since the pool was opened: each is one fsync. */
@@ -70,6 +77,41 @@ export class Pool implements ThinPool {
 
   status(): Promise<PoolStatus> {
     return status(this.#engine);
+  }
+
+  extend(options: ExtendOptions = {}): Promise<ExtendResult> {
+    return extend(this.#engine, options);
+  }
+
+  get policy(): SpacePolicy {
+    return this.#engine.policy;
+  }
+
+  setPolicy(change: SpacePolicyChange): Promise<SetPolicyResult> {
+    return setPolicy(this.#engine, change);
+  }
+
+  trim(options: { readonly name: string }): Promise<TrimResult> {
+    return trim(this.#engine, options);
+  }
+
+  discard(options: { readonly name: string }): Promise<DiscardResult> {
+    return discard(this.#engine, options);
+  }
+
+  /** One look of the monitor, now: measures, tells what has changed, grows what is low. */
+  look(): Promise<void> {
+    return this.#engine.space.look();
+  }
+
+  events(options: EventsOptions = {}): AsyncGenerator<PoolEvent, void, undefined> {
+    this.#engine.assertNotClosed("events", this.folder);
+    return this.#engine.events.read(options);
+  }
+
+  get lastEventNumber(): number {
+    this.#engine.assertNotClosed("lastEventNumber", this.folder);
+    return this.#engine.events.last;
   }
 
   close(): Promise<void> {

@@ -16,6 +16,8 @@ import type { LibcArgument, LibcFunction, SyscallResult } from "./libc.ts";
 export interface LongWaitOptions {
   /** Aborting interrupts the call; `run` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** False: the call does not keep the process alive. Default: true. */
+  readonly ref?: boolean;
 }
 
 export interface LongWaitLaneOptions {
@@ -93,6 +95,7 @@ interface Job {
   readonly fn: LibcFunction;
   readonly args: readonly LibcArgument[];
   readonly signal: AbortSignal | undefined;
+  readonly ref: boolean;
   readonly resolve: (outcome: SyscallResult) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -138,7 +141,8 @@ class Thread {
 
   start(job: Job): void {
     this.#job = job;
-    this.#worker.ref();
+    if (job.ref) this.#worker.ref();
+    else this.#worker.unref();
     job.signal?.addEventListener("abort", this.#abort, { once: true });
     const request: LongCallRequest = { prototype: job.fn.prototype, args: job.args };
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
@@ -233,7 +237,8 @@ export class LongWaitLane {
         reject(options.signal.reason as Error);
         return;
       }
-      const job: Job = { fn, args, signal: options.signal, resolve, reject };
+      const { signal, ref = true } = options;
+      const job: Job = { fn, args, signal, ref, resolve, reject };
       if (this.#closed) reject(this.#refusal("it is closed", "Open a new one."));
       else this.#place(job);
     });

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 import { deviceName } from "../names.ts";
+import { defaultPolicy } from "../space/policy.ts";
 import { Ledger, type NewDevice } from "./ledger.ts";
 
 let folder: string;
@@ -23,6 +24,7 @@ const POOL = {
   metadataBytes: 1n << 30n,
   blockSectors: 512n,
   lowWaterBlocks: 8192n,
+  discard: "passdown",
   createdAtMs: 1,
 } as const;
 
@@ -43,7 +45,7 @@ beforeEach(() => {
   path = join(folder, "pool.sqlite");
   writeFileSync(path, "", { mode: 0o600 });
   ledger = Ledger.open(path);
-  ledger.createPool(POOL);
+  ledger.createPool(POOL, defaultPolicy(POOL));
 });
 
 afterEach(() => {

@@ -7,18 +7,23 @@
  * locking_mode=EXCLUSIVE keeps the WAL's index in memory: no -shm file, and no second process can
  * write even if it ignores our lock file. See docs/decisions/0002-ledger-and-transaction-ids.md.
  */
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import {
   MAX_THIN_ID,
   type ThinId,
   thinId,
+  type ThinPoolDiscard,
   type TransactionId,
   transactionId,
 } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
+import { EventTable } from "../events/event-table.ts";
 import type { FilesystemType } from "../kernel.ts";
 import type { DeviceName } from "../names.ts";
+import type { SpacePolicy } from "../space/policy.ts";
 import { migrate } from "./schema.ts";
+import { SpaceTable } from "./space-table.ts";
+import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 
 export interface PoolRecord {
   readonly uuid: string;
@@ -28,8 +33,12 @@ export interface PoolRecord {
   readonly metadataPath: string;
   readonly dataBytes: bigint;
   readonly metadataBytes: bigint;
+  /** Above the sizes while the pool is being grown. */
+  readonly dataTargetBytes: bigint;
+  readonly metadataTargetBytes: bigint;
   readonly blockSectors: bigint;
   readonly lowWaterBlocks: bigint;
+  readonly discard: ThinPoolDiscard;
   readonly lastTransactionId: TransactionId;
   readonly createdAtMs: number;
 }
@@ -47,11 +56,17 @@ export interface DeviceRecord {
   readonly deletingTransactionId: TransactionId | undefined;
 }
 
+export type NewPool = Omit<
+  PoolRecord,
+  "state" | "lastTransactionId" | "dataTargetBytes" | "metadataTargetBytes"
+>;
 export type NewDevice = Omit<DeviceRecord, "thinId" | "transactionId" | "deletingTransactionId">;
 
-type Row = Record<string, SQLOutputValue>;
+type Row = SqlRow;
 
 export class Ledger {
+  readonly events: EventTable;
+  readonly space: SpaceTable;
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
@@ -62,6 +77,14 @@ export class Ledger {
   private constructor(path: string, db: DatabaseSync) {
     this.#path = path;
     this.#db = db;
+    const sql: Sql = {
+      get: (text, ...values) => this.#get(text, ...values),
+      all: (text, ...values) => this.#all(text, ...values),
+      run: (text, ...values) => this.#run(text, ...values),
+      write: (body) => this.#write(body),
+    };
+    this.events = new EventTable(sql);
+    this.space = new SpaceTable(sql);
   }
 
   /**
@@ -111,22 +134,27 @@ export class Ledger {
     return row === undefined ? undefined : poolRecord(row);
   }
 
-  createPool(pool: Omit<PoolRecord, "state" | "lastTransactionId">): void {
+  createPool(pool: NewPool, policy: SpacePolicy): void {
     this.#write(() => {
       this.#run(
         `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
-           metadata_bytes, block_sectors, low_water_blocks, last_transaction_id, created_at_ms)
-         VALUES (1, ?, 'creating', ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
+           metadata_bytes, data_target_bytes, metadata_target_bytes, block_sectors,
+           low_water_blocks, discard, last_transaction_id, created_at_ms)
+         VALUES (1, ?, 'creating', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
         pool.uuid,
         pool.backing,
         pool.dataPath,
         pool.metadataPath,
         pool.dataBytes,
         pool.metadataBytes,
+        pool.dataBytes,
+        pool.metadataBytes,
         pool.blockSectors,
         pool.lowWaterBlocks,
+        pool.discard,
         pool.createdAtMs,
       );
+      this.space.writePolicy(policy);
     });
   }
 
@@ -239,6 +267,15 @@ export class Ledger {
     return Number(row?.["n"] ?? 0);
   }
 
+  /** The sum of all sizes that count when the pool is at `current`; no adding up of all rows. */
+  promisedBytes(current: TransactionId): bigint {
+    const gone = this.#get(
+      "SELECT coalesce(sum(size_bytes), 0) AS bytes FROM device WHERE deleting_transaction_id <= ?",
+      current,
+    );
+    return this.space.promisedBytes() - (gone?.["bytes"] as bigint);
+  }
+
   /** What was begun and had not ended when the pool was at `current`. */
   unsettled(current: TransactionId): {
     readonly creations: readonly DeviceRecord[];
@@ -304,6 +341,7 @@ export class Ledger {
     this.#db.exec("BEGIN IMMEDIATE");
     let result: T;
     try {
+      this.events.writeBuffered();
       result = body();
     } catch (error) {
       this.#db.exec("ROLLBACK");
@@ -315,6 +353,7 @@ export class Ledger {
       throw new LedgerCommitError(this.#path, error);
     }
     this.#commits += 1;
+    this.events.committed();
     return result;
   }
 
@@ -327,15 +366,15 @@ export class Ledger {
     return statement;
   }
 
-  #get(sql: string, ...values: readonly (bigint | number | string | null)[]): Row | undefined {
+  #get(sql: string, ...values: readonly SqlValue[]): Row | undefined {
     return this.#statement(sql).get(...values);
   }
 
-  #all(sql: string, ...values: readonly (bigint | number | string | null)[]): readonly Row[] {
+  #all(sql: string, ...values: readonly SqlValue[]): readonly Row[] {
     return this.#statement(sql).all(...values);
   }
 
-  #run(sql: string, ...values: readonly (bigint | number | string | null)[]): void {
+  #run(sql: string, ...values: readonly SqlValue[]): void {
     this.#statement(sql).run(...values);
   }
 }
@@ -373,8 +412,11 @@ function poolRecord(row: Row): PoolRecord {
     metadataPath: row["metadata_path"] as string,
     dataBytes: row["data_bytes"] as bigint,
     metadataBytes: row["metadata_bytes"] as bigint,
+    dataTargetBytes: row["data_target_bytes"] as bigint,
+    metadataTargetBytes: row["metadata_target_bytes"] as bigint,
     blockSectors: row["block_sectors"] as bigint,
     lowWaterBlocks: row["low_water_blocks"] as bigint,
+    discard: row["discard"] as ThinPoolDiscard,
     lastTransactionId: transactionId(row["last_transaction_id"] as bigint),
     createdAtMs: Number(row["created_at_ms"]),
   };

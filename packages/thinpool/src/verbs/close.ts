@@ -10,9 +10,11 @@ import { withUndo } from "../undo.ts";
 export function close(engine: Engine): Promise<void> {
   return engine.exclusive("close", async () => {
     if (engine.life.state === "closed") return;
+    await engine.space.stop();
     try {
       await tearDown(engine);
     } catch (error) {
+      engine.space.start();
       throw poolErrorFrom(error, { operation: "close", object: engine.folder });
     }
     engine.release();
@@ -21,8 +23,9 @@ export function close(engine: Engine): Promise<void> {
 
 export function detach(engine: Engine): Promise<void> {
   return engine.exclusive("detach", async () => {
-    if (engine.life.state !== "closed") engine.release();
-    return Promise.resolve();
+    if (engine.life.state === "closed") return;
+    await engine.space.stop();
+    engine.release();
   });
 }
 

@@ -28,6 +28,7 @@ export function createDevice(
     const filesystem = options.filesystem ?? "ext4";
     const ownerUid = options.ownerUid ?? 0;
     checkDeviceOptions(sizeBytes, filesystem, ownerUid);
+    await engine.space.admit("creation", name, sizeBytes);
     const record = await makeDevice(engine, {
       device: newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid: undefined }),
       verb: "create",

@@ -1,5 +1,6 @@
 import { transactionId } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
+import { emptyDevice } from "../space/empty-device.ts";
 import type { DeviceRecord } from "../store/ledger.ts";
 import { transition } from "../transition.ts";
 import { UndoError, withUndo } from "../undo.ts";
@@ -27,6 +28,23 @@ export function remove(engine: Engine, options: { readonly name: string }): Prom
   });
 }
 
+/**
+ * Discards what the device holds, after the deletion is recorded: from here on there is no way back.
+ * False where nothing was touched. A failure is no reason to keep the device: its blocks are free in
+ * the pool all the same, and an event says that the host does not have them back.
+ */
+async function giveBack(engine: Engine, record: DeviceRecord): Promise<boolean> {
+  if (!engine.policy.giveBackRemoved || engine.poolRecord.discard !== "passdown") return false;
+  try {
+    await emptyDevice(engine, record, engine.path(record));
+  } catch (error) {
+    if (error instanceof UndoError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    engine.events.note({ body: { type: "not-given-back", name: record.name, reason } });
+  }
+  return true;
+}
+
 async function deleteDevice(engine: Engine, record: DeviceRecord): Promise<void> {
   const { ledger, pool, states } = engine;
   const current = engine.transactionId;
@@ -35,7 +53,13 @@ async function deleteDevice(engine: Engine, record: DeviceRecord): Promise<void>
     withUndo(async (undo) => {
       ledger.beginDelete(record, next);
       undo.push("taking the deletion back", () => ledger.undoDelete(record, next));
-      await pool.deleteThin(record.thinId);
+      const emptied = await giveBack(engine, record);
+      try {
+        await pool.deleteThin(record.thinId);
+      } catch (error) {
+        if (!emptied) throw error;
+        throw new UndoError(error, [new Error("an emptied thin device can't be filled again")]);
+      }
       try {
         await pool.setTransactionId(current, next);
       } catch (error) {

@@ -26,6 +26,7 @@ export function snapshot(engine: Engine, options: SnapshotOptions): Promise<Snap
     const ownerUid = options.ownerUid ?? origin.ownerUid;
     checkOwner(ownerUid);
     const { sizeBytes, filesystem, uuid: originUuid } = origin;
+    await engine.space.admit("snapshot", name, sizeBytes);
     const record = await makeDevice(engine, {
       device: newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid }),
       verb: options.activate === true ? "createActive" : "create",

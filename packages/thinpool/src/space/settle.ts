@@ -1,0 +1,56 @@
+/** What opening does with the sizes that it finds: the table of growth in docs/INVARIANTS.md. */
+import type { Backing } from "../backing.ts";
+import type { Kernel } from "../kernel.ts";
+import type { PoolTable } from "../pool-device.ts";
+import type { Ledger, PoolRecord } from "../store/ledger.ts";
+import { poolTable } from "../tables.ts";
+import type { SpacePolicy } from "./policy.ts";
+import { growthLeft, targetOf } from "./sizes.ts";
+
+/** The record with the sizes to open with: those of a growth that reached them, else the old ones. */
+export async function settleSizes(
+  kernel: Kernel,
+  ledger: Ledger,
+  recorded: PoolRecord,
+): Promise<PoolRecord> {
+  const left = await growthLeft(kernel, recorded);
+  if (left.kind === "forward") return { ...recorded, ...targetOf(recorded) };
+  if (left.kind === "cancel") ledger.space.cancelGrowth();
+  return recorded;
+}
+
+/**
+ * The table to have, then those that a live pool of ours may have instead: of before a growth that
+ * was interrupted, and with the other answer to writes that find no block.
+ */
+export function tablesOf(
+  record: PoolRecord,
+  recorded: PoolRecord,
+  backing: Backing,
+  policy: SpacePolicy,
+): readonly [PoolTable, ...PoolTable[]] {
+  const fails = policy.onNoSpace === "error_if_no_space";
+  return [
+    poolTable(record, backing, fails),
+    poolTable(record, backing, !fails),
+    poolTable(recorded, backing, fails),
+    poolTable(recorded, backing, !fails),
+  ];
+}
+
+/** The kernel's pool has the sizes that it was opened with. */
+export function endGrowth(ledger: Ledger, record: PoolRecord, recorded: PoolRecord): void {
+  if (record === recorded) return;
+  ledger.events.note(
+    {
+      body: {
+        type: "grown",
+        dataBytes: record.dataBytes,
+        metadataBytes: record.metadataBytes,
+        by: "recovery",
+      },
+    },
+    Date.now(),
+  );
+  ledger.space.endGrowth();
+}

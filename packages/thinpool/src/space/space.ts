@@ -1,0 +1,321 @@
+/**
+ * A pool's space: what is free, growing, refusing what would make it worse. One task at a time, but
+ * not in the queue of changes: an mkfs that waits for space would keep its own rescue waiting.
+ */
+import type { Engine } from "../engine.ts";
+import { PoolError } from "../errors.ts";
+import { SerialQueue } from "../queue.ts";
+import { poolTable } from "../tables.ts";
+import { refuseCreation } from "./admission.ts";
+import { secondsUntil, UseHistory } from "./forecast.ts";
+import { growSpace, type GrowingSpace } from "./grow.ts";
+import { growthLimit, planGrowth } from "./growth-plan.ts";
+import { freeBytes, growthQuestion, type Limits, type WorkingMeasure } from "./levels.ts";
+import { type Measure, measure } from "./measure.ts";
+import { DEFAULT_POLL_INTERVAL_MS, Monitor, type MonitorOptions } from "./monitor.ts";
+import type { SpacePolicy } from "./policy.ts";
+import { isGrowing } from "./sizes.ts";
+import { SPACES, Watch } from "./watch.ts";
+
+/** A creation goes by a measure that is no older, but for one near a floor, which looks anew. */
+const FRESH_MS = 1_000;
+/** Near: less than so many times the floor is free. */
+const NEAR_FLOOR = 4n;
+/** Steps of growth in one look; the next look goes on. */
+const MAX_STEPS_PER_LOOK = 8;
+/** Between two samples of the forecast at least, however many events there are. */
+const MIN_SAMPLE_INTERVAL_MS = 900;
+/** After a growth that failed, and up to how long after many. */
+const MIN_RETRY_MS = 10_000;
+const MAX_RETRY_MS = 600_000;
+
+export interface SpaceForecast {
+  /** Undefined where its use is not growing, or too little is known. */
+  readonly growthBytesPerSecond: number | undefined;
+  /** At its present size. */
+  readonly secondsToFull: number | undefined;
+  /** With all the growth that the policy and the host allow. */
+  readonly secondsToExhausted: number | undefined;
+  /** How large it may become by itself. */
+  readonly growthLimitBytes: bigint;
+  /** Why no larger. */
+  readonly growthLimitReason: string;
+}
+
+export class Space {
+  readonly #engine: Engine;
+  readonly #queue = new SerialQueue();
+  readonly #watch: Watch;
+  readonly #monitor: Monitor | undefined;
+  readonly #histories: Readonly<Record<GrowingSpace, UseHistory>> = {
+    data: new UseHistory(),
+    metadata: new UseHistory(),
+  };
+  /** What the live table says of writes that find no block. */
+  #failsWhenFull: boolean;
+  #dataExhausted = false;
+  #last: Measure | undefined;
+  #sampledAtMs = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+  #retryAtMs = 0;
+
+  constructor(
+    engine: Engine,
+    options: { readonly failsWhenFull: boolean; readonly monitor: MonitorOptions | false },
+  ) {
+    this.#engine = engine;
+    this.#failsWhenFull = options.failsWhenFull;
+    this.#watch = new Watch((body) => engine.events.note({ body }));
+    this.#monitor =
+      options.monitor === false
+        ? undefined
+        : new Monitor({
+            dm: engine.kernel.dm,
+            intervalMs: options.monitor.pollIntervalMs ?? DEFAULT_POLL_INTERVAL_MS,
+            look: () => this.look(),
+            failed: (error) => this.#growthFailed(error),
+          });
+  }
+
+  get failsWhenFull(): boolean {
+    return this.#failsWhenFull;
+  }
+
+  get isMonitored(): boolean {
+    return this.#monitor?.isRunning ?? false;
+  }
+
+  get policy(): SpacePolicy {
+    return this.#engine.policy;
+  }
+
+  start(): void {
+    this.#monitor?.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#monitor?.stop();
+    // What a caller asked for ends as well.
+    await this.#queue.run("stop", () => Promise.resolve());
+  }
+
+  async measure(): Promise<Measure> {
+    const { kernel, pool, poolRecord } = this.#engine;
+    this.#last = await measure(kernel, pool, poolRecord);
+    return this.#last;
+  }
+
+  /** Measures, tells what has changed, grows what is low. */
+  look(): Promise<void> {
+    return this.#task("look", async () => {
+      await this.#lookNow();
+    });
+  }
+
+  /**
+   * POOL_NO_SPACE where the pool is below a floor, out of data, or would promise more than its policy
+   * allows, `newBytes` included.
+   */
+  async admit(operation: string, object: string, newBytes: bigint): Promise<void> {
+    const { policy } = this.#engine;
+    let seen = await this.#recent();
+    for (let attempt = 0; ; attempt += 1) {
+      const promisedBytes =
+        policy.overProvisioning.mode === "allow" ? 0n : this.#promisedBytes() + newBytes;
+      const refusal = refuseCreation({ operation, object, measure: seen, policy, promisedBytes });
+      if (refusal === undefined) return;
+      if (attempt > 0) throw refusal;
+      // Growth may be all that it takes.
+      await this.look();
+      seen = await this.measure();
+    }
+  }
+
+  /** Grows one space to `toBytes`, whatever the policy says. */
+  extend(space: GrowingSpace, toBytes: bigint): Promise<"extended" | "already-so"> {
+    return this.#task("extension", async () => {
+      const { poolRecord: record } = this.#engine;
+      if (isGrowing(record)) await this.#grow(space, toBytes, "caller");
+      const hasBytes = this.#engine.poolRecord[space === "data" ? "dataBytes" : "metadataBytes"];
+      if (toBytes < hasBytes) throw smaller(this.#engine.folder, space, toBytes, hasBytes);
+      if (toBytes === hasBytes) return "already-so";
+      refuseSick(this.#engine.folder, await this.measure());
+      await this.#grow(space, toBytes, "caller");
+      await this.#lookNow();
+      return "extended";
+    });
+  }
+
+  /** A new policy takes effect: the answer of a full pool now, growth at the next look. */
+  applyPolicy(): Promise<void> {
+    return this.#task("policy", () => this.#answerWhenFull());
+  }
+
+  async forecast(seen: WorkingMeasure): Promise<Readonly<Record<GrowingSpace, SpaceForecast>>> {
+    const limits = await this.limits();
+    return {
+      data: this.#forecastOf(seen, "data", limits),
+      metadata: this.#forecastOf(seen, "metadata", limits),
+    };
+  }
+
+  async limits(): Promise<Limits> {
+    const { kernel, poolRecord: record, blockBytes, policy } = this.#engine;
+    const devices =
+      record.backing === "files"
+        ? undefined
+        : {
+            dataBytes: await kernel.blocks.sizeBytes(record.dataPath),
+            metadataBytes: await kernel.blocks.sizeBytes(record.metadataPath),
+          };
+    return { policy, lowWaterBytes: record.lowWaterBlocks * blockBytes, blockBytes, devices };
+  }
+
+  async #lookNow(): Promise<void> {
+    for (let step = 0; step < MAX_STEPS_PER_LOOK; step += 1) {
+      const seen = await this.measure();
+      this.#watch.state(seen);
+      if (!isWorking(seen)) return;
+      const limits = await this.limits();
+      this.#watch.levels(seen, limits);
+      this.#sample(seen, limits);
+      if (this.#engine.life.state !== "open") return;
+      const grown = await this.#growWhereLow(seen, limits);
+      await this.#answerWhenFull();
+      if (!grown) return;
+    }
+  }
+
+  /** True where something grew: then the picture is another. */
+  async #growWhereLow(seen: WorkingMeasure, limits: Limits): Promise<boolean> {
+    let grown = false;
+    for (const space of SPACES) {
+      const plan = planGrowth(growthQuestion(seen, space, limits));
+      if (space === "data") this.#dataExhausted = plan.verdict === "exhausted";
+      this.#watch.exhausted(space, plan.verdict === "exhausted" ? plan.reason : undefined);
+      if (plan.verdict !== "grow" || seen.state === "needs-check") continue;
+      if (performance.now() < this.#retryAtMs) continue;
+      try {
+        await this.#grow(space, plan.toBytes, "policy");
+        grown = true;
+      } catch (error) {
+        this.#growthFailed(error);
+        return false;
+      }
+    }
+    return grown;
+  }
+
+  async #grow(space: GrowingSpace, toBytes: bigint, by: "policy" | "caller"): Promise<void> {
+    const { events, poolRecord: before } = this.#engine;
+    await growSpace(this.#engine, space, toBytes);
+    const { dataBytes, metadataBytes } = this.#engine.poolRecord;
+    this.#failures = 0;
+    this.#retryAtMs = 0;
+    this.#watch.growthWorks();
+    if (dataBytes !== before.dataBytes || metadataBytes !== before.metadataBytes) {
+      events.note({ body: { type: "grown", dataBytes, metadataBytes, by } });
+    }
+  }
+
+  /** Switches the kernel between waiting and failing, where the policy wants it otherwise. */
+  async #answerWhenFull(): Promise<void> {
+    const { onNoSpace } = this.#engine.policy;
+    const fail =
+      onNoSpace === "error_if_no_space" ||
+      (onNoSpace === "error_when_exhausted" && this.#dataExhausted);
+    if (fail === this.#failsWhenFull || isGrowing(this.#engine.poolRecord)) return;
+    const { pool, poolRecord, backing, events } = this.#engine;
+    await pool.swapTable(poolTable(poolRecord, backing, fail));
+    this.#failsWhenFull = fail;
+    const answer = fail ? "error_if_no_space" : "queue_if_no_space";
+    events.note({ body: { type: "no-space-answer", answer } });
+  }
+
+  #sample(seen: WorkingMeasure, limits: Limits): void {
+    if (seen.atMs - this.#sampledAtMs < MIN_SAMPLE_INTERVAL_MS) return;
+    this.#sampledAtMs = seen.atMs;
+    for (const space of SPACES) {
+      const { usedBytes } = seen.use[space];
+      this.#histories[space].add({ atMs: seen.atMs, usedBytes });
+      this.#watch.forecast(space, this.#forecastOf(seen, space, limits).secondsToExhausted);
+    }
+  }
+
+  #forecastOf(seen: WorkingMeasure, space: GrowingSpace, limits: Limits): SpaceForecast {
+    const perSecond = this.#histories[space].growthPerSecond();
+    const limit = growthLimit(growthQuestion(seen, space, limits));
+    const use = seen.use[space];
+    return {
+      growthBytesPerSecond: perSecond,
+      secondsToFull: secondsUntil(freeBytes(use), perSecond),
+      secondsToExhausted: secondsUntil(limit.bytes - use.usedBytes, perSecond),
+      growthLimitBytes: limit.bytes,
+      growthLimitReason: limit.reason,
+    };
+  }
+
+  #growthFailed(error: unknown): void {
+    const { folder } = this.#engine;
+    const failure = this.#engine.failure(error, "growth", folder);
+    this.#failures += 1;
+    const wait = Math.min(MAX_RETRY_MS, MIN_RETRY_MS * 2 ** Math.min(this.#failures - 1, 16));
+    this.#retryAtMs = performance.now() + wait;
+    this.#watch.growthFailed(failure.reason);
+  }
+
+  #promisedBytes(): bigint {
+    return this.#engine.ledger.promisedBytes(this.#engine.transactionId);
+  }
+
+  async #recent(): Promise<Measure> {
+    const last = this.#last;
+    if (last === undefined || performance.now() - last.atMs > FRESH_MS) return this.measure();
+    return isWorking(last) && !isNearFloor(last, this.#engine.policy) ? last : this.measure();
+  }
+
+  #task<T>(operation: string, body: () => Promise<T>): Promise<T> {
+    return this.#queue.run(operation, async () => {
+      try {
+        this.#engine.assertNotClosed(operation, this.#engine.folder);
+        return await body();
+      } catch (error) {
+        throw this.#engine.failure(error, operation, this.#engine.folder);
+      }
+    });
+  }
+}
+
+export function isWorking(seen: Measure): seen is WorkingMeasure {
+  return seen.use !== undefined;
+}
+
+function isNearFloor(seen: WorkingMeasure, policy: SpacePolicy): boolean {
+  return (
+    seen.state !== "working" ||
+    freeBytes(seen.use.data) < policy.dataFloorBytes * NEAR_FLOOR ||
+    freeBytes(seen.use.metadata) < policy.metadataFloorBytes * NEAR_FLOOR
+  );
+}
+
+/** A pool that needs a check takes a longer table, ignores it, and reports success. */
+function refuseSick(object: string, seen: Measure): void {
+  if (seen.state !== "failed" && seen.state !== "needs-check") return;
+  throw new PoolError({
+    code: "POOL_NEEDS_REPAIR",
+    operation: "extension",
+    object,
+    reason: `the kernel's pool is ${seen.state}`,
+    hint: "Check and repair its metadata first.",
+  });
+}
+
+function smaller(object: string, space: GrowingSpace, toBytes: bigint, has: bigint): PoolError {
+  return new PoolError({
+    code: "POOL_OPTION_INVALID",
+    operation: "extension",
+    object,
+    reason: `its ${space} has ${has} bytes already, ${toBytes} are fewer`,
+    hint: "A pool can't be made smaller.",
+  });
+}
