@@ -56,7 +56,7 @@ for (const operation of OPERATIONS) {
         const { folder, kernel } = world;
         let opened: ThinPool | undefined;
         const died = await dieAt(world, again, async () => {
-          opened = await openPool({ folder, kernel });
+          opened = await openPool({ folder, kernel, monitor: false });
         });
         await opened?.detach();
         if (!died) break;
@@ -79,14 +79,16 @@ for (const death of ["process", "machine"] as const) {
       let made: ThinPool | undefined;
       const died = await dieAt(world, point, async () => {
         const { folder, kernel } = world;
-        made = await createPool({ folder, kernel, backing: SIZES });
+        made = await createPool({ folder, kernel, backing: SIZES, monitor: false });
       });
       await made?.detach();
       if (!died) break;
       revive(world, death);
       const { folder, kernel } = world;
-      await assert.rejects(openPool({ folder, kernel }), { code: "POOL_NOT_FOUND" });
-      const pool = await createPool({ folder, kernel, backing: SIZES });
+      await assert.rejects(openPool({ folder, kernel, monitor: false }), {
+        code: "POOL_NOT_FOUND",
+      });
+      const pool = await createPool({ folder, kernel, backing: SIZES, monitor: false });
       await pool.createDevice({ name: "base", sizeBytes: 4n << 20n });
       await pool.close();
       assert.deepEqual(await kernel.leftovers(), []);

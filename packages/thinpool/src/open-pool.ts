@@ -10,7 +10,7 @@ import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { recover } from "./recover.ts";
-import { endGrowth, settleSizes, tablesOf } from "./space/settle.ts";
+import { endGrowth, refreshLoops, settleSizes, tablesOf } from "./space/settle.ts";
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
@@ -38,11 +38,12 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       if (recorded?.state !== "created" || policy === undefined) {
         throw notFound(folder, "creating its pool never ended");
       }
-      const record = await settleSizes(kernel, ledger, recorded);
+      const { record, grows } = await settleSizes(kernel, ledger, recorded);
       const backing = await attachBacking(kernel, record, undo);
+      if (grows) await refreshLoops(kernel, backing);
       const tables = tablesOf(record, recorded, backing, policy);
-      const pool = await PoolDevice.open(kernel, record, tables, undo);
-      endGrowth(ledger, record, recorded);
+      const pool = await PoolDevice.open(kernel, record, tables, undo, { reload: grows });
+      if (grows) endGrowth(ledger, record);
       const status = await pool.status();
       if (status.state !== "working") throw needsRepair(folder);
       const thins = new ThinDevices(kernel, record.uuid, pool);

@@ -40,20 +40,22 @@ export class PoolDevice {
   /**
    * Takes over the pool's live device if its table is the first of `tables`, which are those that it
    * may have; one that has another of them gets the first. Makes it where there is none. One that a
-   * crash left without a table is removed first; one left suspended is resumed.
+   * crash left without a table is removed first; one left suspended is resumed. With `reload` a live
+   * one gets its table anew: only then the kernel looks at the size of its metadata device.
    */
   static async open(
     kernel: Kernel,
     record: PoolRecord,
     tables: readonly [wanted: PoolTable, ...others: readonly PoolTable[]],
     undo: Undo,
+    options: { readonly reload: boolean } = { reload: false },
   ): Promise<PoolDevice> {
     const [table] = tables;
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
       const pool = new PoolDevice(kernel, record.uuid, live.dev);
       const hasWanted = await checkLiveTable(kernel, record, tables);
-      if (!hasWanted || live.hasInactiveTable) await pool.swapTable(table);
+      if (!hasWanted || live.hasInactiveTable || options.reload) await pool.swapTable(table);
       else if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
       return pool;
     }

@@ -93,11 +93,7 @@ export class LinuxEventPoll implements DmEventPoll {
     await this.close();
   }
 
-  async #wait(
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    ref: boolean,
-  ): Promise<boolean> {
+  async #wait(timeoutMs: number, signal: AbortSignal | undefined, ref: boolean): Promise<boolean> {
     const stop =
       signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
     const deadline = performance.now() + timeoutMs;

@@ -140,7 +140,11 @@ function checkBytes(what: string, value: bigint, minimum: bigint, maximum: bigin
 
 function checkWord(what: string, value: string, allowed: readonly string[]): void {
   if (allowed.includes(value)) return;
-  throw invalid(`${what} ${JSON.stringify(value)}`, "it is not known", `Use ${allowed.join(", ")}.`);
+  throw invalid(
+    `${what} ${JSON.stringify(value)}`,
+    "it is not known",
+    `Use ${allowed.join(", ")}.`,
+  );
 }
 
 function invalid(object: string, reason: string, hint: string): PoolError {

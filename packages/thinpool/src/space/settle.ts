@@ -12,11 +12,20 @@ export async function settleSizes(
   kernel: Kernel,
   ledger: Ledger,
   recorded: PoolRecord,
-): Promise<PoolRecord> {
+): Promise<{ readonly record: PoolRecord; readonly grows: boolean }> {
   const left = await growthLeft(kernel, recorded);
-  if (left.kind === "forward") return { ...recorded, ...targetOf(recorded) };
+  if (left.kind === "forward") {
+    return { record: { ...recorded, ...targetOf(recorded) }, grows: true };
+  }
   if (left.kind === "cancel") ledger.space.cancelGrowth();
-  return recorded;
+  return { record: recorded, grows: false };
+}
+
+/** Loops that a killed process left may have the size of before the growth. */
+export async function refreshLoops(kernel: Kernel, backing: Backing): Promise<void> {
+  for (const device of [backing.data, backing.metadata]) {
+    if (device.isLoop) await kernel.loops.refreshCapacity(device.path);
+  }
 }
 
 /**
@@ -39,8 +48,7 @@ export function tablesOf(
 }
 
 /** The kernel's pool has the sizes that it was opened with. */
-export function endGrowth(ledger: Ledger, record: PoolRecord, recorded: PoolRecord): void {
-  if (record === recorded) return;
+export function endGrowth(ledger: Ledger, record: PoolRecord): void {
   ledger.events.note(
     {
       body: {

@@ -131,23 +131,23 @@ export class Space {
     }
   }
 
-  /** Grows one space to `toBytes`, whatever the policy says. */
-  extend(space: GrowingSpace, toBytes: bigint): Promise<"extended" | "already-so"> {
+  /** Grows one space to `toBytes`, whatever the policy says. Ends a growth that failed before. */
+  extend(space: GrowingSpace, toBytes: bigint): Promise<void> {
     return this.#task("extension", async () => {
-      const { poolRecord: record } = this.#engine;
-      if (isGrowing(record)) await this.#grow(space, toBytes, "caller");
-      const hasBytes = this.#engine.poolRecord[space === "data" ? "dataBytes" : "metadataBytes"];
-      if (toBytes < hasBytes) throw smaller(this.#engine.folder, space, toBytes, hasBytes);
-      if (toBytes === hasBytes) return "already-so";
+      const sizes = (): bigint =>
+        this.#engine.poolRecord[space === "data" ? "dataBytes" : "metadataBytes"];
+      if (isGrowing(this.#engine.poolRecord)) await this.#grow(space, toBytes, "caller");
+      if (toBytes < sizes()) throw smaller(this.#engine.folder, space, toBytes, sizes());
+      if (toBytes === sizes()) return;
       refuseSick(this.#engine.folder, await this.measure());
       await this.#grow(space, toBytes, "caller");
-      await this.#lookNow();
-      return "extended";
     });
   }
 
   /** A new policy takes effect: the answer of a full pool now, growth at the next look. */
   applyPolicy(): Promise<void> {
+    // Other floors: what was far from them may be near.
+    this.#last = undefined;
     return this.#task("policy", () => this.#answerWhenFull());
   }
 

@@ -22,7 +22,8 @@ export interface ExtendResult {
 export async function extend(engine: Engine, options: ExtendOptions): Promise<ExtendResult> {
   const { folder } = engine;
   engine.assertWritable("extension", folder);
-  const wanted = engine.poolRecord.backing === "files" ? options : await wholeDevices(engine, options);
+  const wanted =
+    engine.poolRecord.backing === "files" ? options : await wholeDevices(engine, options);
   const { dataBytes, metadataBytes } = engine.poolRecord;
   const sizes = {
     dataBytes: wanted.dataBytes ?? dataBytes,
@@ -33,14 +34,14 @@ export async function extend(engine: Engine, options: ExtendOptions): Promise<Ex
   }
   checkPoolSizes(sizes.dataBytes, sizes.metadataBytes, engine.poolRecord.blockSectors);
   if (engine.poolRecord.backing === "files") checkFileSizes(sizes.dataBytes, sizes.metadataBytes);
-  const outcomes = [
-    await engine.space.extend("metadata", sizes.metadataBytes),
-    await engine.space.extend("data", sizes.dataBytes),
-  ];
+  await engine.space.extend("metadata", sizes.metadataBytes);
+  await engine.space.extend("data", sizes.dataBytes);
+  const now = engine.poolRecord;
   return {
-    outcome: outcomes.includes("extended") ? "extended" : "already-so",
-    dataBytes: engine.poolRecord.dataBytes,
-    metadataBytes: engine.poolRecord.metadataBytes,
+    outcome:
+      now.dataBytes > dataBytes || now.metadataBytes > metadataBytes ? "extended" : "already-so",
+    dataBytes: now.dataBytes,
+    metadataBytes: now.metadataBytes,
   };
 }
 

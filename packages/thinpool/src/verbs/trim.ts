@@ -47,6 +47,7 @@ export function discard(
 ): Promise<DiscardResult> {
   return engine.changeDevice("discard", options.name, async (name) => {
     const record = engine.device("discard", name);
+    refuseIgnored(engine, name);
     const { kernel, states, thins } = engine;
     const path = engine.path(record);
     if (!states.isActive(record.uuid)) {
@@ -64,6 +65,17 @@ export function discard(
     }
     await kernel.blocks.discard(path, { offsetBytes: 0n, lengthBytes: record.sizeBytes });
     return { outcome: "discarded" };
+  });
+}
+
+function refuseIgnored(engine: Engine, name: string): void {
+  if (engine.poolRecord.discard !== "ignore") return;
+  throw new PoolError({
+    code: "POOL_UNSUPPORTED",
+    operation: "discard",
+    object: name,
+    reason: "the pool was made to ignore discards",
+    hint: "Remove the device and make it anew.",
   });
 }
 
