@@ -8,10 +8,15 @@ import { suite, test } from "node:test";
 import { PLAIN_FAILURE, thinpool } from "./cli-process.ts";
 
 const COMMANDS = [
+  ["completion", "script"],
   ["device", "create"],
   ["device", "list"],
   ["device", "remove"],
+  ["device", "show"],
   ["device", "snapshot"],
+  ["device", "tree"],
+  ["doctor"],
+  ["explain"],
   ["mount"],
   ["mounts"],
   ["pool", "create"],

@@ -1,11 +1,12 @@
-import { Args, Flags } from "@oclif/core";
+import { Flags } from "@oclif/core";
+import { newNameArg } from "../../lib/args.ts";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { sizeFlag } from "../../lib/flags.ts";
 
 export default class DeviceCreate extends DaemonCommand {
   static override summary = "Make an empty device.";
   static override examples = ["<%= config.bin %> <%= command.id %> base --size 10GiB"];
-  static override args = { name: Args.string({ description: "Its name.", required: true }) };
+  static override args = { name: newNameArg };
   static override flags = {
     size: sizeFlag({ summary: "Its size; without it the daemon's default, 10 GiB." }),
     filesystem: Flags.option({
