@@ -14,6 +14,11 @@ const { runHistory } = await import("./history.ts");
 /** Reports go in batches: a message per history would cost more than some histories. */
 const BATCH = 50;
 
+function send(batch: readonly WorkerReport[]): void {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker's port has none
+  parentPort?.postMessage(batch);
+}
+
 const { folder, seed, first, step, end, verbose } = workerData as WorkerTask;
 let reports: WorkerReport[] = [];
 real.mkdirSync(folder, { mode: 0o700 });
@@ -30,7 +35,7 @@ for (let number = first; number < end; number += step) {
     ...(verbose ? { recent } : {}),
   });
   if (reports.length < BATCH) continue;
-  parentPort?.postMessage(reports);
+  send(reports);
   reports = [];
 }
-parentPort?.postMessage(reports);
+send(reports);

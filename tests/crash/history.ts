@@ -38,7 +38,6 @@ class History {
   /** Steps cut short since the last judgement. */
   #broken: Broken = { pending: [], before: new Map() };
   #cut = false;
-  #acknowledged = false;
 
   constructor(base: string, seed: number) {
     this.#random = new Random(seed);
@@ -79,12 +78,13 @@ class History {
     const world = this.#world;
     for (let attempt = 0; ; attempt += 1) {
       const last = attempt >= MAX_BROKEN_OPENINGS;
+      world.arm({});
+      const before = await world.kernel.leftovers();
       world.arm(last ? {} : this.#plan(CREATE_BOUNDARIES, 20));
       try {
         const { folder, kernel } = world;
         const options = { folder, kernel, backing: BACKING, blockSectors: BLOCK_SECTORS };
         this.#pool = await createPool(options);
-        this.#acknowledged = true;
         if (world.dead === undefined) return;
         await this.#abandon();
         return await this.#reopen();
@@ -94,7 +94,7 @@ class History {
           const code = poolCode(error, world.injected === 0);
           if (code === "POOL_EXISTS") return await this.#reopen();
           world.arm({});
-          if (code !== "POOL_DEGRADED") await checkNothingLeft(world, []);
+          if (code !== "POOL_DEGRADED") await checkNothingLeft(world, before);
         }
       }
     }
@@ -202,6 +202,7 @@ class History {
         await this.#abandon();
       } catch (error) {
         if (world.dead !== undefined) this.#afterDeath();
+        else if (last) throw error;
         else await this.#refused(error, before);
       }
     }

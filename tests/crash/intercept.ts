@@ -44,6 +44,16 @@ function replace(module: object, name: string, make: (original: Anything) => Any
   Reflect.set(module, name, make(original as Anything));
 }
 
+type Method<This> = (this: This, ...args: never[]) => unknown;
+
+function replaceMethod<This extends object>(
+  prototype: This,
+  name: string,
+  make: (original: Method<This>) => Method<This>,
+): void {
+  replace(prototype, name, (original) => make(original as Method<This>) as Anything);
+}
+
 function around<T>(call: string, path: unknown, run: () => T): T {
   const world = typeof path === "string" && current?.owns(path) === true ? current : undefined;
   world?.point("before", call);
@@ -100,8 +110,9 @@ class Handle {
     return { bytesRead: real.readSync(this.fd, buffer, offset, length, position), buffer };
   }
 
-  async readFile(options?: BufferEncoding): Promise<string | Buffer> {
-    return real.readFileSync(this.fd, options);
+  async readFile(encoding?: BufferEncoding): Promise<string | Buffer> {
+    const bytes = real.readFileSync(this.fd);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
   }
 
   async write(buffer: Uint8Array, offset?: number, length?: number, position?: number) {
@@ -130,12 +141,15 @@ function replaceFiles(): void {
     const changes = CHANGING.includes(name);
     const call: Anything = (...args) =>
       changes ? around(name, args[0], () => run(...args)) : run(...args);
-    replace(fs.promises, name, (original) =>
-      // Paths of nobody's world keep Node's own way: the soak itself may use it.
-      async (...args: never[]) =>
-        typeof args[0] === "string" && current?.owns(args[0]) === true
-          ? call(...args)
-          : original(...args),
+    replace(
+      fs.promises,
+      name,
+      (original) =>
+        // Paths of nobody's world keep Node's own way: the soak itself may use it.
+        async (...args: never[]) =>
+          typeof args[0] === "string" && current?.owns(args[0]) === true
+            ? call(...args)
+            : original(...args),
     );
     if (changes) replace(fs, `${name}Sync`, () => call);
   }
@@ -145,8 +159,12 @@ function replaceFiles(): void {
     return around("open", path, () => new Handle(real.openSync(path, flags ?? "r", mode), path));
   });
   for (const name of ["fsyncSync", "fdatasyncSync"]) {
-    replace(fs, name, (original) => (...args: never[]) =>
-      sync(real.readlinkSync(`/proc/self/fd/${String(args[0])}`), () => void original(...args)),
+    replace(
+      fs,
+      name,
+      (original) =>
+        (...args: never[]) =>
+          sync(real.readlinkSync(`/proc/self/fd/${String(args[0])}`), () => void original(...args)),
     );
   }
 }
@@ -154,12 +172,6 @@ function replaceFiles(): void {
 function replaceCommits(): void {
   const databases = new WeakMap<StatementSync, DatabaseSync>();
   const settings = new WeakMap<DatabaseSync, StatementSync>();
-  const { prepare, exec } = DatabaseSync.prototype;
-  const synchronous = (db: DatabaseSync): number => {
-    const statement = settings.get(db) ?? prepare.call(db, "PRAGMA synchronous");
-    settings.set(db, statement);
-    return Number(statement.get()?.["synchronous"]);
-  };
   const commit = <T>(db: DatabaseSync, run: () => T): T => {
     const path = db.location();
     const world = path !== null && current?.owns(path) === true ? current : undefined;
@@ -168,29 +180,46 @@ function replaceCommits(): void {
       world.point("before", "COMMIT");
     } catch (error) {
       // A commit that the disk refuses is rolled back by SQLite itself.
-      if (db.isTransaction) exec.call(db, "ROLLBACK");
+      if (db.isTransaction) db.exec("ROLLBACK");
       throw error;
     }
     const result = run();
-    world.committed(path, synchronous(db));
+    const setting = settings.get(db) ?? db.prepare("PRAGMA synchronous");
+    settings.set(db, setting);
+    world.committed(path, Number(setting.get()?.["synchronous"]));
     world.point("after", "COMMIT");
     return result;
   };
-  DatabaseSync.prototype.prepare = function (sql) {
-    const statement = prepare.call(this, sql);
-    databases.set(statement, this);
-    return statement;
-  };
-  DatabaseSync.prototype.exec = function (sql) {
-    return /\bCOMMIT\b/i.test(sql) ? commit(this, () => exec.call(this, sql)) : exec.call(this, sql);
-  };
-  const run = StatementSync.prototype.run;
-  StatementSync.prototype.run = function (this: StatementSync, ...values: never[]) {
-    const db = databases.get(this);
-    const go = () => run.call(this, ...values);
-    // Outside a transaction every statement that writes is its own commit.
-    return db === undefined || db.isTransaction ? go() : commit(db, go);
-  } as typeof run;
+  replace(
+    DatabaseSync.prototype,
+    "prepare",
+    (original) =>
+      function (this: DatabaseSync, ...args: never[]) {
+        const statement = original.apply(this, args) as StatementSync;
+        databases.set(statement, this);
+        return statement;
+      },
+  );
+  replace(
+    DatabaseSync.prototype,
+    "exec",
+    (original) =>
+      function (this: DatabaseSync, ...args: never[]) {
+        const run = (): unknown => original.apply(this, args);
+        return /\bCOMMIT\b/i.test(String(args[0])) ? commit(this, run) : run();
+      },
+  );
+  replace(
+    StatementSync.prototype,
+    "run",
+    (original) =>
+      function (this: StatementSync, ...args: never[]) {
+        const db = databases.get(this);
+        const run = (): unknown => original.apply(this, args);
+        // Outside a transaction every statement that writes is its own commit.
+        return db === undefined || db.isTransaction ? run() : commit(db, run);
+      },
+  );
 }
 
 /** Once per process or worker, before anything under test runs. */
@@ -207,8 +236,12 @@ export function install(): void {
     signal?.throwIfAborted();
     return value;
   });
-  replace(crypto, "randomUUID", (original) => (...args: never[]) =>
-    current === undefined ? original(...args) : current.uuid(),
+  replace(
+    crypto,
+    "randomUUID",
+    (original) =>
+      (...args: never[]) =>
+        current === undefined ? original(...args) : current.uuid(),
   );
   replace(Date, "now", (original) => () => current?.nowMs ?? original());
   syncBuiltinESMExports();

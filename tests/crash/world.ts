@@ -4,7 +4,13 @@
  * or the machine can die, or the call can be made to fail.
  */
 import { constants } from "node:os";
-import { createSimKernel, type ErrnoName, type SimCall, SimCrash, type SimKernel } from "@thinpool/dm-sim";
+import {
+  createSimKernel,
+  type ErrnoName,
+  type SimCall,
+  SimCrash,
+  type SimKernel,
+} from "@thinpool/dm-sim";
 import { VolatileFiles } from "./files.ts";
 import type { ProcessWorld } from "./intercept.ts";
 import type { Random } from "./random.ts";
@@ -177,7 +183,7 @@ export class World implements ProcessWorld {
   }
 }
 
-const MAX_RECENT = 60;
+const MAX_RECENT = 400;
 /** sqlite3.h: what a COMMIT says when the disk is full, or fails. */
 const SQLITE_FULL = 13;
 const SQLITE_IOERR = 10;
