@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
-import { connect, hasCode } from "@thinpool/sdk";
+import { hasCode } from "@thinpool/sdk";
 import { createPool } from "@thinpool/thinpool";
 import { BACKING, DEVICE_BYTES, world } from "./sim-world.ts";
 
