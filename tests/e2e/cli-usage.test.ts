@@ -22,6 +22,7 @@ const COMMANDS = [
   ["pool", "create"],
   ["pool", "status"],
   ["serve"],
+  ["top"],
   ["umount"],
 ];
 

@@ -15,6 +15,7 @@ import Mounts from "./mounts.ts";
 import PoolCreate from "./pool/create.ts";
 import PoolStatus from "./pool/status.ts";
 import Serve from "./serve.ts";
+import Top from "./top.ts";
 import Umount from "./umount.ts";
 
 export const commands: Readonly<Record<string, Command.Class>> = {
@@ -33,5 +34,6 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "pool:create": PoolCreate,
   "pool:status": PoolStatus,
   serve: Serve,
+  top: Top,
   umount: Umount,
 };

@@ -1,5 +1,6 @@
 /** Devices as text. */
 import type { Device } from "@thinpool/sdk";
+import { UsageError } from "./errors.ts";
 import { formatSize } from "./size.ts";
 import { treeOf } from "./device/tree.ts";
 import { renderFields, renderTable } from "./table.ts";
@@ -27,6 +28,17 @@ export function renderDevices(devices: readonly Device[], { bytes }: { bytes: bo
     ],
     devices,
   );
+}
+
+/** A device in a few words: "base (10 GiB, ext4)". */
+export function describeDevice({ name, sizeBytes, filesystem }: Device): string {
+  return `${name} (${formatSize(sizeBytes)}, ${filesystem === "none" ? "no filesystem" : filesystem})`;
+}
+
+/** Like the daemon's EXISTS, for a dry run that asks it to make nothing. */
+export function assertNameFree(devices: readonly Device[], name: string): void {
+  if (!devices.some((device) => device.name === name)) return;
+  throw new UsageError({ reason: `a device ${name} exists`, hint: "Choose another name." });
 }
 
 /** One device, a line for each thing that is known of it. */
