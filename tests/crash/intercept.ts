@@ -44,16 +44,6 @@ function replace(module: object, name: string, make: (original: Anything) => Any
   Reflect.set(module, name, make(original as Anything));
 }
 
-type Method<This> = (this: This, ...args: never[]) => unknown;
-
-function replaceMethod<This extends object>(
-  prototype: This,
-  name: string,
-  make: (original: Method<This>) => Method<This>,
-): void {
-  replace(prototype, name, (original) => make(original as Method<This>) as Anything);
-}
-
 function around<T>(call: string, path: unknown, run: () => T): T {
   const world = typeof path === "string" && current?.owns(path) === true ? current : undefined;
   world?.point("before", call);

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { RunCommand } from "../lib/command.ts";
 import { ROOT } from "../lib/command.ts";
-import { waitForChild } from "../lib/run-process.ts";
+import { untilClosed } from "../lib/run-process.ts";
 
 const SOAKS: readonly string[] = ["crash"];
 
@@ -25,11 +25,6 @@ export const soak: RunCommand = {
       [...node, `${ROOT}/tests/crash/${name}-soak.ts`, ...rest],
       { cwd: ROOT, stdio: "inherit" },
     );
-    const pass = (): void => void child.kill("SIGTERM");
-    process.on("SIGINT", waitForChild).on("SIGTERM", pass);
-    return new Promise<number>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (code) => resolve(code ?? 1));
-    }).finally(() => process.off("SIGINT", waitForChild).off("SIGTERM", pass));
+    return untilClosed(child);
   },
 };
