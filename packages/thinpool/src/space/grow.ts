@@ -1,6 +1,6 @@
 /**
  * Making a pool larger, one of its two spaces at a time. The steps and what a crash after each leaves
- * are the table of growth in docs/INVARIANTS.md (INV-14).
+ * are the table of growth in docs/INVARIANTS.md (INV-16).
  */
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
  * The process dies, or the machine, right before or after every kernel call of a growth, and again at
- * every call of the open that settles it; and every call fails once (INV-14).
+ * every call of the open that settles it; and every call fails once (INV-16).
  */
 import assert from "node:assert/strict";
 import { statSync, truncateSync } from "node:fs";

@@ -29,7 +29,7 @@ export type GrowthLeft =
   | { readonly kind: "cancel" };
 
 /**
- * What to do with a growth that the ledger knows and whose end it does not (INV-14): the kernel is
+ * What to do with a growth that the ledger knows and whose end it does not (INV-16): the kernel is
  * given the longer table only when all that shall grow is durable in its target size.
  */
 export async function growthLeft(kernel: Kernel, record: PoolRecord): Promise<GrowthLeft> {

@@ -4,10 +4,10 @@
  */
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
-import { SerialQueue } from "../queue.ts";
 import { poolTable } from "../tables.ts";
 import { refuseCreation } from "./admission.ts";
 import { secondsUntil, UseHistory } from "./forecast.ts";
+import { Gate } from "./gate.ts";
 import { growSpace, type GrowingSpace } from "./grow.ts";
 import { growthLimit, planGrowth } from "./growth-plan.ts";
 import { freeBytes, growthQuestion, type Limits, type WorkingMeasure } from "./levels.ts";
@@ -44,7 +44,7 @@ export interface SpaceForecast {
 
 export class Space {
   readonly #engine: Engine;
-  readonly #queue = new SerialQueue();
+  readonly #turn = new Gate();
   readonly #watch: Watch;
   readonly #monitor: Monitor | undefined;
   readonly #histories: Readonly<Record<GrowingSpace, UseHistory>> = {
@@ -96,7 +96,7 @@ export class Space {
   async stop(): Promise<void> {
     await this.#monitor?.stop();
     // What a caller asked for ends as well.
-    await this.#queue.run("stop", () => Promise.resolve());
+    await this.#turn.alone(() => Promise.resolve());
   }
 
   async measure(): Promise<Measure> {
@@ -275,7 +275,7 @@ export class Space {
   }
 
   #task<T>(operation: string, body: () => Promise<T>): Promise<T> {
-    return this.#queue.run(operation, async () => {
+    return this.#turn.alone(async () => {
       try {
         this.#engine.assertNotClosed(operation, this.#engine.folder);
         return await body();
