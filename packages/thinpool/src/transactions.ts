@@ -6,7 +6,7 @@
 import { type TransactionId, transactionId } from "@thinpool/dm-native";
 import { PoolError } from "./errors.ts";
 import type { PoolDevice } from "./pool-device.ts";
-import type { DeviceRecord, Ledger, NewDevice } from "./store/ledger.ts";
+import type { DeviceRecord, Ledger } from "./store/ledger.ts";
 import type { Creation, ThinMaker } from "./thin-maker.ts";
 import { isDoubt, UndoError } from "./undo.ts";
 
@@ -100,7 +100,7 @@ export class Transactions {
 
   /** A throw is every member's failure: the pool is degraded, or nothing has happened. */
   async #runGroup(group: readonly Waiting[]): Promise<void> {
-    const { ledger, pool, transactionId: current } = this.#host;
+    const { pool, transactionId: current } = this.#host;
     this.#host.assertWritable("transaction", `transaction ${current + 1n}`);
     const next = transactionId(current + 1n);
     const recorded = this.#record(group, next);
