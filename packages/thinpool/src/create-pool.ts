@@ -96,7 +96,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
 }
 
 async function build(
-  options: Pick<CreatePoolOptions, "kernel" | "monitor">,
+  options: Pick<CreatePoolOptions, "kernel" | "monitor" | "onCommit">,
   paths: FolderPaths,
   { record: fresh, policy }: { readonly record: NewPool; readonly policy: SpacePolicy },
   undo: Undo,
@@ -106,7 +106,7 @@ async function build(
   // The ledger comes first, so that what a crash leaves after it is known to be an unfinished pool.
   undo.push("removing the ledger", () => removeLedger(paths.ledger));
   await createFile(paths.ledger, 0n, undo);
-  const ledger = Ledger.open(paths.ledger);
+  const ledger = Ledger.open(paths.ledger, options.onCommit);
   undo.pushAlways("closing the ledger", () => ledger.close());
   ledger.createPool(fresh, policy);
   if (fresh.backing === "files") {
@@ -125,7 +125,7 @@ async function build(
     );
   }
   const failsWhenFull = policy.onNoSpace === "error_if_no_space";
-  const table = poolTable(record, backing, failsWhenFull);
+  const table = poolTable(record, backing, { errorIfNoSpace: failsWhenFull });
   const pool = await PoolDevice.open(kernel, record, [table], undo);
   const status = await pool.status();
   if (status.state !== "working" || status.transactionId !== 0n) {
@@ -147,7 +147,7 @@ async function build(
     ledger,
     backing,
     pool,
-    thins: new ThinDevices(kernel, record.uuid, pool),
+    thins: new ThinDevices(kernel, record.uuid, pool.dev),
     states: new DeviceStates(),
     transactionId: status.transactionId,
     policy,

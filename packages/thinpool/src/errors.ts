@@ -22,6 +22,8 @@ export type PoolErrorCode =
   | "POOL_CLOSED"
   /** Events that a reader asks for are no longer kept. */
   | "POOL_EVENTS_LOST"
+  /** The caller's AbortSignal ended it; nothing has changed. */
+  | "POOL_ABORTED"
   | "POOL_PERMISSION"
   | "POOL_UNSUPPORTED"
   | "POOL_KERNEL"

@@ -7,7 +7,9 @@ export { MAX_KEPT_EVENTS } from "./events/event-table.ts";
 export * from "./events/event.ts";
 export * from "./filesystems.ts";
 export * from "./kernel.ts";
+export * from "./labels.ts";
 export * from "./linux-kernel.ts";
+export * from "./mkfs-options.ts";
 export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
@@ -15,13 +17,18 @@ export * from "./pool.ts";
 export type { MonitorOptions } from "./space/monitor.ts";
 export * from "./space/policy.ts";
 export type { SpaceForecast } from "./space/space.ts";
-export type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+export type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
 export type { ExtendOptions, ExtendResult } from "./verbs/extend.ts";
 export type { RemoveResult } from "./verbs/remove.ts";
 export type { SetPolicyResult } from "./verbs/set-policy.ts";
-export type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
 export type { DiscardResult, TrimResult } from "./verbs/trim.ts";
+export type {
+  SnapshotManyOptions,
+  SnapshotManyResult,
+  SnapshotOptions,
+  SnapshotResult,
+} from "./verbs/snapshot.ts";
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,

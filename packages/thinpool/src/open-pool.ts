@@ -31,7 +31,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
     return await withUndo(async (undo) => {
       const lock = lockPool(paths, "opening");
       undo.pushAlways("releasing the lock", () => lock.release());
-      const ledger = Ledger.open(paths.ledger);
+      const ledger = Ledger.open(paths.ledger, options.onCommit);
       undo.pushAlways("closing the ledger", () => ledger.close());
       const recorded = ledger.pool();
       const policy = ledger.space.policy();
@@ -46,7 +46,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       if (grows) endGrowth(ledger, record);
       const status = await pool.status();
       if (status.state !== "working") throw needsRepair(folder);
-      const thins = new ThinDevices(kernel, record.uuid, pool);
+      const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const states = new DeviceStates();
       const recovered = await recover({
         ledger,

@@ -17,7 +17,6 @@ import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { Gate } from "./space/gate.ts";
 import { describeTable, poolStatusOf } from "./tables.ts";
 import { MAX_RESUME_ATTEMPTS } from "./thin-devices.ts";
 import { type Undo, UndoError } from "./undo.ts";
@@ -26,8 +25,6 @@ export type PoolTable = readonly DmTarget[];
 
 export class PoolDevice {
   readonly dev: DevNumber;
-  /** Between what makes thin devices live and what suspends the pool. */
-  readonly gate: Gate = new Gate();
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
 
@@ -106,18 +103,16 @@ export class PoolDevice {
    * holds back: the kernel suspends the thin devices without flushing them. A table that the kernel
    * refuses changes nothing; a pool that can't be resumed is an UndoError (INV-10).
    */
-  swapTable(table: PoolTable): Promise<void> {
+  async swapTable(table: PoolTable): Promise<void> {
     const { dm } = this.#kernel;
-    return this.gate.alone(async () => {
-      await dm.loadTable(this.#ref, table);
-      try {
-        await dm.suspend(this.#ref, { skipLockFs: true });
-      } catch (error) {
-        await dm.clearTable(this.#ref);
-        throw error;
-      }
-      await this.#resume();
-    });
+    await dm.loadTable(this.#ref, table);
+    try {
+      await dm.suspend(this.#ref, { skipLockFs: true });
+    } catch (error) {
+      await dm.clearTable(this.#ref);
+      throw error;
+    }
+    await this.#resume();
   }
 
   async #resume(): Promise<void> {

@@ -5,13 +5,19 @@ import type { PoolEvent } from "./events/event.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
-import type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+import type { CommitObserver } from "./store/database.ts";
+import type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
 import type { ExtendOptions, ExtendResult } from "./verbs/extend.ts";
 import type { RemoveResult } from "./verbs/remove.ts";
 import type { SetPolicyResult } from "./verbs/set-policy.ts";
-import type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
 import type { DiscardResult, TrimResult } from "./verbs/trim.ts";
+import type {
+  SnapshotManyOptions,
+  SnapshotManyResult,
+  SnapshotOptions,
+  SnapshotResult,
+} from "./verbs/snapshot.ts";
 
 export type PoolBacking =
   | { readonly type: "files"; readonly dataBytes?: bigint; readonly metadataBytes?: bigint }
@@ -33,6 +39,8 @@ export interface CreatePoolOptions {
   /** What differs from `defaultPolicy`. */
   readonly policy?: SpacePolicyChange;
   readonly monitor?: MonitorOptions | false;
+  /** For tests of crashes: told before and after each durable commit of the ledger. */
+  readonly onCommit?: CommitObserver;
 }
 
 export interface OpenPoolOptions {
@@ -40,6 +48,8 @@ export interface OpenPoolOptions {
   readonly kernel: Kernel;
   /** The space is looked at by event and every 10 s, and grows by the policy. False: it is not. */
   readonly monitor?: MonitorOptions | false;
+  /** For tests of crashes: told before and after each durable commit of the ledger. */
+  readonly onCommit?: CommitObserver;
 }
 
 export interface ThinPool extends AsyncDisposable {
@@ -48,9 +58,11 @@ export interface ThinPool extends AsyncDisposable {
   /** Makes an empty device (default 10 GiB, ext4). DEVICE_EXISTS if the name is taken. */
   createDevice(options: CreateDeviceOptions): Promise<CreateDeviceResult>;
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /** Several devices as they were at one moment, in one transaction; says how long origins were held. */
+  snapshotMany(options: SnapshotManyOptions): Promise<SnapshotManyResult>;
   activate(options: { readonly name: string }): Promise<ActivateResult>;
-  /** DEVICE_BUSY while it is open or mounted. */
-  deactivate(options: { readonly name: string }): Promise<DeactivateResult>;
+  /** DEVICE_BUSY while it is open or mounted, unless `deferred`. */
+  deactivate(options: DeactivateOptions): Promise<DeactivateResult>;
   /** Deactivates and deletes. DEVICE_BUSY while open or mounted, and then nothing has changed. */
   remove(options: { readonly name: string }): Promise<RemoveResult>;
   has(options: { readonly name: string }): boolean;

@@ -20,7 +20,7 @@ import type { DeviceRecord, PoolRecord } from "./store/ledger.ts";
 export function poolTable(
   record: Pick<PoolRecord, "dataBytes" | "blockSectors" | "lowWaterBlocks" | "discard">,
   backing: Backing,
-  errorIfNoSpace: boolean,
+  options: { readonly readOnly?: boolean; readonly errorIfNoSpace?: boolean } = {},
 ): readonly DmTarget[] {
   const totalSectors = record.dataBytes / SECTOR_SIZE_BYTES;
   return [
@@ -34,19 +34,29 @@ export function poolTable(
         blockSectors: sectors(record.blockSectors),
         lowWater: dataBlocks(record.lowWaterBlocks),
         discard: record.discard,
-        errorIfNoSpace,
+        readOnly: options.readOnly === true,
+        errorIfNoSpace: options.errorIfNoSpace === true,
       }),
     },
   ];
 }
 
-export function thinTable(pool: DevNumber, device: DeviceRecord): readonly DmTarget[] {
+/** Reads of what the device does not have go to `externalOrigin`. */
+export function thinTable(
+  pool: DevNumber,
+  device: DeviceRecord,
+  externalOrigin?: DevNumber,
+): readonly DmTarget[] {
   return [
     {
       startSectors: sectors(0),
       lengthSectors: sectors(device.sizeBytes / SECTOR_SIZE_BYTES),
       type: "thin",
-      params: thinToParams({ pool, id: device.thinId }),
+      params: thinToParams({
+        pool,
+        id: device.thinId,
+        ...(externalOrigin === undefined ? {} : { externalOrigin }),
+      }),
     },
   ];
 }

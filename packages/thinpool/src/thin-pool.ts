@@ -9,6 +9,7 @@ import {
   activate,
   type ActivateResult,
   deactivate,
+  type DeactivateOptions,
   type DeactivateResult,
 } from "./verbs/activate.ts";
 import { close, detach } from "./verbs/close.ts";
@@ -16,7 +17,14 @@ import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from 
 import { extend, type ExtendOptions, type ExtendResult } from "./verbs/extend.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
 import { setPolicy, type SetPolicyResult } from "./verbs/set-policy.ts";
-import { snapshot, type SnapshotOptions, type SnapshotResult } from "./verbs/snapshot.ts";
+import {
+  snapshot,
+  snapshotMany,
+  type SnapshotManyOptions,
+  type SnapshotManyResult,
+  type SnapshotOptions,
+  type SnapshotResult,
+} from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
 import { discard, type DiscardResult, trim, type TrimResult } from "./verbs/trim.ts";
 
@@ -45,11 +53,15 @@ export class Pool implements ThinPool {
     return snapshot(this.#engine, options);
   }
 
+  snapshotMany(options: SnapshotManyOptions): Promise<SnapshotManyResult> {
+    return snapshotMany(this.#engine, options);
+  }
+
   activate(options: { readonly name: string }): Promise<ActivateResult> {
     return activate(this.#engine, options);
   }
 
-  deactivate(options: { readonly name: string }): Promise<DeactivateResult> {
+  deactivate(options: DeactivateOptions): Promise<DeactivateResult> {
     return deactivate(this.#engine, options);
   }
 

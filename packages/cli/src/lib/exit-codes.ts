@@ -33,6 +33,7 @@ const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
   POOL_DEGRADED: exitCodes.needsRepair,
   POOL_CLOSED: exitCodes.failed,
   POOL_EVENTS_LOST: exitCodes.failed,
+  POOL_ABORTED: exitCodes.failed,
   POOL_OVERLOADED: exitCodes.busy,
   POOL_PERMISSION: exitCodes.refused,
   POOL_UNSUPPORTED: exitCodes.failed,

@@ -5,7 +5,7 @@
  * their own while the pool is in use; without one `EventLog` flushes them.
  */
 import type { TransactionId } from "@thinpool/dm-native";
-import type { Sql } from "../store/sql.ts";
+import type { LedgerDatabase } from "../store/database.ts";
 import { bodyOf, detailOf, type PoolEvent, type PoolEventBody } from "./event.ts";
 
 /** How many are kept: who was away for longer is told so. */
@@ -25,13 +25,13 @@ export type NotedEvent =
 type Buffered = NotedEvent & { readonly atMs: number };
 
 export class EventTable {
-  readonly #sql: Sql;
+  readonly #db: LedgerDatabase;
   /** There may be events that a reader has not seen. */
   onCommitted: () => void = () => undefined;
   #buffered: Buffered[] = [];
 
-  constructor(sql: Sql) {
-    this.#sql = sql;
+  constructor(db: LedgerDatabase) {
+    this.#db = db;
   }
 
   get hasBuffered(): boolean {
@@ -46,7 +46,7 @@ export class EventTable {
   }
 
   flush(): void {
-    if (this.hasBuffered) this.#sql.write(() => undefined);
+    if (this.hasBuffered) this.#db.write("events", () => undefined);
   }
 
   /** Called inside every commit's transaction, before its own statements. */
@@ -57,7 +57,7 @@ export class EventTable {
         continue;
       }
       const { type, deviceUuid, atMs } = event;
-      const row = this.#sql.get("SELECT name FROM device WHERE uuid = ?", deviceUuid);
+      const row = this.#db.get("SELECT name FROM device WHERE uuid = ?", deviceUuid);
       const name = row?.["name"];
       const detail = { deviceUuid, name: typeof name === "string" ? name : "" };
       this.#insert(atMs, type, deviceUuid, JSON.stringify(detail));
@@ -72,24 +72,24 @@ export class EventTable {
 
   /** The last event that counts when the pool is at `current`; 0 where there is none. */
   last(current: TransactionId): number {
-    const unsettled = this.#sql.get(
+    const unsettled = this.#db.get(
       `SELECT min(number) AS number FROM event
        WHERE number > (SELECT max(number) FROM event) - ${MAX_UNSETTLED_EVENTS}
          AND transaction_id > ?`,
       current,
     )?.["number"];
     if (typeof unsettled === "bigint") return Number(unsettled) - 1;
-    return Number(this.#sql.get("SELECT max(number) AS number FROM event")?.["number"] ?? 0n);
+    return Number(this.#db.get("SELECT max(number) AS number FROM event")?.["number"] ?? 0n);
   }
 
   /** The first event that is still kept; 1 where there is none yet. */
   first(): number {
-    return Number(this.#sql.get("SELECT min(number) AS number FROM event")?.["number"] ?? 1n);
+    return Number(this.#db.get("SELECT min(number) AS number FROM event")?.["number"] ?? 1n);
   }
 
   /** Those after `after` up to and including `last`, at most `limit`. */
   page(after: number, last: number, limit: number): readonly PoolEvent[] {
-    const rows = this.#sql.all(
+    const rows = this.#db.all(
       `SELECT number, at_ms, type, detail FROM event
        WHERE number > ? AND number <= ? ORDER BY number LIMIT ?`,
       BigInt(after),
@@ -104,7 +104,7 @@ export class EventTable {
   }
 
   #insert(atMs: number, type: string, deviceUuid: string | null, detail: string): void {
-    this.#sql.run(
+    this.#db.run(
       "INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail) VALUES (?, NULL, ?, ?, ?)",
       BigInt(atMs),
       type,
@@ -122,6 +122,16 @@ const undo = (type: string, transactionId: string): string => `
   WHERE number > (SELECT max(number) FROM event) - ${MAX_UNSETTLED_EVENTS}
     AND device_uuid = OLD.uuid AND type = '${type}' AND transaction_id = ${transactionId};`;
 
+const CREATED = `
+  INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
+  VALUES (${NOW_MS}, NEW.transaction_id, 'device-created', NEW.uuid, json_object(
+    'name', NEW.name, 'deviceUuid', NEW.uuid, 'originUuid', NEW.origin_uuid,
+    'sizeBytes', CAST(NEW.size_bytes AS TEXT), 'ownerUid', NEW.owner_uid));`;
+const removed = (transactionId: string): string => `
+  INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
+  VALUES (${NOW_MS}, ${transactionId}, 'device-removed', NEW.uuid,
+    json_object('name', OLD.name, 'deviceUuid', NEW.uuid));`;
+
 /** Part of the ledger's schema. Numbers are the rows' own: the last row is never deleted. */
 export const EVENT_SCHEMA: string = `
 CREATE TABLE event (
@@ -137,26 +147,29 @@ CREATE TABLE event (
 CREATE TRIGGER event_bounded AFTER INSERT ON event WHEN NEW.number % ${PRUNE_STEP} = 0 BEGIN
   DELETE FROM event WHERE number <= NEW.number - ${MAX_KEPT_EVENTS};
 END;
-CREATE TRIGGER event_created AFTER INSERT ON device BEGIN
-  INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
-  VALUES (${NOW_MS}, NEW.transaction_id, 'device-created', NEW.uuid, json_object(
-    'name', NEW.name, 'deviceUuid', NEW.uuid, 'originUuid', NEW.origin_uuid,
-    'sizeBytes', CAST(NEW.size_bytes AS TEXT), 'ownerUid', NEW.owner_uid));
+-- A row that is still to be filled counts from the end of that on (INV-12).
+CREATE TRIGGER event_created AFTER INSERT ON device WHEN NEW.filling = 0 BEGIN ${CREATED}
+END;
+CREATE TRIGGER event_filled AFTER UPDATE OF filling ON device
+WHEN OLD.filling = 1 AND NEW.filling = 0 BEGIN ${CREATED}
+END;
+CREATE TRIGGER event_emptied AFTER UPDATE OF filling ON device
+WHEN OLD.filling = 0 AND NEW.filling = 1 BEGIN ${removed("NULL")}
 END;
 CREATE TRIGGER event_creation_undone AFTER DELETE ON device
 WHEN OLD.deleting_transaction_id IS NULL BEGIN ${undo("device-created", "OLD.transaction_id")}
 END;
 CREATE TRIGGER event_removed AFTER UPDATE OF deleting_transaction_id ON device
-WHEN OLD.deleting_transaction_id IS NULL AND NEW.deleting_transaction_id IS NOT NULL BEGIN
-  INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
-  VALUES (${NOW_MS}, NEW.deleting_transaction_id, 'device-removed', NEW.uuid,
-    json_object('name', NEW.name, 'deviceUuid', NEW.uuid));
+WHEN NEW.filling = 0 AND OLD.deleting_transaction_id IS NULL
+  AND NEW.deleting_transaction_id IS NOT NULL
+BEGIN ${removed("NEW.deleting_transaction_id")}
 END;
 CREATE TRIGGER event_removal_undone AFTER UPDATE OF deleting_transaction_id ON device
 WHEN OLD.deleting_transaction_id IS NOT NULL AND NEW.deleting_transaction_id IS NULL
 BEGIN ${undo("device-removed", "OLD.deleting_transaction_id")}
 END;
-CREATE TRIGGER event_renamed AFTER UPDATE OF name ON device WHEN OLD.name <> NEW.name BEGIN
+CREATE TRIGGER event_renamed AFTER UPDATE OF name ON device
+WHEN OLD.name <> NEW.name AND NEW.filling = 0 BEGIN
   INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
   VALUES (${NOW_MS}, NULL, 'device-renamed', NEW.uuid,
     json_object('name', NEW.name, 'deviceUuid', NEW.uuid, 'from', OLD.name));

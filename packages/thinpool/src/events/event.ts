@@ -46,6 +46,8 @@ export type PoolEventBody =
   | { readonly type: "policy-changed" }
   /** A removed device's blocks are free in the pool, but stay allocated in the host's file. */
   | { readonly type: "not-given-back"; readonly name: string; readonly reason: string }
+  /** The kernel could not delete a removed device's blocks: the next open does. */
+  | { readonly type: "removal-unfinished"; readonly name: string; readonly reason: string }
   | DeviceEventBody
   /** The event that had this number first belonged to an operation that was undone. */
   | { readonly type: "undone"; readonly was: string };

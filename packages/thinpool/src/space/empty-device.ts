@@ -1,22 +1,20 @@
-import type { Kernel } from "../kernel.ts";
+import type { Engine } from "../engine.ts";
 import type { DeviceRecord } from "../store/ledger.ts";
-import type { ThinDevices } from "../thin-devices.ts";
 import { withUndo } from "../undo.ts";
 
 /**
  * Discards all of an inactive thin device, which is active for it. The kernel's delete frees a thin
  * device's blocks in the pool, but passes nothing down: only a discard makes holes in the host's file.
  */
-export async function emptyDevice(
-  parts: { readonly kernel: Kernel; readonly thins: ThinDevices },
-  record: DeviceRecord,
-  path: string,
-): Promise<void> {
-  const { kernel, thins } = parts;
+export async function emptyDevice(engine: Engine, record: DeviceRecord): Promise<void> {
+  const { kernel, thins } = engine;
   await withUndo(async (undo) => {
-    await thins.activate(record);
-    undo.push("deactivating it", () => thins.deactivate(record.uuid));
-    await kernel.blocks.discard(path, { offsetBytes: 0n, lengthBytes: record.sizeBytes });
-    await thins.deactivate(record.uuid);
+    await engine.withPool(() => thins.activate(record, { writable: true }));
+    undo.push("deactivating it", () => engine.withPool(() => thins.deactivate(record.uuid)));
+    await kernel.blocks.discard(engine.path(record), {
+      offsetBytes: 0n,
+      lengthBytes: record.sizeBytes,
+    });
+    await engine.withPool(() => thins.deactivate(record.uuid));
   });
 }

@@ -32,9 +32,9 @@ export async function growSpace(
   }
   const target = targetOf(engine.poolRecord);
   if (record.backing === "files") await growFiles(engine, target);
-  await engine.pool.swapTable(
-    poolTable({ ...record, ...target }, engine.backing, engine.space.failsWhenFull),
-  );
+  const errorIfNoSpace = engine.space.failsWhenFull;
+  const table = poolTable({ ...record, ...target }, engine.backing, { errorIfNoSpace });
+  await engine.alonePool(() => engine.pool.swapTable(table));
   await checkTotals(engine, target);
   engine.ledger.space.endGrowth();
   engine.reloadPoolRecord();

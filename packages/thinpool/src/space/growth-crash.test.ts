@@ -10,6 +10,7 @@ import {
   at,
   dieAt,
   MAX_POINTS,
+  openWorld,
   prepare,
   removeFolders,
   revive,
@@ -17,7 +18,6 @@ import {
   type World,
 } from "../crash-world.test.support.ts";
 import { PoolError } from "../errors.ts";
-import { openPool } from "../open-pool.ts";
 import type { ThinPool } from "../pool.ts";
 import { Ledger } from "../store/ledger.ts";
 
@@ -32,7 +32,7 @@ const GROWTHS = [
 
 /** Opens, and finds the old size or the new one everywhere: kernel, ledger, file. Then it grows. */
 async function judge(world: World, growth: (typeof GROWTHS)[number]): Promise<void> {
-  const pool = await openPool(at(world));
+  const pool = await openWorld(world);
   const { space } = growth;
   const total = async (): Promise<bigint> => {
     const status = await pool.status();
@@ -49,7 +49,7 @@ async function judge(world: World, growth: (typeof GROWTHS)[number]): Promise<vo
   await pool.activate({ name: "base" });
   await pool.snapshot({ origin: "base", name: "next" });
   await pool.close();
-  const again = await openPool(at(world));
+  const again = await openWorld(world);
   assert.equal((await again.status())[`${space}TotalBytes`], NEW[space]);
   await again.close();
   assert.deepEqual(await world.kernel.leftovers(), []);
@@ -83,7 +83,7 @@ for (const growth of GROWTHS) {
         revive(world, point % 2 === 0 ? "machine" : "process");
         let opened: ThinPool | undefined;
         const died = await dieAt(world, again, async () => {
-          opened = await openPool(at(world));
+          opened = await openWorld(world);
         });
         await opened?.detach();
         if (!died) break;
@@ -129,7 +129,7 @@ test("what a crash before the file grew leaves is taken back, a file of another 
   const ledger = Ledger.open(path);
   ledger.space.beginGrowth({ dataBytes: NEW.data, metadataBytes: OLD.metadata });
   ledger.close();
-  const opened = await openPool(at(world));
+  const opened = await openWorld(world);
   assert.equal((await opened.status()).dataTotalBytes, OLD.data);
   await opened.close();
   const settled = Ledger.open(path);
@@ -137,7 +137,7 @@ test("what a crash before the file grew leaves is taken back, a file of another 
   settled.close();
   for (const bytes of [OLD.data - 4096n, OLD.data + 4096n]) {
     truncateSync(join(world.folder, "data"), Number(bytes));
-    await assert.rejects(openPool(at(world)), { code: "POOL_MISMATCH" });
+    await assert.rejects(openWorld(world), { code: "POOL_MISMATCH" });
   }
 });
 

@@ -39,11 +39,13 @@ export function tablesOf(
   policy: SpacePolicy,
 ): readonly [PoolTable, ...PoolTable[]] {
   const fails = policy.onNoSpace === "error_if_no_space";
+  const tableOf = (sizes: PoolRecord, errorIfNoSpace: boolean): PoolTable =>
+    poolTable(sizes, backing, { errorIfNoSpace });
   return [
-    poolTable(record, backing, fails),
-    poolTable(record, backing, !fails),
-    poolTable(recorded, backing, fails),
-    poolTable(recorded, backing, !fails),
+    tableOf(record, fails),
+    tableOf(record, !fails),
+    tableOf(recorded, fails),
+    tableOf(recorded, !fails),
   ];
 }
 

@@ -4,10 +4,10 @@
  */
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
+import { KeyedLocks } from "../locks.ts";
 import { poolTable } from "../tables.ts";
 import { refuseCreation } from "./admission.ts";
 import { secondsUntil, UseHistory } from "./forecast.ts";
-import { Gate } from "./gate.ts";
 import { growSpace, type GrowingSpace } from "./grow.ts";
 import { growthLimit, planGrowth } from "./growth-plan.ts";
 import { freeBytes, growthQuestion, type Limits, type WorkingMeasure } from "./levels.ts";
@@ -17,6 +17,8 @@ import type { SpacePolicy } from "./policy.ts";
 import { isGrowing } from "./sizes.ts";
 import { SPACES, Watch } from "./watch.ts";
 
+/** Tasks of one pool's space run one after another. */
+const ALONE = { exclusive: ["space"] } as const;
 /** A creation goes by a measure that is no older, but for one near a floor, which looks anew. */
 const FRESH_MS = 1_000;
 /** Near: less than so many times the floor is free. */
@@ -44,7 +46,7 @@ export interface SpaceForecast {
 
 export class Space {
   readonly #engine: Engine;
-  readonly #turn = new Gate();
+  readonly #turn = new KeyedLocks();
   readonly #watch: Watch;
   readonly #monitor: Monitor | undefined;
   readonly #histories: Readonly<Record<GrowingSpace, UseHistory>> = {
@@ -96,7 +98,7 @@ export class Space {
   async stop(): Promise<void> {
     await this.#monitor?.stop();
     // What a caller asked for ends as well.
-    await this.#turn.alone(() => Promise.resolve());
+    await this.#turn.run("stop", ALONE, () => Promise.resolve());
   }
 
   async measure(): Promise<Measure> {
@@ -226,7 +228,8 @@ export class Space {
       (onNoSpace === "error_when_exhausted" && this.#dataExhausted);
     if (fail === this.#failsWhenFull || isGrowing(this.#engine.poolRecord)) return;
     const { pool, poolRecord, backing, events } = this.#engine;
-    await pool.swapTable(poolTable(poolRecord, backing, fail));
+    const table = poolTable(poolRecord, backing, { errorIfNoSpace: fail });
+    await this.#engine.alonePool(() => pool.swapTable(table));
     this.#failsWhenFull = fail;
     const answer = fail ? "error_if_no_space" : "queue_if_no_space";
     events.note({ body: { type: "no-space-answer", answer } });
@@ -275,7 +278,7 @@ export class Space {
   }
 
   #task<T>(operation: string, body: () => Promise<T>): Promise<T> {
-    return this.#turn.alone(async () => {
+    return this.#turn.run(operation, ALONE, async () => {
       try {
         this.#engine.assertNotClosed(operation, this.#engine.folder);
         return await body();

@@ -1,7 +1,7 @@
 /** The pool's sizes and its space policy in the ledger. */
 import type { OverProvisioning, SpacePolicy } from "../space/policy.ts";
 import type { PoolSizes } from "../space/sizes.ts";
-import type { Sql, SqlRow } from "./sql.ts";
+import type { LedgerDatabase, Row } from "./database.ts";
 
 /** Part of the ledger's schema. */
 export const SPACE_SCHEMA = `
@@ -43,25 +43,25 @@ END;
 `;
 
 export class SpaceTable {
-  readonly #sql: Sql;
+  readonly #db: LedgerDatabase;
 
-  constructor(sql: Sql) {
-    this.#sql = sql;
+  constructor(db: LedgerDatabase) {
+    this.#db = db;
   }
 
   policy(): SpacePolicy | undefined {
-    const row = this.#sql.get("SELECT * FROM space_policy");
+    const row = this.#db.get("SELECT * FROM space_policy");
     return row === undefined ? undefined : policyOf(row);
   }
 
   setPolicy(policy: SpacePolicy): void {
-    this.#sql.write(() => this.writePolicy(policy));
+    this.#db.write("policy", () => this.writePolicy(policy));
   }
 
   /** Inside a transaction of the caller's. */
   writePolicy(policy: SpacePolicy): void {
     const { dataGrowth: data, metadataGrowth: metadata, overProvisioning: over } = policy;
-    this.#sql.run(
+    this.#db.run(
       "INSERT OR REPLACE INTO space_policy VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       data.enabled ? 1n : 0n,
       data.stepBytes,
@@ -81,8 +81,8 @@ export class SpaceTable {
 
   /** The growth that shall be: until `endGrowth` the sizes are between the old and these. */
   beginGrowth(target: PoolSizes): void {
-    this.#sql.write(() =>
-      this.#sql.run(
+    this.#db.write("growth", () =>
+      this.#db.run(
         "UPDATE pool SET data_target_bytes = ?, metadata_target_bytes = ?",
         target.dataBytes,
         target.metadataBytes,
@@ -92,8 +92,8 @@ export class SpaceTable {
 
   /** Nothing of the growth has reached the kernel's pool. */
   cancelGrowth(): void {
-    this.#sql.write(() =>
-      this.#sql.run(
+    this.#db.write("growth taken back", () =>
+      this.#db.run(
         "UPDATE pool SET data_target_bytes = data_bytes, metadata_target_bytes = metadata_bytes",
       ),
     );
@@ -101,8 +101,8 @@ export class SpaceTable {
 
   /** The kernel's pool has the target sizes. */
   endGrowth(): void {
-    this.#sql.write(() =>
-      this.#sql.run(
+    this.#db.write("growth ended", () =>
+      this.#db.run(
         "UPDATE pool SET data_bytes = data_target_bytes, metadata_bytes = metadata_target_bytes",
       ),
     );
@@ -110,11 +110,11 @@ export class SpaceTable {
 
   /** What all devices of the ledger promise together, the removed ones that it still holds included. */
   promisedBytes(): bigint {
-    return this.#sql.get("SELECT bytes FROM promised")?.["bytes"] as bigint;
+    return this.#db.get("SELECT bytes FROM promised")?.["bytes"] as bigint;
   }
 }
 
-function policyOf(row: SqlRow): SpacePolicy {
+function policyOf(row: Row): SpacePolicy {
   return {
     dataGrowth: {
       enabled: row["data_growth"] === 1n,
@@ -135,7 +135,7 @@ function policyOf(row: SqlRow): SpacePolicy {
   };
 }
 
-function overProvisioningOf(row: SqlRow): OverProvisioning {
+function overProvisioningOf(row: Row): OverProvisioning {
   if (row["over_provisioning_forbidden"] === 1n) return { mode: "forbid" };
   const ratio = row["over_provisioning_ratio"];
   return typeof ratio === "number" ? { mode: "ratio", ratio } : { mode: "allow" };

@@ -8,7 +8,8 @@ export interface SetPolicyResult {
 
 /** Durable when it resolves. Growth goes by it from the next look on. */
 export function setPolicy(engine: Engine, change: SpacePolicyChange): Promise<SetPolicyResult> {
-  return engine.change("policy", engine.folder, async () => {
+  const request = { operation: "policy", object: engine.folder, changes: [] };
+  return engine.changeDevices(request, async () => {
     const policy = changedPolicy(engine.policy, change);
     if (samePolicy(policy, engine.policy)) return { outcome: "already-so", policy };
     engine.events.note({ body: { type: "policy-changed" } });

@@ -16,6 +16,7 @@ export async function status(engine: Engine): Promise<PoolStatus> {
       uuid: engine.uuid,
       folder: engine.folder,
       state: seen.state,
+      degradedReason: engine.life.state === "degraded" ? engine.life.reason : undefined,
       transactionId: engine.transactionId,
       blockSizeBytes,
       dataUsedBytes: use?.data.usedBytes ?? 0n,

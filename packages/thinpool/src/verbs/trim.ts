@@ -51,7 +51,7 @@ export function discard(
     const { kernel, states, thins } = engine;
     const path = engine.path(record);
     if (!states.isActive(record.uuid)) {
-      await emptyDevice({ kernel, thins }, record, path);
+      await emptyDevice(engine, record);
       return { outcome: "discarded" };
     }
     if (((await thins.info(record.uuid))?.openCount ?? 0) > 0) {
