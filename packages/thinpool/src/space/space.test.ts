@@ -324,3 +324,63 @@ test("without events the monitor polls", async () => {
   assert.equal((await pool.status()).dataTotalBytes, 20n * MIB);
   await pool.close();
 });
+
+test("a pool on block devices uses what an admin made longer, by itself where the policy says so", async () => {
+  const parent = await mkdtemp("/dev/shm/thinpool-space-");
+  folders.push(parent);
+  const folder = join(parent, "pool");
+  let kernel = createSimKernel();
+  kernel.addBlockDevice({ path: "/dev/sda", sizeBytes: 16n * MIB });
+  kernel.addBlockDevice({ path: "/dev/sdb", sizeBytes: 4n * MIB });
+  const backing = { type: "block", dataPath: "/dev/sda", metadataPath: "/dev/sdb" } as const;
+  const pool = await createPool({ ...OPTIONS, folder, kernel, backing });
+  assert.equal(pool.policy.dataGrowth.enabled, false);
+  assert.equal((await pool.extend()).outcome, "already-so");
+  await assert.rejects(pool.extend({ dataBytes: 32n * MIB }), {
+    code: "POOL_OPTION_INVALID",
+    reason: "the device has 16777216 bytes, not 33554432",
+  });
+  kernel.growBlockDevice("/dev/sda", 32n * MIB);
+  kernel.growBlockDevice("/dev/sdb", 8n * MIB);
+  assert.deepEqual(await pool.extend(), {
+    outcome: "extended",
+    dataBytes: 32n * MIB,
+    metadataBytes: 8n * MIB,
+  });
+  await pool.setPolicy({ dataGrowth: { enabled: true, stepBytes: MIB } });
+  await pool.createDevice({ name: "d", sizeBytes: 64n * MIB, filesystem: "none" });
+  const { path } = (await pool.activate({ name: "d" })).device;
+  for (let at = 0n; at < 31n; at += 1n)
+    await kernel.write(path, at * MIB, Buffer.alloc(1 << 20, "a"));
+  kernel.growBlockDevice("/dev/sda", 40n * MIB);
+  assert.ok(pool instanceof Pool);
+  await pool.look();
+  assert.equal((await pool.status()).dataTotalBytes, 34n * MIB);
+  await pool.detach();
+  kernel = kernel.powerCut();
+  const again = await openPool({ folder, kernel, monitor: false });
+  assert.equal((await again.status()).dataTotalBytes, 34n * MIB);
+  await again.close();
+});
+
+test("growth goes on beside creations, clones and removals", async () => {
+  const { pool, fill } = await bench();
+  await fill(15);
+  const names = Array.from({ length: 12 }, (_, index) => `clone-${index}`);
+  await Promise.all([
+    pool.look(),
+    pool.extend({ metadataBytes: 8n * MIB }),
+    ...names.map((name) => pool.snapshot({ origin: "d", name, activate: true })),
+    pool.extend({ dataBytes: 40n * MIB }),
+  ]);
+  await Promise.all([
+    ...names.map((name) => pool.remove({ name })),
+    pool.extend({ dataBytes: 48n * MIB }),
+  ]);
+  const status = await pool.status();
+  assert.deepEqual(
+    [status.dataTotalBytes, status.metadataTotalBytes, status.deviceCount],
+    [48n * MIB, 8n * MIB, 1],
+  );
+  await pool.close();
+});

@@ -34,8 +34,10 @@ export async function extend(engine: Engine, options: ExtendOptions): Promise<Ex
   }
   checkPoolSizes(sizes.dataBytes, sizes.metadataBytes, engine.poolRecord.blockSectors);
   if (engine.poolRecord.backing === "files") checkFileSizes(sizes.dataBytes, sizes.metadataBytes);
-  await engine.space.extend("metadata", sizes.metadataBytes);
-  await engine.space.extend("data", sizes.dataBytes);
+  if (wanted.metadataBytes !== undefined) {
+    await engine.space.extend("metadata", wanted.metadataBytes);
+  }
+  if (wanted.dataBytes !== undefined) await engine.space.extend("data", wanted.dataBytes);
   const now = engine.poolRecord;
   return {
     outcome:
