@@ -265,12 +265,11 @@ export class Ledger {
     return this.space.promisedBytes() - (gone?.["bytes"] as bigint);
   }
 
-  /** Made and never finished when the pool was at `current` (INV-12). */
+  /** Made and never finished when the pool was at `current` (INV-12), and not being deleted already. */
   unfilled(current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
       `SELECT * FROM device INDEXED BY device_filling WHERE filling = 1 AND transaction_id <= ?
-         AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?)`,
-      current,
+         AND deleting_transaction_id IS NULL`,
       current,
     );
   }
