@@ -48,7 +48,7 @@ export async function emptyWorld(): Promise<World> {
 }
 
 export function openWorld(world: World): Promise<ThinPool> {
-  return openPool(at(world));
+  return openPool(quiet(world));
 }
 
 export interface World {
@@ -62,7 +62,7 @@ export interface World {
 }
 
 /** Without the monitor: its looks would come between the boundaries that are counted. */
-export function at(world: World): {
+export function quiet(world: World): {
   readonly folder: string;
   readonly kernel: SimKernel;
   readonly monitor: false;
@@ -235,7 +235,7 @@ export const OPERATIONS: readonly Operation[] = [
 /** An open pool with inactive devices "base" and "idle" and active ones "active" and "live". */
 export async function prepare(): Promise<{ world: World; pool: ThinPool }> {
   const world = await emptyWorld();
-  const pool = await createPool({ ...at(world), backing: SIZES });
+  const pool = await createPool({ ...quiet(world), backing: SIZES });
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
   await Promise.all([
     pool.snapshot({ origin: "base", name: "active", activate: true }),

@@ -7,7 +7,6 @@ import { statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import {
-  at,
   dieAt,
   MAX_POINTS,
   openWorld,
