@@ -15,7 +15,7 @@ import {
   type SpacePolicyChange,
   type ThinPool,
 } from "@thinpool/thinpool";
-import { MIB, run, SUFFIX } from "./native-fixture.ts";
+import { MIB, outcomeOf, run, startModule, SUFFIX } from "./native-fixture.ts";
 
 const kernel = linuxKernel();
 const mib = (count: number): bigint => BigInt(count) * BigInt(MIB);
@@ -28,6 +28,7 @@ const STILL: SpacePolicyChange = {
   dataFloorBytes: 0n,
   metadataFloorBytes: 0n,
 };
+const REMOVALS = 8;
 let parent: string;
 let pools = 0;
 
@@ -239,6 +240,42 @@ test("removal and trim give their space back to the host's file", async () => {
     }
     await pool.discard({ name: "fs" });
     assert.equal((await pool.status()).dataUsedBytes, 0n);
+  });
+});
+
+/** Opens a pool with its monitor, and ends without closing it. */
+const FORGETFUL = `
+  import { linuxKernel, openPool } from "@thinpool/thinpool";
+  const pool = await openPool({ folder: process.argv[1], kernel: linuxKernel() });
+  console.log((await pool.status()).space.monitored);
+`;
+
+test("a monitor keeps no process alive", async () => {
+  await withPool({}, async (pool, folder) => {
+    await pool.close();
+    const { code, stdout, stderr } = await outcomeOf(startModule(FORGETFUL, folder));
+    assert.deepEqual([code, stdout, stderr], [0, "true\n", ""]);
+    const again = await openPool({ folder, kernel, monitor: false });
+    await again.close();
+  });
+});
+
+test("what giving back costs a removal", async (t) => {
+  await withPool({}, async (pool) => {
+    await pool.createDevice({ name: "base", sizeBytes: mib(16) });
+    for (const giveBackRemoved of [false, true]) {
+      await pool.setPolicy({ giveBackRemoved });
+      let spentMs = 0;
+      for (let turn = 0; turn < REMOVALS; turn += 1) {
+        const { device } = await pool.snapshot({ origin: "base", name: "c", activate: true });
+        assert.equal((await startWriter(device.path, 1)).code, 0);
+        const began = performance.now();
+        await pool.remove({ name: "c" });
+        spentMs += performance.now() - began;
+      }
+      const each = (spentMs / REMOVALS).toFixed(1);
+      t.diagnostic(`removal ${giveBackRemoved ? "with" : "without"} giving back: ${each} ms`);
+    }
   });
 });
 

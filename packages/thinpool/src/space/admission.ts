@@ -24,6 +24,12 @@ export function refuseCreation(question: {
       "Remove devices, or make the pool larger (extend).",
     );
   }
+  if (seen.state === "read-only" && freeBytes(seen.use.metadata) === 0n) {
+    return refusal(
+      `the pool is out of metadata: all ${seen.use.metadata.totalBytes} bytes are in use`,
+      "Make the metadata larger (extend); then check every filesystem that was written meanwhile.",
+    );
+  }
   const data = backedFreeBytes(seen);
   if (data < policy.dataFloorBytes) {
     const host = data < freeBytes(seen.use.data) ? " on the host's filesystem" : "";

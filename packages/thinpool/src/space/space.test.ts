@@ -126,8 +126,17 @@ test("metadata grows at the kernel's own low water", async () => {
 
 test("a pool out of metadata comes back by growth; one that needs a check is not grown", async () => {
   const { pool, kernel, poolPath } = await bench();
+  await pool.setPolicy({ metadataGrowth: { enabled: false } });
   kernel.fillMetadata(await poolPath(), 920);
   assert.equal((await pool.status()).state, "read-only");
+  await assert.rejects(pool.snapshot({ origin: "d", name: "s" }), {
+    code: "POOL_NO_SPACE",
+    reason: "the pool is out of metadata: all 4194304 bytes are in use",
+  });
+  // Not even a removal: and then the device is there as before.
+  await assert.rejects(pool.remove({ name: "d" }), { code: "POOL_NEEDS_REPAIR" });
+  assert.equal(pool.has({ name: "d" }), true);
+  await pool.setPolicy({ metadataGrowth: { enabled: true } });
   await pool.look();
   assert.equal((await pool.status()).metadataTotalBytes, 8n * MIB);
   kernel.setPoolMode(await poolPath(), "read-only", { needsCheck: true });

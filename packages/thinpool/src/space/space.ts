@@ -133,6 +133,12 @@ export class Space {
     }
   }
 
+  /** False where the kernel's pool is read-only, needs a check or has failed. */
+  async takesChanges(): Promise<boolean> {
+    const { state } = await this.#recent();
+    return state === "working" || state === "out-of-data";
+  }
+
   /** Grows one space to `toBytes`, whatever the policy says. Ends a growth that failed before. */
   extend(space: GrowingSpace, toBytes: bigint): Promise<void> {
     return this.#task("extension", async () => {

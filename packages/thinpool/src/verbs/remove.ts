@@ -18,15 +18,17 @@ export function remove(engine: Engine, options: { readonly name: string }): Prom
         await deactivateRecord(engine, record);
         undo.push("activating it again", () => activateRecord(engine, record));
       }
-      if (givesBack(engine)) await deleteEmptied(engine, record);
+      if (await givesBack(engine)) await deleteEmptied(engine, record);
       else await deleteRecord(engine, record);
     });
     return { outcome: "removed" };
   });
 }
 
-function givesBack(engine: Engine): boolean {
-  return engine.policy.giveBackRemoved && engine.poolRecord.discard === "passdown";
+/** Not where the kernel's pool takes no changes: there a removal is refused, and nothing has changed. */
+async function givesBack(engine: Engine): Promise<boolean> {
+  const wanted = engine.policy.giveBackRemoved && engine.poolRecord.discard === "passdown";
+  return wanted && engine.space.takesChanges();
 }
 
 /**
