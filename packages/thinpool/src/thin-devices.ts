@@ -1,6 +1,5 @@
 /** The dm devices of a pool's thin devices. Every call goes by dm uuid (INV-4). */
 import {
-  activateDevice,
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
@@ -12,6 +11,7 @@ import { deviceDmName, deviceDmUuid, dmNamePrefix, dmUuidPrefix, poolDmUuid } fr
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
+import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { DeviceRecord } from "./store/ledger.ts";
 import { describeTable, thinTable } from "./tables.ts";
@@ -55,7 +55,7 @@ export class ThinDevices {
     options: { readonly writable?: boolean } = {},
   ): Promise<void> {
     const uuid = deviceDmUuid(this.#poolUuid, device.uuid);
-    const { info } = await activateDevice(this.#kernel.dm, {
+    const { info } = await makeLive(this.#kernel.dm, {
       name: deviceDmName(this.#poolUuid, device.name),
       uuid,
       table: await this.table(device),
