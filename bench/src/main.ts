@@ -21,6 +21,15 @@ function say(line: string): void {
   process.stderr.write(`bench: ${line}\n`);
 }
 
+/** Ends the guest with this program, so that nothing is left running. */
+function onSignal(): AbortSignal {
+  const abort = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => abort.abort());
+  }
+  return abort.signal;
+}
+
 async function measure(options: BenchOptions): Promise<GuestResult> {
   installMissing(
     chosenSections(options).flatMap((section) => section.needs),
@@ -51,6 +60,7 @@ async function measure(options: BenchOptions): Promise<GuestResult> {
       },
       // Standard output is for the result alone.
       { stdout: process.stderr },
+      onSignal(),
     );
     if (result.problem !== undefined) say(result.problem);
     if (result.exitCode !== 0) throw new Error(`the guest ended with ${result.exitCode}`);
