@@ -46,7 +46,8 @@ export function writePlots(folder: string, made: Report): readonly string[] {
     "snapshot-activate": "Snapshot and activation",
     remove: "Removal",
     "workspace-ready": "A private writable tree",
-    "database-ready": "A private database",
+    "database-ready-scale-1": "A private database of 15 MB",
+    "database-ready-scale-20": "A private database of 300 MB",
   };
   for (const [section, title] of Object.entries(barPlots)) {
     const found = bars(made, section);

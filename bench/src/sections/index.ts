@@ -1,9 +1,13 @@
 import type { Section } from "../section.ts";
 import { daemon } from "./daemon.ts";
+import { database } from "./database.ts";
+import { growth } from "./growth.ts";
+import { io } from "./io.ts";
 import { snapshot } from "./snapshot.ts";
+import { workspace } from "./workspace.ts";
 
 /** In the order in which they run. */
-export const SECTIONS: readonly Section[] = [snapshot, daemon];
+export const SECTIONS: readonly Section[] = [snapshot, daemon, growth, io, workspace, database];
 
 export function chosenSections(options: {
   readonly quick: boolean;

@@ -1,6 +1,5 @@
 /** The dm devices of a pool's thin devices. Every call goes by dm uuid (INV-4). */
 import {
-  activateDevice,
   type DevNumber,
   type DmDeviceInfo,
   removeDeviceRetrying,
@@ -10,6 +9,7 @@ import { deviceDmName, deviceDmUuid, dmNamePrefix, dmUuidPrefix, poolDmUuid } fr
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
+import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { DeviceRecord } from "./store/ledger.ts";
 import { describeTable, thinTable } from "./tables.ts";
@@ -36,7 +36,7 @@ export class ThinDevices {
 
   /** create, load, resume: three ioctls. A failure leaves no device behind. */
   async activate(device: DeviceRecord): Promise<void> {
-    await activateDevice(this.#kernel.dm, {
+    await makeLive(this.#kernel.dm, {
       name: deviceDmName(this.#poolUuid, device.name),
       uuid: deviceDmUuid(this.#poolUuid, device.uuid),
       table: thinTable(this.#poolDev, device),
