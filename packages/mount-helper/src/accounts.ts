@@ -22,3 +22,15 @@ export async function primaryGroupOf(uid: number): Promise<number> {
   const row = (await rows(PASSWD)).find((fields) => fields[2] === String(uid));
   return row?.[3] !== undefined && /^\d+$/.test(row[3]) ? Number(row[3]) : NO_GROUP;
 }
+
+/** Undefined where there is no such account. */
+export async function accountOf(
+  user: string | number,
+): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  const key = typeof user === "number" ? 2 : 0;
+  const row = (await rows(PASSWD)).find((fields) => fields[key] === String(user));
+  const [uid, gid] = [row?.[2], row?.[3]].map(Number);
+  return row === undefined || !Number.isInteger(uid) || !Number.isInteger(gid)
+    ? undefined
+    : { uid: uid ?? NO_GROUP, gid: gid ?? NO_GROUP };
+}

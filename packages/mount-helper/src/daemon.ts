@@ -11,6 +11,9 @@ import { Mounter } from "./mounts/mounter.ts";
 import { MountService } from "./references/mount-service.ts";
 import { ReferenceStore } from "./references/store.ts";
 import type { OpenFront } from "./server/back.ts";
+import { StartError } from "./start-error.ts";
+import { rootWorkerIdentity } from "./worker/root-identity.ts";
+import { WorkerPool } from "./worker/worker-pool.ts";
 import { Back } from "./server/back.ts";
 import { directChannel } from "./server/direct-channel.ts";
 import type { Identify } from "./server/listener.ts";
@@ -28,6 +31,11 @@ export interface DaemonOptions {
   readonly kernel: Kernel;
   /** Who may connect besides root; default: the group "thinpool", if the machine has it. */
   readonly socketGroup?: string;
+  /**
+   * Who parses clients' bytes: worker processes without privileges (default; takes root), or this very
+   * process, for tests that have nothing to protect.
+   */
+  readonly workers?: "processes" | "in-process";
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
   /** Default: one line of JSON per event on stderr. */
@@ -71,12 +79,36 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     deviceOfReference: (id) => mounts.deviceOf(id),
     logger,
   });
-  const openFront: OpenFront = (_principal, port) => directChannel(port);
+  const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
+  const openFront: OpenFront = (principal, port) =>
+    workers === undefined ? directChannel(port) : workers.open(principal, port);
   const back = new Back({ dispatcher, openFront, logger });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
-  return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, back, listener, logger });
+  return new RunningDaemon({
+    socketPath,
+    pool,
+    store,
+    mounts,
+    dispatcher,
+    back,
+    listener,
+    workers,
+    logger,
+  });
+}
+
+async function workerPool(logger: Logger): Promise<WorkerPool> {
+  if (process.geteuid?.() === 0) {
+    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger });
+  }
+  throw new StartError({
+    code: "OPTION_INVALID",
+    object: "the workers",
+    reason: "only root can start processes of other users",
+    hint: "Run it as root.",
+  });
 }
 
 /** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
@@ -97,6 +129,7 @@ interface Parts {
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
+  readonly workers: WorkerPool | undefined;
   readonly logger: Logger;
 }
 
@@ -120,12 +153,13 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, mounts, dispatcher, back, listener, logger } = this.#parts;
+    const { pool, store, mounts, dispatcher, back, listener, workers, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
     await back.close();
+    await workers?.drained();
     listener.release();
     try {
       if (teardown) {

@@ -20,6 +20,7 @@ export {
   dmUuid,
   type FileLock,
   formatDevNumber,
+  keepDescriptorsFromChildren,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -31,7 +32,9 @@ export {
   NativeError,
   type NativeErrorCode,
   peerCredentials,
+  receiveDescriptor,
   sameDevNumber,
+  sendDescriptor,
   socketFd,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";
