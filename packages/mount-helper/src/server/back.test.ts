@@ -79,18 +79,18 @@ function connect(w: World, principal: Principal): { front: HostileFront; connect
   return { front, connection };
 }
 
-function request(connection: number, id: number): unknown {
+function getRequest(connection: number, id: number): unknown {
   return { type: "request", connection, id, method: "device.get", params: { name: "x" } };
 }
 
 test("a request is its connection's, whatever the front adds to it", async () => {
   const w = world();
   const { front, connection } = connect(w, ALICE);
-  front.say(request(connection, 1));
+  front.say(getRequest(connection, 1));
   assert.deepEqual(w.calls[0]?.caller.principal, ALICE);
   await w.answerAll();
   assert.deepEqual(front.sent, [{ type: "answer", connection, id: 1, text: "answer 1" }]);
-  front.say({ ...(request(connection, 2) as object), uid: 0 });
+  front.say({ ...(getRequest(connection, 2) as object), uid: 0 });
   assert.match(front.fault ?? "", /none/);
   assert.equal(w.calls.length, 1);
 });
@@ -99,10 +99,10 @@ test("a front that names another's connection is ended, and the other one goes o
   const w = world();
   const alice = connect(w, ALICE);
   const bob = connect(w, BOB);
-  alice.front.say(request(bob.connection, 1));
+  alice.front.say(getRequest(bob.connection, 1));
   assert.match(alice.front.fault ?? "", /does not have/);
   assert.equal(w.calls.length, 0);
-  bob.front.say(request(bob.connection, 1));
+  bob.front.say(getRequest(bob.connection, 1));
   assert.deepEqual(w.calls[0]?.caller.principal, BOB);
   assert.equal(bob.front.fault, undefined);
   assert.equal(w.back.connectionCount, 1);
@@ -126,8 +126,8 @@ test("each broken rule ends the front", () => {
         { type: "request", connection, id: 1, method: "device.get", params: { name: "../x" } },
       ],
     ],
-    ["an id twice", (connection) => [request(connection, 1), request(connection, 1)]],
-    ["too many at once", (connection) => many.map((id) => request(connection, id))],
+    ["an id twice", (connection) => [getRequest(connection, 1), getRequest(connection, 1)]],
+    ["too many at once", (connection) => many.map((id) => getRequest(connection, id))],
     [
       "a note of any length",
       (connection) => [
@@ -152,7 +152,7 @@ test("a request before the handshake is over ends the front", () => {
   const w = world();
   w.back.accept(ALICE, new Socket());
   const [front] = w.fronts;
-  front?.say(request(1, 1));
+  front?.say(getRequest(1, 1));
   assert.match(front?.fault ?? "", /before opened/);
 });
 
@@ -179,7 +179,7 @@ test("one uid gets so many connections, and only it is refused", () => {
 test("an answer whose connection has gone is dropped; its call was told", async () => {
   const w = world();
   const { front, connection } = connect(w, ALICE);
-  front.say(request(connection, 1));
+  front.say(getRequest(connection, 1));
   front.say({ type: "closed", connection, code: 1000 });
   assert.equal(w.calls[0]?.caller.signal.aborted, true);
   await w.answerAll();
@@ -190,8 +190,8 @@ test("an answer whose connection has gone is dropped; its call was told", async 
 test("cancel reaches the call, and only it", () => {
   const w = world();
   const { front, connection } = connect(w, ALICE);
-  front.say(request(connection, 1));
-  front.say(request(connection, 2));
+  front.say(getRequest(connection, 1));
+  front.say(getRequest(connection, 2));
   front.say({ type: "cancel", connection, id: 1 });
   front.say({ type: "cancel", connection, id: 9 });
   assert.deepEqual(
