@@ -1,4 +1,5 @@
 export * from "./create-pool.ts";
+export { DEFAULT_DEVICE_BYTES } from "./defaults.ts";
 export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
