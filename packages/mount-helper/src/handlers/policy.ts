@@ -1,6 +1,6 @@
 /** policy.*: who may do what. */
 import type { MethodResult } from "@thinpool/protocol";
-import { idsOf } from "../accounts.ts";
+import { accountOf, idsOf } from "../accounts.ts";
 import { RequestError } from "../errors.ts";
 import type { Limits, Verb } from "../policy/rights.ts";
 import { concerns } from "../policy/rights.ts";
@@ -22,15 +22,17 @@ export function policyHandlers({ access }: HandlerParts): Topic<"policy"> {
       });
     },
 
-    "policy.test": async ({ uid, verb, device: name, otherUid }) => {
+    "policy.test": async ({ user, verb, device: name, otherUid }) => {
+      const uid = typeof user === "number" ? user : (await accountOf(user))?.uid;
       const asked: Verb = verb === "mount" || verb === "remove" ? "touch" : verb;
       const device = name === undefined ? undefined : access.device(name);
-      if (name !== undefined && device === undefined) {
+      if (uid === undefined || (name !== undefined && device === undefined)) {
         throw new RequestError({
           code: "NOT_FOUND",
           operation: "policy.test",
-          object: name,
-          reason: "there is no such device",
+          object: uid === undefined ? String(user) : String(name),
+          reason: `there is no such ${uid === undefined ? "user" : "device"}`,
+          hint: "See /etc/passwd for the users, and device.list for the devices.",
         });
       }
       const object =

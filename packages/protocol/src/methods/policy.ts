@@ -46,8 +46,8 @@ export const policyMethods = {
     changes: false,
     summary: "The rule that decides whether a user may do something; administrators only.",
     params: v.object({
-      /** His groups are those of the machine's account files. */
-      uid,
+      /** A uid, or a name; ids and groups are those of the daemon's machine's account files. */
+      user: v.union([uid, v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_.-]{0,31}$/i))]),
       verb: policyVerb,
       /** The device's name, for verbs that are about one. */
       device: v.optional(deviceName),
