@@ -95,7 +95,12 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
   const openFront: OpenFront = (principal, port) =>
     workers === undefined ? directChannel(port) : workers.open(principal, port);
-  const back = new Back({ dispatcher, openFront, logger });
+  const back = new Back({
+    dispatcher,
+    openFront,
+    limitsOf: (principal) => access.limits(principal),
+    logger,
+  });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });

@@ -20,8 +20,8 @@ export const DEFAULT_LIMITS: Limits = {
   mounts: MAX_REFERENCES_PER_UID,
   leases: MAX_REFERENCES_PER_UID,
   holdMs: 30 * DAY_MS,
-  requestsInFlight: 512,
-  requestsPerSecond: 2_000,
+  requestsInFlight: 1_024,
+  requestsPerSecond: 20_000,
 };
 
 export interface AccessParts {
