@@ -27,4 +27,7 @@ export type { UdevRules } from "./udev/cookie.ts";
 export { findSignature } from "./block/signatures.ts";
 export { lockFile } from "./sys/file-lock.ts";
 export { parseMountInfo, topmostAt } from "./mount/mountinfo.ts";
+export type { ReceivedDescriptor } from "./sys/descriptor-passing.ts";
+export { receiveDescriptor, sendDescriptor } from "./sys/descriptor-passing.ts";
+export { keepDescriptorsFromChildren } from "./sys/close-range.ts";
 export { peerCredentials, socketFd } from "./sys/peer-credentials.ts";

@@ -2,6 +2,12 @@
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
 import { PoolError, openPool } from "@thinpool/thinpool";
+import { groupIdOf } from "./accounts.ts";
+import { Access } from "./policy/access.ts";
+import { LivePolicy } from "./policy/live-policy.ts";
+import { RightsBook } from "./policy/rights-book.ts";
+import { RightsStore } from "./policy/rights-store.ts";
+import { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers/index.ts";
 import type { Logger } from "./log.ts";
@@ -11,6 +17,9 @@ import { Mounter } from "./mounts/mounter.ts";
 import { MountService } from "./references/mount-service.ts";
 import { ReferenceStore } from "./references/store.ts";
 import type { OpenFront } from "./server/back.ts";
+import { StartError } from "./start-error.ts";
+import { rootWorkerIdentity } from "./worker/root-identity.ts";
+import { WorkerPool } from "./worker/worker-pool.ts";
 import { Back } from "./server/back.ts";
 import { directChannel } from "./server/direct-channel.ts";
 import type { Identify } from "./server/listener.ts";
@@ -18,6 +27,7 @@ import { Listener, identifyByKernel } from "./server/listener.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const STORE_FILE = "references.sqlite";
+const RIGHTS_FILE = "rights.sqlite";
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -28,6 +38,13 @@ export interface DaemonOptions {
   readonly kernel: Kernel;
   /** Who may connect besides root; default: the group "thinpool", if the machine has it. */
   readonly socketGroup?: string;
+  /**
+   * Who parses clients' bytes: worker processes without privileges (default; takes root), or this very
+   * process, for tests that have nothing to protect.
+   */
+  readonly workers?: "processes" | "in-process";
+  /** Who may do what (docs/POLICY.md); default: who may connect clones public images. */
+  readonly policyFile?: string;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
   /** Default: one line of JSON per event on stderr. */
@@ -36,6 +53,8 @@ export interface DaemonOptions {
 
 export interface Daemon extends AsyncDisposable {
   readonly socketPath: string;
+  /** Reads the policy file anew. Where it is refused, the log says why and nothing changes. */
+  reloadPolicy(): Promise<void>;
   /**
    * Stops accepting, ends what runs, and lets the pool go. Mounts stay for the next start, unless
    * `teardown`: then all references are given up and the pool is taken down (BUSY, and nothing more
@@ -62,21 +81,54 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const mounter = new Mounter(kernel, folders);
   const mounts = new MountService({ pool, store, mounter, folders, logger });
   await mounts.recover();
+  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
+  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
+  const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
+  const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
+  const access = new Access({ pool, live, book, referenceHolder });
   const dispatcher = new Dispatcher({
-    handlers: makeHandlers({ pool, mounts }),
-    facts: {
-      deviceOwner: (name) => (pool.has({ name }) ? pool.get({ name }).ownerUid : undefined),
-      referenceHolder: (id) => mounts.holderOf(id),
-    },
+    handlers: makeHandlers({ pool, mounts, access, book }),
+    access,
     deviceOfReference: (id) => mounts.deviceOf(id),
     logger,
   });
-  const openFront: OpenFront = (_principal, port) => directChannel(port);
-  const back = new Back({ dispatcher, openFront, logger });
+  const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
+  const openFront: OpenFront = (principal, port) =>
+    workers === undefined ? directChannel(port) : workers.open(principal, port);
+  const back = new Back({
+    dispatcher,
+    openFront,
+    limitsOf: (principal) => access.limits(principal),
+    logger,
+  });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
-  return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, back, listener, logger });
+  return new RunningDaemon({
+    socketPath,
+    pool,
+    store,
+    mounts,
+    live,
+    book,
+    dispatcher,
+    back,
+    listener,
+    workers,
+    logger,
+  });
+}
+
+async function workerPool(logger: Logger): Promise<WorkerPool> {
+  if (process.geteuid?.() === 0) {
+    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger });
+  }
+  throw new StartError({
+    code: "OPTION_INVALID",
+    object: "the workers",
+    reason: "only root can start processes of other users",
+    hint: "Run it as root.",
+  });
 }
 
 /** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
@@ -94,9 +146,12 @@ interface Parts {
   readonly pool: ThinPool;
   readonly store: ReferenceStore;
   readonly mounts: MountService;
+  readonly live: LivePolicy;
+  readonly book: RightsBook;
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
+  readonly workers: WorkerPool | undefined;
   readonly logger: Logger;
 }
 
@@ -110,6 +165,10 @@ class RunningDaemon implements Daemon {
     this.#parts = parts;
   }
 
+  reloadPolicy(): Promise<void> {
+    return this.#parts.live.reload();
+  }
+
   stop(options: { readonly teardown?: boolean } = {}): Promise<void> {
     this.#stopped ??= this.#stop(options.teardown ?? false);
     return this.#stopped;
@@ -120,12 +179,13 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, mounts, dispatcher, back, listener, logger } = this.#parts;
+    const { pool, store, book, mounts, dispatcher, back, listener, workers, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
     await back.close();
+    await workers?.drained();
     listener.release();
     try {
       if (teardown) {
@@ -139,6 +199,7 @@ class RunningDaemon implements Daemon {
       throw error;
     } finally {
       store.close();
+      book.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });
     }
   }

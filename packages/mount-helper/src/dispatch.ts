@@ -16,12 +16,13 @@ import type { Handlers } from "./handlers/index.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
-import type { PolicyFacts, Principal } from "./policy/policy.ts";
-import { assertPolicyComplete, judge, objectOf, paramOf, policy } from "./policy/policy.ts";
+import type { Access } from "./policy/access.ts";
+import type { Principal } from "./policy/policy.ts";
+import { assertPolicyComplete, objectOf, paramOf, policy } from "./policy/policy.ts";
 
 export interface DispatcherParts {
   readonly handlers: Handlers;
-  readonly facts: PolicyFacts;
+  readonly access: Pick<Access, "actingAs" | "judge">;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
   readonly logger: Logger;
@@ -33,6 +34,13 @@ export interface Caller {
   readonly connection: number;
   /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
   readonly signal: AbortSignal;
+}
+
+/** What the audit line gets to know on a call's way. */
+interface Trail {
+  /** The rule that decided; undefined where it did not come to that. */
+  rule?: string;
+  onBehalfOf?: number;
 }
 
 export class Dispatcher {
@@ -71,6 +79,7 @@ export class Dispatcher {
     const call = this.#nextCall;
     this.#nextCall += 1;
     const startedAt = performance.now();
+    const trail: Trail = {};
     const audit = {
       call,
       connection: caller.connection,
@@ -82,11 +91,11 @@ export class Dispatcher {
       ...("name" in request.params ? { name: request.params.name } : {}),
     };
     try {
-      const result = await this.#inTurn(request, caller.principal);
+      const result = await this.#inTurn(request, caller.principal, trail);
       const answer = encodeChecked(request, result);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
-        this.#parts.logger.log("info", "audit", { ...audit, outcome: "done", ms });
+        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: "done", ms });
       }
       return answer;
     } catch (error) {
@@ -96,16 +105,16 @@ export class Dispatcher {
         this.#parts.logger.log("error", "internal-error", fields);
       }
       if (methods[method].changes) {
-        this.#parts.logger.log("info", "audit", { ...audit, outcome: description.code });
+        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: description.code });
       }
       return encodeFailure(request.id, errorObjectOf(description));
     }
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #inTurn(request: KnownRequest, caller: Principal, trail: Trail): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, principal);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, trail);
     return key === undefined ? run() : this.#queue.run(key, request.method, run);
   }
 
@@ -117,7 +126,7 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #judgeAndHandle(request: KnownRequest, caller: Principal, trail: Trail): Promise<unknown> {
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -128,7 +137,12 @@ export class Dispatcher {
         reason: "the daemon is stopping",
       });
     }
-    const verdict = judge(principal, request, this.#parts.facts);
+    const { access } = this.#parts;
+    const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
+    if (named !== undefined) trail.onBehalfOf = named;
+    const { principal } = await access.actingAs(caller, request);
+    const verdict = access.judge(principal, request);
+    trail.rule = verdict.rule;
     if (!verdict.allowed) {
       const { code, reason } = verdict;
       throw new RequestError({ code, operation, object, reason });

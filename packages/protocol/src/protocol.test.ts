@@ -142,9 +142,13 @@ test("the methods that take parameters refuse to go without", () => {
       "device.clone",
       "device.create",
       "device.get",
+      "device.publish",
       "device.remove",
       "mount.create",
       "mount.release",
+      "policy.test",
+      "token.create",
+      "token.revoke",
     ],
   );
 });

@@ -11,6 +11,7 @@ import type {
   PoolStatus,
   ReleaseResult,
 } from "./resources.ts";
+import { Rights } from "./rights.ts";
 import { Clone, Mount, deviceFromWire, statusFromWire } from "./resources.ts";
 
 /** A mount may wait for a journal's recovery, a removal for many blocks. */
@@ -89,12 +90,30 @@ export class Client implements Owner, AsyncDisposable {
 
   /** A copy-on-write copy that belongs to the caller. */
   async clone(
-    options: { readonly origin: string; readonly name: string },
+    options: {
+      readonly origin: string;
+      readonly name: string;
+      /** Of the origin's owner, where the policy does not let the caller clone it. */
+      readonly token?: string;
+      /** The user whose it is to be: a right of its own, and then his rights decide. */
+      readonly onBehalfOf?: number;
+    },
     call?: CallOptions,
   ): Promise<Clone> {
-    const { origin, name } = options;
-    const device = await this.#requests.call("device.clone", { origin, name }, call);
+    const { origin, name, token, onBehalfOf } = options;
+    const params = {
+      origin,
+      name,
+      ...(token === undefined ? {} : { token }),
+      ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
+    };
+    const device = await this.#requests.call("device.clone", params, call);
     return new Clone(this, deviceFromWire(device));
+  }
+
+  /** Who may do what: asking, publishing images, tokens. */
+  get rights(): Rights {
+    return new Rights(this.#requests);
   }
 
   /** BUSY while it is mounted. */

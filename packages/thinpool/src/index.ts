@@ -1,4 +1,5 @@
 export * from "./create-pool.ts";
+export { DEFAULT_DEVICE_BYTES } from "./defaults.ts";
 export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
@@ -42,6 +43,7 @@ export {
   dmUuid,
   type FileLock,
   formatDevNumber,
+  keepDescriptorsFromChildren,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -53,7 +55,9 @@ export {
   NativeError,
   type NativeErrorCode,
   peerCredentials,
+  receiveDescriptor,
   sameDevNumber,
+  sendDescriptor,
   socketFd,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";

@@ -1,7 +1,9 @@
 /** What a handler is: called once the policy has let the caller. */
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import type { ThinPool } from "@thinpool/thinpool";
+import type { Access } from "../policy/access.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { RightsBook } from "../policy/rights-book.ts";
 import type { MountService } from "../references/mount-service.ts";
 
 export type Handlers = {
@@ -18,4 +20,6 @@ export type Topic<T extends string> = Pick<Handlers, Extract<MethodName, `${T}.$
 export interface HandlerParts {
   readonly pool: ThinPool;
   readonly mounts: MountService;
+  readonly access: Access;
+  readonly book: RightsBook;
 }

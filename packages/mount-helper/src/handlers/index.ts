@@ -2,10 +2,18 @@
 import { deviceHandlers } from "./device.ts";
 import type { HandlerParts, Handlers } from "./handler.ts";
 import { mountHandlers } from "./mount.ts";
+import { policyHandlers } from "./policy.ts";
 import { poolHandlers } from "./pool.ts";
+import { tokenHandlers } from "./token.ts";
 
 export type { HandlerParts, Handlers } from "./handler.ts";
 
 export function makeHandlers(parts: HandlerParts): Handlers {
-  return { ...poolHandlers(parts), ...deviceHandlers(parts), ...mountHandlers(parts) };
+  return {
+    ...poolHandlers(parts),
+    ...deviceHandlers(parts),
+    ...mountHandlers(parts),
+    ...policyHandlers(parts),
+    ...tokenHandlers(parts),
+  };
 }

@@ -2,15 +2,17 @@
 import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
 import type { HeldReference } from "../references/mount-service.ts";
-import { MAX_REFERENCES_PER_UID, Quota } from "../references/quota.ts";
+import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers({ pool, mounts }: HandlerParts): Topic<"mount"> {
-  const references = new Quota("references", MAX_REFERENCES_PER_UID);
+export function mountHandlers({ pool, mounts, access }: HandlerParts): Topic<"mount"> {
+  const references = new Quota("references");
   return {
     "mount.create": async ({ device }, principal) => {
-      const held = mounts.countOf(principal.uid);
-      const reference = await references.reserve(principal.uid, held, () =>
+      const { uid } = principal;
+      const held = BigInt(mounts.countOf(uid));
+      const limit = BigInt(access.limits(principal).mounts);
+      const reference = await references.reserve({ uid, held, more: 1n, limit }, () =>
         mounts.create(principal, pool.get({ name: device })),
       );
       return mountToWire(reference);
