@@ -6,17 +6,20 @@ import type * as v from "valibot";
 import { deviceMethods } from "./device.ts";
 import { mountMethods } from "./mount.ts";
 import { poolMethods } from "./pool.ts";
+import { sessionMethods } from "./session.ts";
 
 export * from "./device.ts";
 export * from "./method.ts";
 export * from "./mount.ts";
 export * from "./pool.ts";
 export * from "./scalars.ts";
+export * from "./session.ts";
 
 export const methods = {
   ...poolMethods,
   ...deviceMethods,
   ...mountMethods,
+  ...sessionMethods,
 } as const;
 
 export type MethodName = keyof typeof methods;
