@@ -23,6 +23,7 @@ export type { FileLock } from "./sys/file-lock.ts";
 export type { PeerCredentials } from "./sys/peer-credentials.ts";
 export type { UdevRules } from "./udev/cookie.ts";
 export { findSignature } from "./block/signatures.ts";
+export { bootId, bootTimeMs } from "./sys/boot-clock.ts";
 export { lockFile } from "./sys/file-lock.ts";
 export { parseMountInfo, topmostAt } from "./mount/mountinfo.ts";
 export { peerCredentials, socketFd } from "./sys/peer-credentials.ts";

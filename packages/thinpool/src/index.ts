@@ -11,6 +11,8 @@ export * from "./pool.ts";
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,
+  bootId,
+  bootTimeMs,
   type DeviceMapper,
   type DevNumber,
   type DmDeviceInfo,

@@ -3,11 +3,26 @@ import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol"
 import type { ThinPool } from "@thinpool/thinpool";
 import type { Principal } from "../policy/policy.ts";
 import type { MountService } from "../references/mount-service.ts";
+import type { Sessions } from "../references/sessions.ts";
+
+/** The call itself, beyond who asks for what. */
+export interface CallContext {
+  /** Which connection it came by. */
+  readonly connection: number;
+  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
+  readonly signal: AbortSignal;
+  /**
+   * The uuid of what this call makes: random, or, for a call with an idempotency key, always the same
+   * one, so that what it made can be found again (INV-20).
+   */
+  newUuid(): string;
+}
 
 export type Handlers = {
   readonly [M in MethodName]: (
     params: MethodParams<M>,
     principal: Principal,
+    call: CallContext,
   ) => Promise<MethodResult<M>>;
 };
 
@@ -18,4 +33,5 @@ export type Topic<T extends string> = Pick<Handlers, Extract<MethodName, `${T}.$
 export interface HandlerParts {
   readonly pool: ThinPool;
   readonly mounts: MountService;
+  readonly sessions: Sessions;
 }

@@ -3,9 +3,15 @@ import { deviceHandlers } from "./device.ts";
 import type { HandlerParts, Handlers } from "./handler.ts";
 import { mountHandlers } from "./mount.ts";
 import { poolHandlers } from "./pool.ts";
+import { sessionHandlers } from "./session.ts";
 
-export type { HandlerParts, Handlers } from "./handler.ts";
+export type { CallContext, HandlerParts, Handlers } from "./handler.ts";
 
 export function makeHandlers(parts: HandlerParts): Handlers {
-  return { ...poolHandlers(parts), ...deviceHandlers(parts), ...mountHandlers(parts) };
+  return {
+    ...poolHandlers(parts),
+    ...deviceHandlers(parts),
+    ...mountHandlers(parts),
+    ...sessionHandlers(parts),
+  };
 }

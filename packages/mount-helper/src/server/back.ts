@@ -15,8 +15,10 @@ import type { Dispatcher } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { Sessions } from "../references/sessions.ts";
 import type { BackPort, FrontPort, ToBack } from "./channel.ts";
 import { checkToBack } from "./channel.ts";
+import { helloTo } from "./hello.ts";
 import { refuseConnection } from "./refuse-connection.ts";
 
 /** RFC 6455, section 7.4.1. */
@@ -33,6 +35,7 @@ export type OpenFront = (principal: Principal, back: BackPort) => FrontPort;
 export interface BackParts {
   readonly dispatcher: Dispatcher;
   readonly openFront: OpenFront;
+  readonly sessions: Pick<Sessions, "open" | "closed">;
   readonly logger: Logger;
 }
 
@@ -202,6 +205,8 @@ class UidFront implements BackPort {
     connection.opened = true;
     const { uid, pid } = connection.principal;
     this.#parts.logger.log("info", "connected", { connection: connection.number, uid, pid });
+    const session = this.#parts.sessions.open(uid, String(connection.number));
+    this.push(connection.number, helloTo(session));
   }
 
   #request(message: ToBack & { type: "request" }, connection: Connection): void {
@@ -244,6 +249,7 @@ class UidFront implements BackPort {
     this.#connections.delete(number);
     for (const canceller of waiting.values()) canceller.abort();
     if (!opened) return;
+    this.#parts.sessions.closed(String(number));
     const fields = { connection: number, uid: principal.uid, reason };
     this.#parts.logger.log("info", "disconnected", fields);
   }
