@@ -1,14 +1,20 @@
 /** thinpoold as a function: the pool, the records of its mounts, and the socket, put together. */
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
-import { PoolError, openPool } from "@thinpool/thinpool";
+import { PoolError, bootId, bootTimeMs, openPool } from "@thinpool/thinpool";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers/index.ts";
+import { KeyStore } from "./idempotency/key-store.ts";
+import { KeyedCalls } from "./idempotency/keyed-calls.ts";
+import { recognitionRules } from "./idempotency/rules.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
 import { MountFolders } from "./mounts/folders.ts";
 import { Mounter } from "./mounts/mounter.ts";
+import type { Clock } from "./references/deadline.ts";
 import { MountService } from "./references/mount-service.ts";
+import type { SessionStore } from "./references/sessions.ts";
+import { Sessions } from "./references/sessions.ts";
 import { ReferenceStore } from "./references/store.ts";
 import type { OpenFront } from "./server/back.ts";
 import { Back } from "./server/back.ts";
@@ -18,6 +24,13 @@ import { Listener, identifyByKernel } from "./server/listener.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const STORE_FILE = "references.sqlite";
+const KEY_FILE = "keys.sqlite";
+/** No session holds anything yet that would have to outlive the daemon. */
+const NOTHING_KEPT: SessionStore = {
+  loadSessions: () => [],
+  saveSession: () => undefined,
+  deleteSession: () => undefined,
+};
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -62,8 +75,22 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const mounter = new Mounter(kernel, folders);
   const mounts = new MountService({ pool, store, mounter, folders, logger });
   await mounts.recover();
+  const clock: Clock = {
+    read: () => ({ wallMs: Date.now(), bootMs: bootTimeMs(), bootId: bootId() }),
+  };
+  const sessions = new Sessions({ store: NOTHING_KEPT, clock });
+  const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
+  const work = { pool, mounts, sessions };
+  const keyed = new KeyedCalls({
+    poolUuid: pool.uuid,
+    store: keys,
+    recognise: recognitionRules(work),
+    logger,
+  });
+  keyed.recover();
   const dispatcher = new Dispatcher({
-    handlers: makeHandlers({ pool, mounts }),
+    handlers: makeHandlers(work),
+    keyed,
     facts: {
       deviceOwner: (name) => (pool.has({ name }) ? pool.get({ name }).ownerUid : undefined),
       referenceHolder: (id) => mounts.holderOf(id),
@@ -72,11 +99,21 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     logger,
   });
   const openFront: OpenFront = (_principal, port) => directChannel(port);
-  const back = new Back({ dispatcher, openFront, logger });
+  const back = new Back({ dispatcher, openFront, sessions, logger });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
-  return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, back, listener, logger });
+  return new RunningDaemon({
+    socketPath,
+    pool,
+    store,
+    keys,
+    mounts,
+    dispatcher,
+    back,
+    listener,
+    logger,
+  });
 }
 
 /** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
@@ -93,6 +130,7 @@ interface Parts {
   readonly socketPath: string;
   readonly pool: ThinPool;
   readonly store: ReferenceStore;
+  readonly keys: KeyStore;
   readonly mounts: MountService;
   readonly dispatcher: Dispatcher;
   readonly back: Back;
@@ -120,7 +158,7 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, mounts, dispatcher, back, listener, logger } = this.#parts;
+    const { pool, store, keys, mounts, dispatcher, back, listener, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
@@ -139,6 +177,7 @@ class RunningDaemon implements Daemon {
       throw error;
     } finally {
       store.close();
+      keys.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });
     }
   }

@@ -2,6 +2,7 @@
  * The one funnel from a request to its answer: turn, policy, handler, schema of the result. Every throw
  * becomes an answer here; every call that changes something leaves an audit line.
  */
+import { randomUUID } from "node:crypto";
 import type { KnownRequest } from "@thinpool/protocol";
 import {
   MAX_RESPONSE_BYTES,
@@ -12,7 +13,8 @@ import {
   parseResult,
 } from "@thinpool/protocol";
 import { RequestError, describeError } from "./errors.ts";
-import type { Handlers } from "./handlers/index.ts";
+import type { CallContext, Handlers } from "./handlers/index.ts";
+import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
@@ -24,6 +26,7 @@ export interface DispatcherParts {
   readonly facts: PolicyFacts;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
+  readonly keyed: KeyedCalls;
   readonly logger: Logger;
 }
 
@@ -34,6 +37,9 @@ export interface Caller {
   /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
   readonly signal: AbortSignal;
 }
+
+/** A call without an idempotency key: nothing of it is remembered. */
+const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
@@ -82,7 +88,7 @@ export class Dispatcher {
       ...("name" in request.params ? { name: request.params.name } : {}),
     };
     try {
-      const result = await this.#inTurn(request, caller.principal);
+      const result = await this.#once(request, caller);
       const answer = encodeChecked(request, result);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
@@ -102,10 +108,20 @@ export class Dispatcher {
     }
   }
 
+  /** With an idempotency key: at most once, whatever happens in between. */
+  #once(request: KnownRequest, caller: Caller): Promise<unknown> {
+    const { key } = request;
+    if (key === undefined) return this.#inTurn(request, caller, UNKEYED);
+    const { uid } = caller.principal;
+    return this.#parts.keyed.run({ ...request, key }, uid, (work) =>
+      this.#inTurn(request, caller, work),
+    );
+  }
+
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #inTurn(request: KnownRequest, caller: Caller, work: KeyedWork): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, principal);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work);
     return key === undefined ? run() : this.#queue.run(key, request.method, run);
   }
 
@@ -117,7 +133,11 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #judgeAndHandle(
+    request: KnownRequest,
+    { principal, connection, signal }: Caller,
+    work: KeyedWork,
+  ): Promise<unknown> {
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -128,6 +148,10 @@ export class Dispatcher {
         reason: "the daemon is stopping",
       });
     }
+    if (signal.aborted) {
+      const reason = "its caller gave it up before its turn came";
+      throw new RequestError({ code: "CANCELLED", operation, object, reason });
+    }
     const verdict = judge(principal, request, this.#parts.facts);
     if (!verdict.allowed) {
       const { code, reason } = verdict;
@@ -136,8 +160,10 @@ export class Dispatcher {
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
       caller: Principal,
+      call: CallContext,
     ) => Promise<unknown>;
-    return handler(request.params, principal);
+    work.begin();
+    return handler(request.params, principal, { connection, signal, newUuid: work.newUuid });
   }
 }
 

@@ -3,12 +3,7 @@
  * of the link. After a cut those that change nothing, and those with an idempotency key, are sent again
  * as they were; one that changes something without a key fails with CONNECTION_LOST.
  */
-import type {
-  MethodName,
-  MethodParams,
-  MethodResult,
-  ResponseEnvelope,
-} from "@thinpool/protocol";
+import type { MethodName, MethodParams, MethodResult, ResponseEnvelope } from "@thinpool/protocol";
 import {
   MAX_REQUESTS_IN_FLIGHT,
   encodeCancel,
@@ -121,10 +116,16 @@ export class Requests {
   ): Promise<ResponseEnvelope> {
     const { id, method, text } = request;
     const context = { operation: method, object: "the request" };
+    if (limits.signal?.aborted === true) {
+      const { reason: cause } = limits.signal;
+      throw clientError("ABORTED", { ...context, reason: "the signal was set before", cause });
+    }
     const { promise, resolve, reject } = Promise.withResolvers<ResponseEnvelope>();
     let over = false;
     const run = async (): Promise<ResponseEnvelope> => {
-      await this.#place(method);
+      // Between this look and taking the place nothing is awaited.
+      while (this.#waiting.size >= MAX_REQUESTS_IN_FLIGHT) await this.#turn(method);
+      if (this.#ended !== undefined) throw this.#ended(method);
       if (over) {
         // Its place is the next one's.
         this.#queue.shift()?.();
@@ -150,19 +151,16 @@ export class Requests {
     }
   }
 
-  /** Waits until there are fewer requests in flight than the daemon takes. */
-  async #place(method: MethodName): Promise<void> {
-    for (;;) {
-      if (this.#ended !== undefined) throw this.#ended(method);
-      if (this.#waiting.size < MAX_REQUESTS_IN_FLIGHT) return;
-      if (this.#queue.length >= MAX_WAITING_CALLS) {
-        const reason = `${MAX_WAITING_CALLS} calls wait for their turn already`;
-        throw clientError("LIMIT", { operation: method, object: "the request", reason });
-      }
-      const { promise, resolve } = Promise.withResolvers<undefined>();
-      this.#queue.push(() => resolve(undefined));
-      await promise;
+  /** Waits until one of the requests in flight has ended, in the order of asking. */
+  async #turn(method: MethodName): Promise<void> {
+    if (this.#ended !== undefined) throw this.#ended(method);
+    if (this.#queue.length >= MAX_WAITING_CALLS) {
+      const reason = `${MAX_WAITING_CALLS} calls wait for their turn already`;
+      throw clientError("LIMIT", { operation: method, object: "the request", reason });
     }
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#queue.push(() => resolve(undefined));
+    await promise;
   }
 
   /** A message of the daemon. One that can't be read fails the one request that it answers, or the link. */

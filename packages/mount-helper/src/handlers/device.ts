@@ -9,22 +9,23 @@ import type { HandlerParts, Topic } from "./handler.ts";
 export function deviceHandlers({ pool, mounts }: HandlerParts): Topic<"device"> {
   const devices = new Quota("devices", MAX_DEVICES_PER_UID);
   return {
-    "device.create": async ({ name, sizeBytes, filesystem }, { uid }) => {
+    "device.create": async ({ name, sizeBytes, filesystem }, { uid }, call) => {
       const { device } = await pool.createDevice({
         name,
         ownerUid: uid,
+        uuid: call.newUuid(),
         ...(sizeBytes === undefined ? {} : { sizeBytes: BigInt(sizeBytes) }),
         ...(filesystem === undefined ? {} : { filesystem }),
       });
       return deviceToWire(device);
     },
 
-    "device.clone": async ({ origin, name }, { uid }) => {
+    "device.clone": async ({ origin, name }, { uid }, call) => {
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: origin });
       const held = pool.list().filter(({ ownerUid }) => ownerUid === uid).length;
       const { device } = await devices.reserve(uid, held, () =>
-        pool.snapshot({ origin, name, ownerUid: uid }),
+        pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() }),
       );
       if (device.originUuid !== judged.uuid) {
         // While this waited, the origin was removed and another took its name.
@@ -56,7 +57,7 @@ export function deviceHandlers({ pool, mounts }: HandlerParts): Topic<"device"> 
   };
 }
 
-function deviceToWire(device: Device): MethodResult<"device.get"> {
+export function deviceToWire(device: Device): MethodResult<"device.get"> {
   return {
     name: device.name,
     uuid: device.uuid,

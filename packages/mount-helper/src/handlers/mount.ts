@@ -8,10 +8,10 @@ import type { HandlerParts, Topic } from "./handler.ts";
 export function mountHandlers({ pool, mounts }: HandlerParts): Topic<"mount"> {
   const references = new Quota("references", MAX_REFERENCES_PER_UID);
   return {
-    "mount.create": async ({ device }, principal) => {
+    "mount.create": async ({ device }, principal, call) => {
       const held = mounts.countOf(principal.uid);
       const reference = await references.reserve(principal.uid, held, () =>
-        mounts.create(principal, pool.get({ name: device })),
+        mounts.create(principal, pool.get({ name: device }), call.newUuid()),
       );
       return mountToWire(reference);
     },
@@ -34,7 +34,7 @@ export function mountHandlers({ pool, mounts }: HandlerParts): Topic<"mount"> {
   };
 }
 
-function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
+export function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
   const { reference, device, path, holderUid, count } = held;
   return { reference, device, path, ownerUid: holderUid, count };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MethodName } from "@thinpool/protocol";
+import type { KnownRequest, MethodName } from "@thinpool/protocol";
 import { methodNames } from "@thinpool/protocol";
 import type { Principal } from "./policy.ts";
 import { assertPolicyComplete, judge, objectOf, policy } from "./policy.ts";
@@ -20,7 +20,9 @@ const facts = {
 
 function verdict(principal: Principal, method: MethodName, object: string): string {
   const params = { name: object, origin: object, device: object, reference: object };
-  const result = judge(principal, { id: 1, method, params }, facts);
+  // Has all that any method's rule looks at.
+  const request = { id: 1, method, params } as unknown as KnownRequest;
+  const result = judge(principal, request, facts);
   return result.allowed ? "yes" : result.code;
 }
 
@@ -30,6 +32,7 @@ test("the whole table: [method, object] -> what root, the owner and another user
     ["pool.status", "", "yes", "yes", "yes"],
     ["device.list", "", "yes", "yes", "yes"],
     ["mount.list", "", "yes", "yes", "yes"],
+    ["session.resume", "", "yes", "yes", "yes"],
     ["device.create", "new", "yes", "FORBIDDEN", "FORBIDDEN"],
     ["device.get", "image", "yes", "yes", "yes"],
     ["device.get", "clone", "yes", "yes", no],

@@ -44,6 +44,8 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "mount.create": { rule: "owns-device", object: "device", turn: "device" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },
+  // Whose session it is, its secret proves.
+  "session.resume": { rule: "anyone", object: undefined, turn: undefined },
 };
 
 /** Throws where a method has no rule: called before the daemon listens. */

@@ -64,10 +64,14 @@ export class MountService {
     }
   }
 
-  /** One more reference to the device, for the caller. */
-  async create(principal: Principal, device: Device): Promise<HeldReference> {
+  /** One more reference to the device, for the caller, under an id that was never used before. */
+  async create(
+    principal: Principal,
+    device: Device,
+    id: string = randomUUID(),
+  ): Promise<HeldReference> {
     const reference: Reference = {
-      id: randomUUID(),
+      id,
       holderUid: principal.uid,
       createdAtMs: Date.now(),
     };

@@ -91,7 +91,8 @@ export class Session {
     const message = parsed.value;
     if (message.type === "request") this.#forward(message.request);
     // One that is answered by now crossed its answer on the way.
-    else if (this.#waiting.has(message.id)) this.#toBack({ ...message, connection: this.#connection });
+    else if (this.#waiting.has(message.id))
+      this.#toBack({ ...message, connection: this.#connection });
   }
 
   #forward({ id, method, params, key }: KnownRequest): void {

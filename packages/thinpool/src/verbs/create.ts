@@ -12,6 +12,8 @@ export interface CreateDeviceOptions {
   readonly sizeBytes?: bigint;
   readonly filesystem?: FilesystemType | "none";
   readonly ownerUid?: number;
+  /** Its uuid, where the caller must find again what it asked for; else a random one. Never used before. */
+  readonly uuid?: string;
 }
 
 export interface CreateDeviceResult {
@@ -29,7 +31,14 @@ export function createDevice(
     const ownerUid = options.ownerUid ?? 0;
     checkDeviceOptions(sizeBytes, filesystem, ownerUid);
     const record = await makeDevice(engine, {
-      device: newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid: undefined }),
+      device: newDevice({
+        uuid: options.uuid,
+        name,
+        sizeBytes,
+        filesystem,
+        ownerUid,
+        originUuid: undefined,
+      }),
       verb: "create",
       make: (id) => engine.pool.createThin(id),
       fill: filesystem === "none" ? undefined : (made) => makeFilesystem(engine, made, filesystem),

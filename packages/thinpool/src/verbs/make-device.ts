@@ -10,8 +10,10 @@ import { withUndo } from "../undo.ts";
 /** How many ids that somebody else took in our pool one creation passes over. */
 export const MAX_FOREIGN_IDS_PER_CREATION = 16;
 
-export function newDevice(device: Omit<NewDevice, "uuid" | "createdAtMs">): NewDevice {
-  return { ...device, uuid: randomUUID(), createdAtMs: Date.now() };
+export function newDevice(
+  device: Omit<NewDevice, "uuid" | "createdAtMs"> & { readonly uuid: string | undefined },
+): NewDevice {
+  return { ...device, uuid: device.uuid ?? randomUUID(), createdAtMs: Date.now() };
 }
 
 /**

@@ -10,6 +10,8 @@ export interface SnapshotOptions {
   readonly origin: string;
   readonly name: string;
   readonly ownerUid?: number;
+  /** Its uuid, where the caller must find again what it asked for; else a random one. Never used before. */
+  readonly uuid?: string;
   /** Activate in the same stride: the short way from a request to a usable device. */
   readonly activate?: boolean;
 }
@@ -27,7 +29,7 @@ export function snapshot(engine: Engine, options: SnapshotOptions): Promise<Snap
     checkOwner(ownerUid);
     const { sizeBytes, filesystem, uuid: originUuid } = origin;
     const record = await makeDevice(engine, {
-      device: newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid }),
+      device: newDevice({ uuid: options.uuid, name, sizeBytes, filesystem, ownerUid, originUuid }),
       verb: options.activate === true ? "createActive" : "create",
       make: (id) => whileSuspended(engine, origin, () => pool.createSnapshot(id, origin.thinId)),
       // Before the transaction counts: should it fail, all is undone without a second commit.
