@@ -8,7 +8,7 @@ import { ThinpoolError, clientError } from "./errors.ts";
 import type { Handshake, Session } from "./handshake.ts";
 import { shakeHands } from "./handshake.ts";
 import { Pulse } from "./pulse.ts";
-import { sleep } from "./wait.ts";
+import { idle } from "./wait.ts";
 
 /** The first attempt comes at once, the second after this, each further one after twice as long. */
 export const BACKOFF_FIRST_MS = 50;
@@ -158,7 +158,8 @@ export class Link {
     let waitMs = 0;
     let last = cut;
     for (;;) {
-      await sleep(waitMs * (1 - BACKOFF_JITTER * Math.random()));
+      // Whoever waits for an answer has a time limit, which keeps the program alive.
+      await idle(waitMs * (1 - BACKOFF_JITTER * Math.random()));
       if (this.#isOver()) return;
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) break;

@@ -1,5 +1,7 @@
 /** Tells when the daemon has fallen silent: it pings, or answers, at least once in each interval. */
 
+import { letGo } from "./wait.ts";
+
 /** Two pings may be missed; the third interval is for a machine under load. */
 const MISSED_INTERVALS = 3;
 /** This side may have been the one that was held up: what came meanwhile is read first. */
@@ -29,8 +31,7 @@ export class Pulse {
 
   #arm(ms: number, last: boolean): void {
     this.#timer = setTimeout(() => this.#check(last), ms);
-    // In Node it must not keep a program alive that has nothing else to do; browsers have numbers.
-    if (typeof this.#timer === "object" && "unref" in this.#timer) this.#timer.unref();
+    letGo(this.#timer);
   }
 
   #check(last: boolean): void {

@@ -35,3 +35,16 @@ export async function within<T>(
 export async function sleep(ms: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }
+
+/** As `sleep`, but a program with nothing else to do may end meanwhile. */
+export async function idle(ms: number): Promise<void> {
+  await new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    letGo(timer);
+  });
+}
+
+/** A timer that does not keep a program alive. Browsers have numbers for timers, and no such thing. */
+export function letGo(timer: ReturnType<typeof setTimeout>): void {
+  if (typeof timer === "object" && "unref" in timer) timer.unref();
+}

@@ -13,7 +13,7 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /**
    * The uuid of what this call makes: random, or, for a call with an idempotency key, always the same
-   * one, so that what it made can be found again (INV-20).
+   * one, so that what it made can be found again (INV-31).
    */
   newUuid(): string;
 }
