@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { createConnection } from "node:net";
+import type { AddressInfo, ListenOptions } from "node:net";
 import { SUBPROTOCOL } from "@thinpool/protocol";
 import { WebSocket, WebSocketServer } from "ws";
 
@@ -16,13 +17,11 @@ export interface Cut {
 export class CuttingProxy implements AsyncDisposable {
   readonly #server = createServer();
   readonly #webSockets = new WebSocketServer({ noServer: true });
-  readonly #socketPath: string;
   readonly #seen = { "to-daemon": 0, "to-client": 0 };
   #cut: Cut | undefined;
   cuts = 0;
 
-  private constructor(daemonPath: string, socketPath: string) {
-    this.#socketPath = socketPath;
+  private constructor(daemonPath: string) {
     this.#server.on("upgrade", (request, socket, head) => {
       this.#webSockets.handleUpgrade(request, socket, head, (client) => {
         const daemon = new WebSocket("ws://localhost/", [SUBPROTOCOL], {
@@ -33,15 +32,24 @@ export class CuttingProxy implements AsyncDisposable {
     });
   }
 
-  static async listen(daemonPath: string, socketPath: string): Promise<CuttingProxy> {
-    const proxy = new CuttingProxy(daemonPath, socketPath);
-    proxy.#server.listen(socketPath);
+  /** On a Unix socket, or on a port of TCP. */
+  static async listen(daemonPath: string, where: ListenOptions): Promise<CuttingProxy> {
+    const proxy = new CuttingProxy(daemonPath);
+    proxy.#server.listen(where);
     await once(proxy.#server, "listening");
     return proxy;
   }
 
+  /** Where it listens, on a Unix socket. */
   get socketPath(): string {
-    return this.#socketPath;
+    const address = this.#server.address();
+    return typeof address === "string" ? address : "";
+  }
+
+  /** Where it listens, on TCP. */
+  get url(): string {
+    const { port } = this.#server.address() as AddressInfo;
+    return `ws://127.0.0.1:${port}/`;
   }
 
   /** How many messages went by in each direction since `arm`. */

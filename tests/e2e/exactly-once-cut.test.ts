@@ -46,7 +46,9 @@ async function life(client: Client): Promise<void> {
 test("cut at every message of every method", async (t) => {
   await using w = await world();
   await using daemon = await w.start();
-  await using proxy = await CuttingProxy.listen(daemon.socketPath, join(w.parent, "proxy"));
+  await using proxy = await CuttingProxy.listen(daemon.socketPath, {
+    path: join(w.parent, "proxy"),
+  });
   const { socketPath } = proxy;
   const run = async (cut: Cut | undefined): Promise<void> => {
     await using client = await connect({ socketPath });
@@ -72,7 +74,9 @@ test("cut at every message of every method", async (t) => {
 test("without a key a change in flight at the cut fails with its own code, and is not repeated", async () => {
   await using w = await world();
   await using daemon = await w.start();
-  await using proxy = await CuttingProxy.listen(daemon.socketPath, join(w.parent, "proxy"));
+  await using proxy = await CuttingProxy.listen(daemon.socketPath, {
+    path: join(w.parent, "proxy"),
+  });
   await using client = await connect({ socketPath: proxy.socketPath });
   const create = (name: string) =>
     client.create({ name, sizeBytes: DEVICE_BYTES, idempotencyKey: false });

@@ -15,7 +15,7 @@ export interface CallContext {
    * The uuid of what this call makes: random, or, for a call with an idempotency key, always the same
    * one, so that what it made can be found again (INV-31).
    */
-  newUuid(): string;
+  readonly newUuid: () => string;
 }
 
 export type Handlers = {

@@ -129,7 +129,8 @@ function recordFrom(row: Readonly<Record<string, unknown>>): KeyRecord {
     key: String(row["key"]),
     callSha256: String(row["call_sha256"]),
   };
-  return row["outcome"] === null
-    ? { ...used, state: "begun", evidence: String(row["evidence"]) }
-    : { ...used, state: "done", outcome: String(row["outcome"]) };
+  const { outcome, evidence } = row;
+  return typeof outcome === "string"
+    ? { ...used, state: "done", outcome }
+    : { ...used, state: "begun", evidence: String(evidence) };
 }

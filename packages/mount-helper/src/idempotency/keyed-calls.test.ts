@@ -4,7 +4,7 @@ import type { KnownRequest } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
 import { callSha256, derivedUuid } from "./call-identity.ts";
 import { KeyStore } from "./key-store.ts";
-import type { Recognise } from "./keyed-calls.ts";
+import type { KeyedWork, Recognise } from "./keyed-calls.ts";
 import { KeyedCalls } from "./keyed-calls.ts";
 
 const POOL = "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10";
@@ -30,7 +30,7 @@ test("the same call joins the one that runs, and is told what an earlier one did
   const { keyed, made } = world();
   const { promise, resolve } = Promise.withResolvers<undefined>();
   let runs = 0;
-  const work = async ({ newUuid }: { newUuid(): string }): Promise<string> => {
+  const work = async ({ newUuid }: KeyedWork): Promise<string> => {
     runs += 1;
     await promise;
     const uuid = newUuid();

@@ -40,9 +40,9 @@ export interface KeyedCallsParts {
 
 /** What a call is given to work with. */
 export interface KeyedWork {
-  newUuid(): string;
+  readonly newUuid: () => string;
   /** Right before the handler, when the objects are as the handler will find them. */
-  begin(): void;
+  readonly begin: () => void;
 }
 
 interface Begun {
