@@ -11,6 +11,10 @@ export * from "./pool.ts";
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,
+  bootId,
+  bootTimeMs,
+  type CallerIds,
+  closeDescriptor,
   type DeviceMapper,
   type DevNumber,
   type DmDeviceInfo,
@@ -30,8 +34,10 @@ export {
   type Mounts,
   NativeError,
   type NativeErrorCode,
+  openFolderAsCaller,
   peerCredentials,
   sameDevNumber,
   socketFd,
+  withCallerIds,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";
