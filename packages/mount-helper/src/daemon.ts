@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
 import { PoolError, openPool } from "@thinpool/thinpool";
 import { Dispatcher } from "./dispatch.ts";
-import { makeHandlers } from "./handlers.ts";
+import { makeHandlers } from "./handlers/index.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
 import { MountFolders } from "./mounts/folders.ts";
@@ -60,7 +60,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const mounts = new MountService({ pool, store, mounter, folders, logger });
   await mounts.recover();
   const dispatcher = new Dispatcher({
-    handlers: makeHandlers(pool, mounts),
+    handlers: makeHandlers({ pool, mounts }),
     facts: {
       deviceOwner: (name) => (pool.has({ name }) ? pool.get({ name }).ownerUid : undefined),
       referenceHolder: (id) => mounts.holderOf(id),

@@ -13,7 +13,7 @@ import {
   parseResult,
 } from "@thinpool/protocol";
 import { RequestError, describeError } from "./errors.ts";
-import type { Handlers } from "./handlers.ts";
+import type { Handlers } from "./handlers/index.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";

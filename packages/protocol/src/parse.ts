@@ -4,8 +4,8 @@ import type { ErrorCode } from "./error-codes.ts";
 import type { RequestEnvelope, RequestId, ResponseEnvelope } from "./envelopes.ts";
 import { failureEnvelope, requestEnvelope, requestId, successEnvelope } from "./envelopes.ts";
 import { MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES } from "./limits.ts";
-import type { MethodName, MethodParams, MethodResult } from "./methods.ts";
-import { isMethodName, methods } from "./methods.ts";
+import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
+import { isMethodName, methods } from "./methods/index.ts";
 
 export interface Refusal {
   readonly ok: false;
