@@ -65,10 +65,13 @@ export function parseRequest(text: string): Parsed<KnownRequest> {
   const id = readId(json.value);
   const envelope = v.safeParse(requestEnvelope, json.value);
   if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), id);
-  return parseCall(envelope.output);
+  return checkRequest(envelope.output);
 }
 
-function parseCall(request: RequestEnvelope): Parsed<KnownRequest> {
+/** The part of a request that is left when its envelope is taken off: known method, params that fit. */
+export function checkRequest(
+  request: Pick<RequestEnvelope, "id" | "method" | "params">,
+): Parsed<KnownRequest> {
   const { id, method } = request;
   if (!isMethodName(method)) {
     return refusal("METHOD_NOT_FOUND", `there is no method ${JSON.stringify(method)}`, id);
