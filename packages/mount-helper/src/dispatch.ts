@@ -11,9 +11,10 @@ import {
   methods,
   parseResult,
 } from "@thinpool/protocol";
+import type { Caller } from "./caller.ts";
 import { RequestError, describeError } from "./errors.ts";
 import type { Handlers } from "./handlers/index.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
 import type { PolicyFacts, Principal } from "./policy/policy.ts";
@@ -24,20 +25,22 @@ export interface DispatcherParts {
   readonly facts: PolicyFacts;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
+  /** The turns of the devices. */
+  readonly queue: KeyedQueue;
   readonly logger: Logger;
+  /** Told of each call that has ended. */
+  readonly observe?: (call: EndedCall) => void;
 }
 
-export interface Caller {
-  readonly principal: Principal;
-  /** Which connection the call came by. */
-  readonly connection: number;
-  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
-  readonly signal: AbortSignal;
+export interface EndedCall {
+  readonly method: string;
+  /** "done", or an error code. */
+  readonly outcome: string;
+  readonly seconds: number;
 }
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #queue = new KeyedQueue();
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
   #nextCall = 1;
@@ -82,8 +85,9 @@ export class Dispatcher {
       ...("name" in request.params ? { name: request.params.name } : {}),
     };
     try {
-      const result = await this.#inTurn(request, caller.principal);
+      const result = await this.#inTurn(request, caller);
       const answer = encodeChecked(request, result);
+      this.#observe(method, "done", startedAt);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
         this.#parts.logger.log("info", "audit", { ...audit, outcome: "done", ms });
@@ -91,6 +95,7 @@ export class Dispatcher {
       return answer;
     } catch (error) {
       const description = describeError(error, { operation: method, object });
+      this.#observe(method, description.code, startedAt);
       if (description.code === "INTERNAL") {
         const fields = { call, id: String(request.id), method, error: errorText(error) };
         this.#parts.logger.log("error", "internal-error", fields);
@@ -103,10 +108,10 @@ export class Dispatcher {
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #inTurn(request: KnownRequest, caller: Caller): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, principal);
-    return key === undefined ? run() : this.#queue.run(key, request.method, run);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller);
+    return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
   }
 
   #turnOf(request: KnownRequest): string | undefined {
@@ -117,7 +122,8 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #judgeAndHandle(request: KnownRequest, caller: Caller): Promise<unknown> {
+    const { principal } = caller;
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -135,9 +141,14 @@ export class Dispatcher {
     }
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
-      caller: Principal,
+      principal: Principal,
+      caller: Caller,
     ) => Promise<unknown>;
-    return handler(request.params, principal);
+    return handler(request.params, principal, caller);
+  }
+
+  #observe(method: string, outcome: string, startedAt: number): void {
+    this.#parts.observe?.({ method, outcome, seconds: (performance.now() - startedAt) / 1000 });
   }
 }
 

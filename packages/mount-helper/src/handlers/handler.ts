@@ -1,13 +1,17 @@
 /** What a handler is: called once the policy has let the caller. */
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import type { ThinPool } from "@thinpool/thinpool";
+import type { Caller } from "../caller.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { Ephemerals } from "../references/ephemerals.ts";
 import type { MountService } from "../references/mount-service.ts";
+import type { Sessions } from "../references/sessions.ts";
 
 export type Handlers = {
   readonly [M in MethodName]: (
     params: MethodParams<M>,
     principal: Principal,
+    caller: Caller,
   ) => Promise<MethodResult<M>>;
 };
 
@@ -18,4 +22,6 @@ export type Topic<T extends string> = Pick<Handlers, Extract<MethodName, `${T}.$
 export interface HandlerParts {
   readonly pool: ThinPool;
   readonly mounts: MountService;
+  readonly sessions: Sessions;
+  readonly ephemerals: Ephemerals;
 }

@@ -31,8 +31,6 @@ export function deadlineIn(now: ClockReading, durationMs: number): Deadline {
 /** Milliseconds until `deadline`, 0 or less where it has passed. `durationMs`: how far off it was set. */
 export function leftMs(deadline: Deadline, durationMs: number, now: ClockReading): number {
   const left =
-    deadline.bootId === now.bootId
-      ? deadline.bootMs - now.bootMs
-      : deadline.wallMs - now.wallMs;
+    deadline.bootId === now.bootId ? deadline.bootMs - now.bootMs : deadline.wallMs - now.wallMs;
   return Math.min(left, durationMs);
 }

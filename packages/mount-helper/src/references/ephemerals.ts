@@ -56,11 +56,7 @@ export class Ephemerals {
   }
 
   /** Makes the clone by `make`; it is `session`'s until it is mounted. */
-  async create(
-    name: string,
-    session: string,
-    make: () => Promise<Device>,
-  ): Promise<Device> {
+  async create(name: string, session: string, make: () => Promise<Device>): Promise<Device> {
     const { pool } = this.#parts;
     // A taken name is `make`'s to refuse; it must not be taken for the clone after a crash.
     if (pool.has({ name })) return make();

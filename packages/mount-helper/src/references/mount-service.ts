@@ -236,10 +236,12 @@ export class MountService {
   nextDueMs(): number | undefined {
     const { records, sessions, clock } = this.#parts;
     const now = clock.read();
-    const waits = records.all().flatMap((record) => [
-      ...record.references.map((reference) => timeLeftMs(reference, now)),
-      isUnfinished(record) ? this.#retries.waitMs(record.id) : undefined,
-    ]);
+    const waits = records
+      .all()
+      .flatMap((record) => [
+        ...record.references.map((reference) => timeLeftMs(reference, now)),
+        isUnfinished(record) ? this.#retries.waitMs(record.id) : undefined,
+      ]);
     const known = [...waits, sessions.nextEndMs()].filter((wait) => wait !== undefined);
     return known.length === 0 ? undefined : Math.max(0, Math.min(...known));
   }

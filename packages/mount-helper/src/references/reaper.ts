@@ -11,6 +11,8 @@ import type { Sessions } from "./sessions.ts";
 export const MAX_REAPER_WAIT_MS = 5_000;
 /** Not more often: each look goes over all records. */
 const MIN_REAPER_WAIT_MS = 20;
+/** While devices are tended: they stay due until that is over, and then there is a look at once. */
+const BUSY_REAPER_WAIT_MS = 250;
 /** Devices tended at the same time: a stuck one must not hold up the others. */
 const MAX_TENDED_AT_ONCE = 8;
 
@@ -42,7 +44,8 @@ export class Reaper {
     if (this.#stopped) return;
     clearTimeout(this.#timer);
     const due = this.#parts.service.nextDueMs() ?? MAX_REAPER_WAIT_MS;
-    const waitMs = Math.min(MAX_REAPER_WAIT_MS, Math.max(MIN_REAPER_WAIT_MS, due));
+    const least = this.#tended.size > 0 ? BUSY_REAPER_WAIT_MS : MIN_REAPER_WAIT_MS;
+    const waitMs = Math.min(MAX_REAPER_WAIT_MS, Math.max(least, due));
     this.#timer = setTimeout(() => this.#look(), waitMs);
     this.#timer.unref();
   }

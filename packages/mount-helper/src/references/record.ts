@@ -125,7 +125,11 @@ export function end(record: MountRecord, ids: ReadonlySet<string>): Ended {
     return { step: "keep", record: { ...record, references } };
   }
   const state =
-    record.state === "mounted" ? "releasing" : record.state === "absent" ? "deactivating" : record.state;
+    record.state === "mounted"
+      ? "releasing"
+      : record.state === "absent"
+        ? "deactivating"
+        : record.state;
   return { step: "release", record: { ...record, references, state } };
 }
 

@@ -133,7 +133,9 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
           record.bootId,
         );
       this.#database.prepare("DELETE FROM refs WHERE mount_id = ?").run(record.id);
-      const insert = this.#database.prepare("INSERT INTO refs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      const insert = this.#database.prepare(
+        "INSERT INTO refs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      );
       for (const { id, holderUid, holder, createdAtMs } of record.references) {
         insert.run(id, record.id, holderUid, holder.type, ...holderColumns(holder), createdAtMs);
       }
