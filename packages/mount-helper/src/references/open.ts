@@ -31,6 +31,8 @@ export interface ReferencesOptions {
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly graceMs?: number | undefined;
+  /** Only for tests that let the process die between two writes. */
+  readonly onStore?: (store: ReferenceStore) => void;
 }
 
 export interface References {
@@ -51,6 +53,7 @@ export async function openReferences(options: ReferencesOptions): Promise<Refere
   await folders.prepareRoot();
   const mounter = new Mounter(kernel, folders);
   const store = new ReferenceStore(join(pool.folder, STORE_FILE));
+  options.onStore?.(store);
   try {
     const records = new Records(store);
     const sessions = new Sessions({ store, clock, graceMs: options.graceMs });
