@@ -6,6 +6,7 @@ import { makeHandlers } from "./handlers/index.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
+import type { RulesFor } from "./mounts/rules.ts";
 import { defaultRulesFor } from "./mounts/rules.ts";
 import type { References } from "./references/open.ts";
 import { openReferences } from "./references/open.ts";
@@ -28,6 +29,8 @@ export interface DaemonOptions {
   readonly socketGroup?: string;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
+  /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
+  readonly mountRulesFor?: RulesFor;
   /** How long a session outlives its connection; default: half a minute. */
   readonly sessionGraceMs?: number;
   /** Default: one line of JSON per event on stderr. */
@@ -62,7 +65,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     kernel,
     mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
     queue,
-    rulesFor: defaultRulesFor,
+    rulesFor: options.mountRulesFor ?? defaultRulesFor,
     logger,
     graceMs: options.sessionGraceMs,
   });

@@ -1,6 +1,8 @@
 /** `connect()` and the typed calls. */
 import { chooseSocketPath, openConnection } from "./connection.ts";
 import { clientError } from "./errors.ts";
+import type { MountOptions } from "./mount-options.ts";
+import { mountParams } from "./mount-options.ts";
 import type { CallOptions } from "./requests.ts";
 import { Requests } from "./requests.ts";
 import type {
@@ -87,13 +89,17 @@ export class Client implements Owner, AsyncDisposable {
     return deviceFromWire(await this.#requests.call("device.create", params, call));
   }
 
-  /** A copy-on-write copy that belongs to the caller. */
+  /**
+   * A copy-on-write copy that belongs to the caller. An ephemeral one goes with its last mount, or with
+   * this client where it was never mounted.
+   */
   async clone(
-    options: { readonly origin: string; readonly name: string },
+    options: { readonly origin: string; readonly name: string; readonly ephemeral?: boolean },
     call?: CallOptions,
   ): Promise<Clone> {
-    const { origin, name } = options;
-    const device = await this.#requests.call("device.clone", { origin, name }, call);
+    const { origin, name, ephemeral } = options;
+    const params = { origin, name, ...(ephemeral === undefined ? {} : { ephemeral }) };
+    const device = await this.#requests.call("device.clone", params, call);
     return new Clone(this, deviceFromWire(device));
   }
 
@@ -103,9 +109,22 @@ export class Client implements Owner, AsyncDisposable {
   }
 
   /** The first reference activates and mounts the device, further ones share the mount. */
-  async mount(options: { readonly device: string }, call?: CallOptions): Promise<Mount> {
-    const { device } = options;
-    return new Mount(this, await this.#requests.call("mount.create", { device }, call));
+  async mount(
+    options: { readonly device: string } & MountOptions,
+    call?: CallOptions,
+  ): Promise<Mount> {
+    const params = { device: options.device, ...mountParams(options) };
+    return new Mount(this, await this.#requests.call("mount.create", params, call));
+  }
+
+  /** A lease's time to live begins anew, with another length if given. NOT_MOUNTED: it has ended. */
+  async renew(
+    options: { readonly reference: string; readonly ttlMs?: number },
+    call?: CallOptions,
+  ): Promise<MountEntry> {
+    const { reference, ttlMs } = options;
+    const params = { reference, ...(ttlMs === undefined ? {} : { ttlMs }) };
+    return this.#requests.call("mount.renew", params, call);
   }
 
   /** One's own references; root sees all. */
@@ -121,7 +140,7 @@ export class Client implements Owner, AsyncDisposable {
     return this.#requests.call("mount.release", { reference }, call);
   }
 
-  /** Mounts outlive the connection: release them first, or later by their references. */
+  /** What this client's session holds goes a short time later; leases and permanent mounts stay. */
   async close(): Promise<void> {
     await this.#requests.close(CLOSE_TIMEOUT_MS);
   }

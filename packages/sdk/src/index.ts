@@ -2,6 +2,7 @@ export type { ConnectOptions } from "./client.ts";
 export { Client, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, connect } from "./client.ts";
 export type { ClientErrorCode, ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, clientErrorCodes, hasCode } from "./errors.ts";
+export type { MountOptions } from "./mount-options.ts";
 export type { CallOptions } from "./requests.ts";
 export type {
   Device,
