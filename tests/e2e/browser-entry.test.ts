@@ -1,7 +1,7 @@
 /** The browser's entry with the platform's WebSocket (Node has one too), over TCP, through a bridge. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, hasCode } from "../../packages/sdk/src/browser.ts";
+import { connect, hasCode } from "@thinpool/sdk/browser";
 import { CuttingProxy } from "./cutting-proxy.ts";
 import { world } from "./sim-world.ts";
 

@@ -1,36 +1,28 @@
 /** thinpoold as a function: the pool, the records of its mounts, and the socket, put together. */
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
-import { PoolError, bootId, bootTimeMs, openPool } from "@thinpool/thinpool";
+import { PoolError, openPool } from "@thinpool/thinpool";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers/index.ts";
 import { KeyStore } from "./idempotency/key-store.ts";
 import { KeyedCalls } from "./idempotency/keyed-calls.ts";
 import { recognitionRules } from "./idempotency/rules.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
-import { MountFolders } from "./mounts/folders.ts";
-import { Mounter } from "./mounts/mounter.ts";
-import type { Clock } from "./references/deadline.ts";
-import { MountService } from "./references/mount-service.ts";
-import type { SessionStore } from "./references/sessions.ts";
-import { Sessions } from "./references/sessions.ts";
-import { ReferenceStore } from "./references/store.ts";
-import type { OpenFront } from "./server/back.ts";
+import type { RulesFor } from "./mounts/rules.ts";
+import { defaultRulesFor } from "./mounts/rules.ts";
+import type { References } from "./references/open.ts";
+import { openReferences } from "./references/open.ts";
+import type { ConnectionWatch, OpenFront } from "./server/back.ts";
 import { Back } from "./server/back.ts";
 import { directChannel } from "./server/direct-channel.ts";
+import { helloTo } from "./server/hello.ts";
 import type { Identify } from "./server/listener.ts";
 import { Listener, identifyByKernel } from "./server/listener.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
-const STORE_FILE = "references.sqlite";
 const KEY_FILE = "keys.sqlite";
-/** No session holds anything yet that would have to outlive the daemon. */
-const NOTHING_KEPT: SessionStore = {
-  loadSessions: () => [],
-  saveSession: () => undefined,
-  deleteSession: () => undefined,
-};
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -43,6 +35,10 @@ export interface DaemonOptions {
   readonly socketGroup?: string;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
+  /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
+  readonly mountRulesFor?: RulesFor;
+  /** How long a session outlives its connection; default: half a minute. */
+  readonly sessionGraceMs?: number;
   /** Default: one line of JSON per event on stderr. */
   readonly logger?: Logger;
 }
@@ -69,18 +65,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   await using undo = new AsyncDisposableStack();
   const pool = await openPool({ folder, kernel });
   undo.defer(() => letGo(pool));
-  const store = undo.use(new ReferenceStore(join(folder, STORE_FILE)));
-  const folders = new MountFolders(options.mountRoot ?? DEFAULT_MOUNT_ROOT);
-  await folders.prepareRoot();
-  const mounter = new Mounter(kernel, folders);
-  const mounts = new MountService({ pool, store, mounter, folders, logger });
-  await mounts.recover();
-  const clock: Clock = {
-    read: () => ({ wallMs: Date.now(), bootMs: bootTimeMs(), bootId: bootId() }),
-  };
-  const sessions = new Sessions({ store: NOTHING_KEPT, clock });
+  const queue = new KeyedQueue();
+  const references = await openReferences({
+    pool,
+    kernel,
+    mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
+    queue,
+    rulesFor: options.mountRulesFor ?? defaultRulesFor,
+    logger,
+    graceMs: options.sessionGraceMs,
+  });
+  undo.defer(() => references.close());
+  const { mounts, sessions, ephemerals, reaper } = references;
+  const work = { pool, mounts, sessions, ephemerals };
   const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
-  const work = { pool, mounts, sessions };
   const keyed = new KeyedCalls({
     poolUuid: pool.uuid,
     store: keys,
@@ -96,19 +94,29 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
       referenceHolder: (id) => mounts.holderOf(id),
     },
     deviceOfReference: (id) => mounts.deviceOf(id),
+    queue,
     logger,
   });
   const openFront: OpenFront = (_principal, port) => directChannel(port);
-  const back = new Back({ dispatcher, openFront, sessions, logger });
+  const watch: ConnectionWatch = {
+    opened: ({ uid }, connection) => {
+      back.push(connection, helloTo(sessions.open(uid, connection)));
+    },
+    closed: (connection) => {
+      sessions.closed(connection);
+      reaper.schedule();
+    },
+  };
+  const back = new Back({ dispatcher, watch, openFront, logger });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
+  reaper.start();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
   return new RunningDaemon({
     socketPath,
     pool,
-    store,
+    references,
     keys,
-    mounts,
     dispatcher,
     back,
     listener,
@@ -129,9 +137,8 @@ async function letGo(pool: ThinPool): Promise<void> {
 interface Parts {
   readonly socketPath: string;
   readonly pool: ThinPool;
-  readonly store: ReferenceStore;
+  readonly references: References;
   readonly keys: KeyStore;
-  readonly mounts: MountService;
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
@@ -158,16 +165,17 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, keys, mounts, dispatcher, back, listener, logger } = this.#parts;
+    const { pool, references, keys, dispatcher, back, listener, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
+    await references.reaper.stop();
     await back.close();
     listener.release();
     try {
       if (teardown) {
-        await mounts.releaseAll();
+        await references.mounts.releaseAll();
         await pool.close();
       } else {
         await pool.detach();
@@ -176,7 +184,7 @@ class RunningDaemon implements Daemon {
       if (teardown) await pool.detach();
       throw error;
     } finally {
-      store.close();
+      await references.close();
       keys.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });
     }

@@ -12,10 +12,11 @@ import {
   methods,
   parseResult,
 } from "@thinpool/protocol";
+import type { Caller } from "./caller.ts";
 import { RequestError, describeError } from "./errors.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
 import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
 import type { PolicyFacts, Principal } from "./policy/policy.ts";
@@ -27,15 +28,18 @@ export interface DispatcherParts {
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
   readonly keyed: KeyedCalls;
+  /** The turns of the devices. */
+  readonly queue: KeyedQueue;
   readonly logger: Logger;
+  /** Told of each call that has ended. */
+  readonly observe?: (call: EndedCall) => void;
 }
 
-export interface Caller {
-  readonly principal: Principal;
-  /** Which connection the call came by. */
-  readonly connection: number;
-  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
-  readonly signal: AbortSignal;
+export interface EndedCall {
+  readonly method: string;
+  /** "done", or an error code. */
+  readonly outcome: string;
+  readonly seconds: number;
 }
 
 /** A call without an idempotency key: nothing of it is remembered. */
@@ -43,7 +47,6 @@ const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #queue = new KeyedQueue();
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
   #nextCall = 1;
@@ -90,6 +93,7 @@ export class Dispatcher {
     try {
       const result = await this.#once(request, caller);
       const answer = encodeChecked(request, result);
+      this.#observe(method, "done", startedAt);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
         this.#parts.logger.log("info", "audit", { ...audit, outcome: "done", ms });
@@ -97,6 +101,7 @@ export class Dispatcher {
       return answer;
     } catch (error) {
       const description = describeError(error, { operation: method, object });
+      this.#observe(method, description.code, startedAt);
       if (description.code === "INTERNAL") {
         const fields = { call, id: String(request.id), method, error: errorText(error) };
         this.#parts.logger.log("error", "internal-error", fields);
@@ -122,7 +127,7 @@ export class Dispatcher {
   async #inTurn(request: KnownRequest, caller: Caller, work: KeyedWork): Promise<unknown> {
     const key = this.#turnOf(request);
     const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work);
-    return key === undefined ? run() : this.#queue.run(key, request.method, run);
+    return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
   }
 
   #turnOf(request: KnownRequest): string | undefined {
@@ -133,11 +138,8 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(
-    request: KnownRequest,
-    { principal, connection, signal }: Caller,
-    work: KeyedWork,
-  ): Promise<unknown> {
+  async #judgeAndHandle(request: KnownRequest, caller: Caller, work: KeyedWork): Promise<unknown> {
+    const { principal } = caller;
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -148,7 +150,7 @@ export class Dispatcher {
         reason: "the daemon is stopping",
       });
     }
-    if (signal.aborted) {
+    if (caller.signal.aborted) {
       const reason = "its caller gave it up before its turn came";
       throw new RequestError({ code: "CANCELLED", operation, object, reason });
     }
@@ -159,11 +161,15 @@ export class Dispatcher {
     }
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
-      caller: Principal,
+      principal: Principal,
       call: CallContext,
     ) => Promise<unknown>;
     work.begin();
-    return handler(request.params, principal, { connection, signal, newUuid: work.newUuid });
+    return handler(request.params, principal, { ...caller, newUuid: work.newUuid });
+  }
+
+  #observe(method: string, outcome: string, startedAt: number): void {
+    this.#parts.observe?.({ method, outcome, seconds: (performance.now() - startedAt) / 1000 });
   }
 }
 

@@ -145,6 +145,7 @@ test("the methods that take parameters refuse to go without", () => {
       "device.remove",
       "mount.create",
       "mount.release",
+      "mount.renew",
       "session.resume",
     ],
   );

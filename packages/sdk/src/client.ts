@@ -3,7 +3,10 @@ import type { Hello } from "@thinpool/protocol";
 import type { Dialler } from "./connection.ts";
 import { clientError } from "./errors.ts";
 import type { ClientState } from "./link.ts";
+import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
+import type { MountOptions } from "./mount-options.ts";
+import { mountParams } from "./mount-options.ts";
 import type { CallOptions, ChangeOptions } from "./requests.ts";
 import { Requests } from "./requests.ts";
 import type {
@@ -70,8 +73,9 @@ export class Client implements Owner, AsyncDisposable {
   readonly #link: Link;
   readonly #requests: Requests;
   readonly #listeners = new Set<StateListener>();
-  /** References that end with the session. */
+  /** What ends with the session: references, and names of ephemeral clones not yet mounted. */
   readonly #held = new Set<string>();
+  readonly #leases = new Leases((reference) => this.renew({ reference }));
 
   /** Use `connect`. */
   constructor(dialler: Dialler, timeoutMs: number, reconnectTimeoutMs: number) {
@@ -147,24 +151,54 @@ export class Client implements Owner, AsyncDisposable {
     return deviceFromWire(await this.#requests.call("device.create", params, options));
   }
 
-  /** A copy-on-write copy that belongs to the caller. NOT_FOUND, EXISTS, NO_SPACE, LIMIT. */
+  /**
+   * A copy-on-write copy that belongs to the caller. An ephemeral one goes with its last mount, or with
+   * this client where it was never mounted. NOT_FOUND, EXISTS, NO_SPACE, LIMIT.
+   */
   async clone(
-    options: { readonly origin: string; readonly name: string } & ChangeOptions,
+    options: {
+      readonly origin: string;
+      readonly name: string;
+      readonly ephemeral?: boolean;
+    } & ChangeOptions,
   ): Promise<Clone> {
-    const { origin, name } = options;
-    const device = await this.#requests.call("device.clone", { origin, name }, options);
+    const { origin, name, ephemeral } = options;
+    const params = { origin, name, ...(ephemeral === undefined ? {} : { ephemeral }) };
+    const device = await this.#requests.call("device.clone", params, options);
+    if (ephemeral === true) this.#held.add(name);
     return new Clone(this, deviceFromWire(device));
   }
 
   /** BUSY while it is mounted. */
   async remove(options: { readonly name: string } & ChangeOptions): Promise<void> {
     await this.#requests.call("device.remove", { name: options.name }, options);
+    this.#held.delete(options.name);
   }
 
-  /** The first reference activates and mounts the device, further ones share the mount. */
-  async mount(options: { readonly device: string } & ChangeOptions): Promise<Mount> {
-    const { device } = options;
-    return new Mount(this, await this.#requests.call("mount.create", { device }, options));
+  /**
+   * The first reference activates and mounts the device, further ones share the mount. A lease is
+   * renewed by this client until it is released, or the client closed. NOT_FOUND, FORBIDDEN, LIMIT.
+   */
+  async mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount> {
+    const { device, holder } = options;
+    const params = { device, ...mountParams(options) };
+    const made = await this.#requests.call("mount.create", params, options);
+    const { reference } = made;
+    this.#held.delete(device);
+    if (holder === undefined || holder.type === "session") this.#held.add(reference);
+    if (holder?.type === "lease") this.#leases.keep(reference, holder.ttlMs);
+    return new Mount(this, made);
+  }
+
+  /** A lease's time to live begins anew, with another length if given. NOT_MOUNTED: it has ended. */
+  async renew(
+    options: { readonly reference: string; readonly ttlMs?: number } & ChangeOptions,
+  ): Promise<MountEntry> {
+    const { reference, ttlMs } = options;
+    const params = { reference, ...(ttlMs === undefined ? {} : { ttlMs }) };
+    const renewed = await this.#requests.call("mount.renew", params, options);
+    if (ttlMs !== undefined) this.#leases.keep(reference, ttlMs);
+    return renewed;
   }
 
   /** One's own references; root sees all. */
@@ -177,11 +211,16 @@ export class Client implements Owner, AsyncDisposable {
     const { reference } = options;
     const released = await this.#requests.call("mount.release", { reference }, options);
     this.#held.delete(reference);
+    this.#leases.drop(reference);
     return released;
   }
 
-  /** Calls that wait fail with CLIENT_CLOSED. What the session holds stays for its grace period. */
+  /**
+   * Calls that wait fail with CLIENT_CLOSED. What the session holds goes a short time later; leases go
+   * at their end, permanent mounts stay.
+   */
   async close(): Promise<void> {
+    this.#leases.dropAll();
     await this.#link.close(CLOSE_TIMEOUT_MS);
   }
 

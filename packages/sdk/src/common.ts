@@ -11,6 +11,7 @@ export {
 export type { ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, hasCode } from "./errors.ts";
 export type { ClientState } from "./link.ts";
+export type { MountOptions } from "./mount-options.ts";
 export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";
 export type {
   Device,

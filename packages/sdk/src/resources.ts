@@ -1,6 +1,7 @@
 /** What calls give back: devices as values, clones and mounts as things to be released. */
 import type { MethodResult } from "@thinpool/protocol";
 import { hasCode } from "./errors.ts";
+import type { MountOptions } from "./mount-options.ts";
 import type { ChangeOptions } from "./requests.ts";
 
 export type Filesystem = "ext4" | "xfs" | "none";
@@ -42,8 +43,14 @@ export interface MountEntry {
   readonly device: string;
   readonly path: string;
   readonly ownerUid: number;
-  /** References that hold the device mounted, this one included. */
+  /** References that hold the device active, this one included. */
   readonly count: number;
+  readonly holder?: "session" | "lease" | "permanent" | undefined;
+  /** Of a lease: the time that is left of it. */
+  readonly leaseLeftMs?: number | undefined;
+  readonly readOnly?: boolean | undefined;
+  /** False where it is to be mounted again after a reboot and is not yet. */
+  readonly mounted?: boolean | undefined;
 }
 
 export interface ReleaseResult {
@@ -54,7 +61,7 @@ export interface ReleaseResult {
 
 /** What the resources need of their client. */
 export interface Owner {
-  mount(options: { readonly device: string } & ChangeOptions): Promise<Mount>;
+  mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount>;
   release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult>;
   remove(options: { readonly name: string } & ChangeOptions): Promise<void>;
 }
@@ -123,7 +130,7 @@ export class Clone implements AsyncDisposable {
     this.device = device;
   }
 
-  async mount(options: ChangeOptions = {}): Promise<Mount> {
+  async mount(options: MountOptions & ChangeOptions = {}): Promise<Mount> {
     return this.#owner.mount({ ...options, device: this.name });
   }
 

@@ -18,6 +18,8 @@ export {
   type BlockDevices,
   bootId,
   bootTimeMs,
+  type CallerIds,
+  closeDescriptor,
   type DeviceMapper,
   type DevNumber,
   type DmDeviceInfo,
@@ -37,8 +39,10 @@ export {
   type Mounts,
   NativeError,
   type NativeErrorCode,
+  openFolderAsCaller,
   peerCredentials,
   sameDevNumber,
   socketFd,
+  withCallerIds,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";

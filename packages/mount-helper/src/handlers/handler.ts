@@ -1,16 +1,14 @@
 /** What a handler is: called once the policy has let the caller. */
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import type { ThinPool } from "@thinpool/thinpool";
+import type { Caller } from "../caller.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { Ephemerals } from "../references/ephemerals.ts";
 import type { MountService } from "../references/mount-service.ts";
 import type { Sessions } from "../references/sessions.ts";
 
 /** The call itself, beyond who asks for what. */
-export interface CallContext {
-  /** Which connection it came by. */
-  readonly connection: number;
-  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
-  readonly signal: AbortSignal;
+export interface CallContext extends Caller {
   /**
    * The uuid of what this call makes: random, or, for a call with an idempotency key, always the same
    * one, so that what it made can be found again (INV-31).
@@ -34,4 +32,5 @@ export interface HandlerParts {
   readonly pool: ThinPool;
   readonly mounts: MountService;
   readonly sessions: Sessions;
+  readonly ephemerals: Ephemerals;
 }

@@ -5,7 +5,7 @@ import type { HandlerParts, Topic } from "./handler.ts";
 export function sessionHandlers({ sessions }: HandlerParts): Topic<"session"> {
   return {
     "session.resume": ({ id, secret }, { uid }, { connection }) => {
-      if (sessions.resume(uid, id, secret, String(connection))) {
+      if (sessions.resume(uid, id, secret, connection)) {
         return Promise.resolve({ graceMs: sessions.graceMs });
       }
       throw new RequestError({

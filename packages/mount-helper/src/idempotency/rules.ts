@@ -16,16 +16,17 @@ interface Released {
 }
 
 /** The rules by method; one that changes something and has no rule stops the daemon's start. */
-export function recognitionRules({
-  pool,
-  mounts,
-}: HandlerParts): (method: MethodName) => Recognise | undefined {
+export function recognitionRules(
+  parts: HandlerParts,
+): (method: MethodName) => Recognise | undefined {
+  const { pool, mounts } = parts;
+  const toWire = deviceToWire(parts);
   const deviceOf = (uuid: string) => pool.list().find((device) => device.uuid === uuid);
   const made: Recognise = {
     how: "made",
     find: (_request, uuid) => {
       const device = deviceOf(uuid(0));
-      return device === undefined ? undefined : deviceToWire(device);
+      return device === undefined ? undefined : toWire(device);
     },
   };
   const mounted: Recognise = {
@@ -57,6 +58,7 @@ export function recognitionRules({
     "device.remove": removed,
     "mount.create": mounted,
     "mount.release": released,
+    "mount.renew": { how: "repeated" },
   };
   const missing = methodNames.filter((name) => methods[name].changes && rules[name] === undefined);
   if (missing.length > 0) throw new Error(`changes without a rule: ${missing.join(", ")}`);

@@ -46,6 +46,8 @@ test("the whole table: [method, object] -> what root, the owner and another user
     ["mount.create", "image", "yes", "FORBIDDEN", "FORBIDDEN"],
     ["mount.create", "clone", "yes", "yes", no],
     ["mount.create", "none", no, no, no],
+    ["mount.renew", "held", "yes", "yes", "NOT_MOUNTED"],
+    ["mount.renew", "none", "NOT_MOUNTED", "NOT_MOUNTED", "NOT_MOUNTED"],
     ["mount.release", "held", "yes", "yes", "NOT_MOUNTED"],
     ["mount.release", "none", "NOT_MOUNTED", "NOT_MOUNTED", "NOT_MOUNTED"],
   ];

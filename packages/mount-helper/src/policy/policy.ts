@@ -42,6 +42,7 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.get": { rule: "sees-device", object: "name", turn: undefined },
   "device.remove": { rule: "owns-device", object: "name", turn: "name" },
   "mount.create": { rule: "owns-device", object: "device", turn: "device" },
+  "mount.renew": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },
   // Whose session it is, its secret proves.

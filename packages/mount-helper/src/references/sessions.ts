@@ -34,7 +34,7 @@ interface Session {
   /** In the store: it holds, or held, something. */
   kept: boolean;
   /** The connection that has it; undefined: none. */
-  connection: string | undefined;
+  connection: number | undefined;
   /** Since boot; while no connection has it. */
   endsAtBootMs: number;
 }
@@ -48,7 +48,7 @@ export interface OpenedSession {
 export interface SessionsParts {
   readonly store: SessionStore;
   readonly clock: Clock;
-  readonly graceMs?: number;
+  readonly graceMs?: number | undefined;
 }
 
 export class Sessions {
@@ -57,7 +57,7 @@ export class Sessions {
   readonly graceMs: number;
   readonly #sessions = new Map<string, Session>();
   /** By connection. */
-  readonly #current = new Map<string, Session>();
+  readonly #current = new Map<number, Session>();
 
   constructor({ store, clock, graceMs = SESSION_GRACE_MS }: SessionsParts) {
     this.#store = store;
@@ -79,7 +79,7 @@ export class Sessions {
   }
 
   /** A new session for the connection; one that it had before loses it. */
-  open(uid: number, connection: string): OpenedSession {
+  open(uid: number, connection: number): OpenedSession {
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
     this.closed(connection);
     const { bootId } = this.#clock.read();
@@ -94,7 +94,7 @@ export class Sessions {
    * The connection takes its session up again; from an earlier connection, should that still look
    * alive. False where there is no such session of this uid with this secret (any more).
    */
-  resume(uid: number, id: string, secret: string, connection: string): boolean {
+  resume(uid: number, id: string, secret: string, connection: number): boolean {
     const session = this.#sessions.get(id);
     if (session === undefined || session.record.uid !== uid) return false;
     const given = Buffer.from(hash(secret));
@@ -109,7 +109,7 @@ export class Sessions {
   }
 
   /** The connection's session; one without a secret that anybody knows where it never asked for one. */
-  of(uid: number, connection: string): string {
+  of(uid: number, connection: number): string {
     const session = this.#current.get(connection);
     return session === undefined ? this.open(uid, connection).session : session.record.id;
   }
@@ -123,7 +123,7 @@ export class Sessions {
   }
 
   /** The connection has ended: its session has a grace period. */
-  closed(connection: string): void {
+  closed(connection: number): void {
     const session = this.#current.get(connection);
     if (session === undefined) return;
     this.#current.delete(connection);

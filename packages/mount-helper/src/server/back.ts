@@ -15,10 +15,8 @@ import type { Dispatcher } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
-import type { Sessions } from "../references/sessions.ts";
 import type { BackPort, FrontPort, ToBack } from "./channel.ts";
 import { checkToBack } from "./channel.ts";
-import { helloTo } from "./hello.ts";
 import { refuseConnection } from "./refuse-connection.ts";
 
 /** RFC 6455, section 7.4.1. */
@@ -32,10 +30,16 @@ export const MAX_NOTES_PER_CONNECTION = 32;
 /** Makes the front of a principal's uid; throws where there can be none now. */
 export type OpenFront = (principal: Principal, back: BackPort) => FrontPort;
 
+/** Told of each connection whose handshake is over, and of its end. */
+export interface ConnectionWatch {
+  opened(principal: Principal, connection: number): void;
+  closed(connection: number): void;
+}
+
 export interface BackParts {
   readonly dispatcher: Dispatcher;
+  readonly watch: ConnectionWatch;
   readonly openFront: OpenFront;
-  readonly sessions: Pick<Sessions, "open" | "closed">;
   readonly logger: Logger;
 }
 
@@ -205,8 +209,7 @@ class UidFront implements BackPort {
     connection.opened = true;
     const { uid, pid } = connection.principal;
     this.#parts.logger.log("info", "connected", { connection: connection.number, uid, pid });
-    const session = this.#parts.sessions.open(uid, String(connection.number));
-    this.push(connection.number, helloTo(session));
+    this.#parts.watch.opened(connection.principal, connection.number);
   }
 
   #request(message: ToBack & { type: "request" }, connection: Connection): void {
@@ -249,9 +252,9 @@ class UidFront implements BackPort {
     this.#connections.delete(number);
     for (const canceller of waiting.values()) canceller.abort();
     if (!opened) return;
-    this.#parts.sessions.closed(String(number));
     const fields = { connection: number, uid: principal.uid, reason };
     this.#parts.logger.log("info", "disconnected", fields);
+    this.#parts.watch.closed(number);
   }
 
   /** Our own front never does this: it has been taken over, or is broken. */

@@ -14,6 +14,10 @@ export const device = v.object({
   transactionId: u64,
   ownerUid: uid,
   active: v.boolean(),
+  /** It goes with its last reference. */
+  ephemeral: v.optional(v.boolean()),
+  /** Nobody holds its mount any more, but a process still works in it. */
+  releasing: v.optional(v.boolean()),
 });
 
 export const deviceMethods = {
@@ -30,7 +34,12 @@ export const deviceMethods = {
   "device.clone": {
     changes: true,
     summary: "Makes a copy-on-write copy that belongs to the caller.",
-    params: v.object({ origin: deviceName, name: deviceName }),
+    params: v.object({
+      origin: deviceName,
+      name: deviceName,
+      /** Remove it with its last reference; until its first mount the caller's session holds it. */
+      ephemeral: v.optional(v.boolean()),
+    }),
     result: device,
   },
   "device.list": {
