@@ -105,7 +105,7 @@ test("after a power cut the records of the mounts that are gone are dropped", as
   await before.stop();
   const kernel = w.kernel.powerCut();
   const logger = jsonLogger((line) => w.log.push(line));
-  await using after = await startDaemon({ ...w, kernel, logger });
+  await using after = await startDaemon({ ...w, kernel, logger, workers: "in-process" });
   await using again = await w.connect();
   assert.deepEqual(await again.mounts(), []);
   assert.ok(w.log.some((line) => line.includes("record-dropped")));
@@ -200,20 +200,29 @@ test("bad input: names, a second daemon, a socket that is somebody else's", asyn
   const pool = await createPool({ folder: other, kernel: w.kernel, backing: BACKING });
   await pool.detach();
   const { kernel, mountRoot, socketPath } = w;
-  await assert.rejects(startDaemon({ folder: other, kernel, mountRoot, socketPath }), {
-    code: "SOCKET_IN_USE",
-  });
+  await assert.rejects(
+    startDaemon({ folder: other, kernel, mountRoot, socketPath, workers: "in-process" }),
+    {
+      code: "SOCKET_IN_USE",
+    },
+  );
   assert.equal((await client.status()).state, "working");
   const file = join(w.parent, "run", "file");
   await writeFile(file, "");
-  await assert.rejects(startDaemon({ folder: other, kernel, mountRoot, socketPath: file }), {
-    code: "SOCKET_IN_USE",
-  });
+  await assert.rejects(
+    startDaemon({ folder: other, kernel, mountRoot, socketPath: file, workers: "in-process" }),
+    {
+      code: "SOCKET_IN_USE",
+    },
+  );
   const foreign = join(w.parent, "run", "foreign.sock");
   const server = createServer().listen(foreign);
-  await assert.rejects(startDaemon({ folder: other, kernel, mountRoot, socketPath: foreign }), {
-    code: "SOCKET_IN_USE",
-  });
+  await assert.rejects(
+    startDaemon({ folder: other, kernel, mountRoot, socketPath: foreign, workers: "in-process" }),
+    {
+      code: "SOCKET_IN_USE",
+    },
+  );
   server.close();
   await daemon.stop({ teardown: true });
 });

@@ -30,4 +30,7 @@ export { closeDescriptor } from "./sys/descriptor.ts";
 export { lockFile } from "./sys/file-lock.ts";
 export { openFolderAsCaller } from "./sys/openat2.ts";
 export { parseMountInfo, topmostAt } from "./mount/mountinfo.ts";
+export type { ReceivedDescriptor } from "./sys/descriptor-passing.ts";
+export { receiveDescriptor, sendDescriptor } from "./sys/descriptor-passing.ts";
+export { keepDescriptorsFromChildren } from "./sys/close-range.ts";
 export { peerCredentials, socketFd } from "./sys/peer-credentials.ts";

@@ -32,3 +32,15 @@ export async function groupIdsOf(uid: number): Promise<readonly number[]> {
     .map((fields) => Number(fields[2]))
     .filter((gid) => Number.isInteger(gid));
 }
+
+/** Undefined where there is no such account. */
+export async function accountOf(
+  user: string | number,
+): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  const key = typeof user === "number" ? 2 : 0;
+  const row = (await rows(PASSWD)).find((fields) => fields[key] === String(user));
+  const [uid, gid] = [row?.[2], row?.[3]].map(Number);
+  return row === undefined || !Number.isInteger(uid) || !Number.isInteger(gid)
+    ? undefined
+    : { uid: uid ?? NO_GROUP, gid: gid ?? NO_GROUP };
+}

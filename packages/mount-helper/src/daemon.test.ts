@@ -51,7 +51,14 @@ async function world(): Promise<World> {
     kernel,
     caller: undefined,
     daemon: await startDaemonWith(
-      { folder, socketPath, kernel, mountRoot: join(parent, "mounts"), logger },
+      {
+        folder,
+        socketPath,
+        kernel,
+        mountRoot: join(parent, "mounts"),
+        logger,
+        workers: "in-process",
+      },
       (socket) => {
         assert.equal(identifyByKernel(socket).uid, process.geteuid?.());
         if (self.caller === undefined) throw new Error("doubt");

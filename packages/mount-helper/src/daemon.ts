@@ -20,6 +20,9 @@ import { directChannel } from "./server/direct-channel.ts";
 import { helloTo } from "./server/hello.ts";
 import type { Identify } from "./server/listener.ts";
 import { Listener, identifyByKernel } from "./server/listener.ts";
+import { StartError } from "./start-error.ts";
+import { rootWorkerIdentity } from "./worker/root-identity.ts";
+import { WorkerPool } from "./worker/worker-pool.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const KEY_FILE = "keys.sqlite";
@@ -33,6 +36,11 @@ export interface DaemonOptions {
   readonly kernel: Kernel;
   /** Who may connect besides root; default: the group "thinpool", if the machine has it. */
   readonly socketGroup?: string;
+  /**
+   * Who parses clients' bytes: worker processes without privileges (default; takes root), or this very
+   * process, for tests that have nothing to protect.
+   */
+  readonly workers?: "processes" | "in-process";
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
   /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
@@ -97,7 +105,9 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     queue,
     logger,
   });
-  const openFront: OpenFront = (_principal, port) => directChannel(port);
+  const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
+  const openFront: OpenFront = (principal, port) =>
+    workers === undefined ? directChannel(port) : workers.open(principal, port);
   const watch: ConnectionWatch = {
     opened: ({ uid }, connection) => {
       back.push(connection, helloTo(sessions.open(uid, connection)));
@@ -120,7 +130,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     dispatcher,
     back,
     listener,
+    workers,
     logger,
+  });
+}
+
+async function workerPool(logger: Logger): Promise<WorkerPool> {
+  if (process.geteuid?.() === 0) {
+    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger });
+  }
+  throw new StartError({
+    code: "OPTION_INVALID",
+    object: "the workers",
+    reason: "only root can start processes of other users",
+    hint: "Run it as root.",
   });
 }
 
@@ -142,6 +165,7 @@ interface Parts {
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
+  readonly workers: WorkerPool | undefined;
   readonly logger: Logger;
 }
 
@@ -165,13 +189,14 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, references, keys, dispatcher, back, listener, logger } = this.#parts;
+    const { pool, references, keys, dispatcher, back, listener, workers, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
     await references.reaper.stop();
     await back.close();
+    await workers?.drained();
     listener.release();
     try {
       if (teardown) {

@@ -29,6 +29,7 @@ export {
   dmUuid,
   type FileLock,
   formatDevNumber,
+  keepDescriptorsFromChildren,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -41,7 +42,9 @@ export {
   type NativeErrorCode,
   openFolderAsCaller,
   peerCredentials,
+  receiveDescriptor,
   sameDevNumber,
+  sendDescriptor,
   socketFd,
   withCallerIds,
 } from "@thinpool/dm-native";

@@ -21,6 +21,10 @@ import { refuseConnection } from "./refuse-connection.ts";
 
 /** RFC 6455, section 7.4.1. */
 const CLOSE_GOING_AWAY = 1001;
+/** Fronts at once, and so uids that are connected. At the limit an idle one makes room, else the client is refused. */
+export const MAX_FRONTS = 64;
+/** A front without connections ends after this long. */
+export const FRONT_IDLE_MS = 30_000;
 /** How long clients may take for the closing handshake when the daemon stops. */
 const GOODBYE_TIMEOUT_MS = 1_000;
 const GOODBYE_CHECK_MS = 5;
@@ -37,7 +41,7 @@ export interface ConnectionWatch {
 }
 
 export interface BackParts {
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: Pick<Dispatcher, "answer">;
   readonly watch: ConnectionWatch;
   readonly openFront: OpenFront;
   readonly logger: Logger;
@@ -108,6 +112,13 @@ export class Back {
     for (const front of this.#fronts.values()) front.end();
   }
 
+  /** Ends a front that has no connection; throws where there is none. */
+  #makeRoom(): void {
+    const idle = Array.from(this.#fronts.values()).find(({ size }) => size === 0);
+    if (idle === undefined) throw new Error(`${MAX_FRONTS} users are connected already`);
+    idle.end();
+  }
+
   #frontOf(principal: Principal): UidFront {
     const { uid } = principal;
     const present = this.#fronts.get(uid);
@@ -115,6 +126,7 @@ export class Back {
     const gone = (front: UidFront): void => {
       if (this.#fronts.get(uid) === front) this.#fronts.delete(uid);
     };
+    if (this.#fronts.size >= MAX_FRONTS) this.#makeRoom();
     const front = new UidFront(this.#parts, principal, gone);
     this.#fronts.set(uid, front);
     return front;
@@ -128,6 +140,7 @@ class UidFront implements BackPort {
   readonly #gone: (front: UidFront) => void;
   readonly #port: FrontPort;
   readonly #connections = new Map<number, Connection>();
+  #idle: NodeJS.Timeout | undefined;
 
   constructor(parts: BackParts, principal: Principal, gone: (front: UidFront) => void) {
     this.#parts = parts;
@@ -141,6 +154,7 @@ class UidFront implements BackPort {
   }
 
   adopt(number: number, principal: Principal, socket: Socket): void {
+    clearTimeout(this.#idle);
     const waiting = new Map<RequestId, AbortController>();
     this.#connections.set(number, { number, principal, waiting, opened: false, notes: 0 });
     this.#port.adopt(number, socket);
@@ -180,6 +194,7 @@ class UidFront implements BackPort {
   lost(reason: string): void {
     this.#gone(this);
     for (const connection of this.#connections.values()) this.#forget(connection, reason);
+    clearTimeout(this.#idle);
   }
 
   #handle(message: ToBack, connection: Connection): void {
@@ -251,6 +266,11 @@ class UidFront implements BackPort {
     const { number, principal, waiting, opened } = connection;
     this.#connections.delete(number);
     for (const canceller of waiting.values()) canceller.abort();
+    if (this.#connections.size === 0) {
+      clearTimeout(this.#idle);
+      this.#idle = setTimeout(() => this.end(), FRONT_IDLE_MS);
+      this.#idle.unref();
+    }
     if (!opened) return;
     const fields = { connection: number, uid: principal.uid, reason };
     this.#parts.logger.log("info", "disconnected", fields);
@@ -260,6 +280,6 @@ class UidFront implements BackPort {
   /** Our own front never does this: it has been taken over, or is broken. */
   #misbehaves(reason: string): void {
     this.#parts.logger.log("error", "worker-misbehaves", { uid: this.#uid, reason });
-    this.#port.end();
+    this.#port.end(reason);
   }
 }

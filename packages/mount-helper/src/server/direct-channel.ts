@@ -27,10 +27,10 @@ class DirectChannel implements FrontPort {
     this.#front.receive(message);
   }
 
-  end(): void {
+  end(fault?: string): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#front.end();
-    this.#back.lost("ended");
+    this.#back.lost(fault ?? "ended", fault === undefined);
   }
 }
