@@ -55,6 +55,7 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.publish": { rule: "root", object: "name", turn: "name" },
   "device.remove": { rule: "owns-device", object: "name", turn: "name" },
   "mount.create": { rule: "owns-device", object: "device", turn: "device" },
+  "mount.renew": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },
   "policy.whoami": { rule: "open", object: undefined, turn: undefined },
@@ -63,6 +64,8 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   // Whose token it is, the handler looks at: another's and none look the same.
   "token.revoke": { rule: "anyone", object: undefined, turn: undefined },
   "token.list": { rule: "anyone", object: undefined, turn: undefined },
+  // Whose session it is, its secret proves.
+  "session.resume": { rule: "anyone", object: undefined, turn: undefined },
 };
 
 /** Throws where a method has no rule: called before the daemon listens. */

@@ -16,6 +16,10 @@ export const device = v.object({
   active: v.boolean(),
   /** An image of root's that others may clone. */
   public: v.optional(v.boolean()),
+  /** It goes with its last reference. */
+  ephemeral: v.optional(v.boolean()),
+  /** Nobody holds its mount any more, but a process still works in it. */
+  releasing: v.optional(v.boolean()),
 });
 
 export const deviceMethods = {
@@ -36,6 +40,8 @@ export const deviceMethods = {
     params: v.object({
       origin: deviceName,
       name: deviceName,
+      /** Remove it with its last reference; until its first mount the caller's session holds it. */
+      ephemeral: v.optional(v.boolean()),
       /** Does where the policy does not let the caller clone the origin. */
       token: v.optional(tokenSecret),
       /** The user in whose name this is done: a right of its own, and then his rights decide. */
