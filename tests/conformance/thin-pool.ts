@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { DEVICES, LOOPS } from "./devices.ts";
 import { Bench, type ConformanceKernel } from "./machine.ts";
 import { MESSAGES, POOLS } from "./pools.ts";
+import { ORIGINS } from "./origins.ts";
 import { SPACE } from "./space.ts";
 import { THINS } from "./thins.ts";
 
@@ -13,7 +14,15 @@ import { THINS } from "./thins.ts";
 export function thinPoolConformance(
   withKernel: (run: (kernel: ConformanceKernel) => Promise<void>) => Promise<void>,
 ): void {
-  for (const [name, run] of [...DEVICES, ...POOLS, ...MESSAGES, ...THINS, ...SPACE, ...LOOPS]) {
+  for (const [name, run] of [
+    ...DEVICES,
+    ...POOLS,
+    ...MESSAGES,
+    ...THINS,
+    ...ORIGINS,
+    ...SPACE,
+    ...LOOPS,
+  ]) {
     test(name, () =>
       withKernel(async (kernel) => {
         const bench = new Bench(kernel);

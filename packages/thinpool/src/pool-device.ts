@@ -3,6 +3,7 @@ import {
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
+  type NativeError,
   removeDeviceRetrying,
   sameTable,
   type ThinId,
@@ -45,26 +46,33 @@ export class PoolDevice {
     record: PoolRecord,
     tables: readonly [wanted: PoolTable, ...others: readonly PoolTable[]],
     undo: Undo,
-    options: { readonly reload: boolean } = { reload: false },
+    options: {
+      /** A live one gets its table anew. */
+      readonly reload?: boolean;
+      /**
+       * For a look only: what is live stays as it is, and what is not is brought up with the first of
+       * these, read-only ones, that the kernel takes.
+       */
+      readonly look?: readonly PoolTable[];
+    } = {},
   ): Promise<PoolDevice> {
     const [table] = tables;
+    const { look } = options;
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
       const pool = new PoolDevice(kernel, record.uuid, live.dev);
       const hasWanted = await checkLiveTable(kernel, record, tables);
-      if (!hasWanted || live.hasInactiveTable || options.reload) await pool.swapTable(table);
+      if (look !== undefined) return pool;
+      const reload = !hasWanted || live.hasInactiveTable || options.reload === true;
+      if (reload) await pool.swapTable(table);
       else if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
       return pool;
     }
     if (live !== undefined) {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
     }
-    const made = await makeLive(kernel.dm, {
-      name: poolDmName(record.uuid),
-      uuid: poolDmUuid(record.uuid),
-      table,
-    });
-    const pool = new PoolDevice(kernel, record.uuid, made.info.dev);
+    const made = await makeFirst(kernel, record, look ?? [table]);
+    const pool = new PoolDevice(kernel, record.uuid, made);
     undo.push("removing the pool's dm device", () => pool.remove());
     return pool;
   }
@@ -73,6 +81,20 @@ export class PoolDevice {
   async status(): Promise<ThinPoolStatus> {
     const reply = await this.#kernel.dm.tableStatus(this.#ref, { noFlush: true });
     return poolStatusOf(reply, this.#poolUuid);
+  }
+
+  /**
+   * Messages one after another, up to the first that is refused: how many were accepted, and why not
+   * the next. For those that follow each other whatever happens.
+   */
+  async messages(
+    texts: readonly string[],
+  ): Promise<{ readonly accepted: number; readonly failure: NativeError | undefined }> {
+    const device = this.#ref;
+    const { infos, failure } = await this.#kernel.dm.run(
+      texts.map((text) => ({ command: "message", device, text })),
+    );
+    return { accepted: infos.length, failure };
   }
 
   createThin(id: ThinId): Promise<void> {
@@ -146,6 +168,26 @@ export class PoolDevice {
   async #message(text: string): Promise<void> {
     await this.#kernel.dm.message(this.#ref, text);
   }
+}
+
+/** With the first of the tables that the kernel takes: a pool is never had smaller than it is. */
+async function makeFirst(
+  kernel: Kernel,
+  record: PoolRecord,
+  tables: readonly PoolTable[],
+): Promise<DevNumber> {
+  let last: unknown;
+  for (const table of tables) {
+    try {
+      const name = poolDmName(record.uuid);
+      const uuid = poolDmUuid(record.uuid);
+      return (await makeLive(kernel.dm, { name, uuid, table })).info.dev;
+    } catch (error) {
+      if (!isNative(error, "NATIVE_INVALID")) throw error;
+      last = error;
+    }
+  }
+  throw last;
 }
 
 async function findDevice(kernel: Kernel, poolUuid: string): Promise<DmDeviceInfo | undefined> {

@@ -5,6 +5,7 @@ import type { EventsOptions } from "./events/event-log.ts";
 import type { PoolEvent } from "./events/event.ts";
 import type { ThinPool } from "./pool.ts";
 import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
+import type { JournalEntry } from "./store/journal.ts";
 import {
   activate,
   type ActivateResult,
@@ -15,8 +16,12 @@ import {
 import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
 import { extend, type ExtendOptions, type ExtendResult } from "./verbs/extend.ts";
-import { remove, type RemoveResult } from "./verbs/remove.ts";
 import { setPolicy, type SetPolicyResult } from "./verbs/set-policy.ts";
+import { type Lineage, lineage, list, type ListFilter } from "./verbs/list.ts";
+import { remove, type RemoveResult } from "./verbs/remove.ts";
+import { rename, type RenameResult } from "./verbs/rename.ts";
+import { resize, type ResizeOptions, type ResizeResult } from "./verbs/resize.ts";
+import { revert, type RevertOptions, type RevertResult } from "./verbs/revert.ts";
 import {
   snapshot,
   snapshotMany,
@@ -27,6 +32,7 @@ import {
 } from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
 import { discard, type DiscardResult, trim, type TrimResult } from "./verbs/trim.ts";
+import { update, type UpdateOptions, type UpdateResult } from "./verbs/update.ts";
 
 export class Pool implements ThinPool {
   readonly uuid: string;
@@ -65,6 +71,22 @@ export class Pool implements ThinPool {
     return deactivate(this.#engine, options);
   }
 
+  revert(options: RevertOptions): Promise<RevertResult> {
+    return revert(this.#engine, options);
+  }
+
+  resize(options: ResizeOptions): Promise<ResizeResult> {
+    return resize(this.#engine, options);
+  }
+
+  rename(options: { readonly name: string; readonly to: string }): Promise<RenameResult> {
+    return rename(this.#engine, options);
+  }
+
+  update(options: UpdateOptions): Promise<UpdateResult> {
+    return update(this.#engine, options);
+  }
+
   remove(options: { readonly name: string }): Promise<RemoveResult> {
     return remove(this.#engine, options);
   }
@@ -81,10 +103,17 @@ export class Pool implements ThinPool {
     return engine.view(engine.device("get", options.name));
   }
 
-  list(): readonly Device[] {
-    const engine = this.#engine;
-    engine.assertNotClosed("list", this.folder);
-    return engine.ledger.devices(engine.transactionId).map((record) => engine.view(record));
+  list(filter?: ListFilter): readonly Device[] {
+    return list(this.#engine, filter);
+  }
+
+  lineage(options: { readonly name: string }): Lineage {
+    return lineage(this.#engine, options);
+  }
+
+  recoveryJournal(): readonly JournalEntry[] {
+    this.#engine.assertNotClosed("recovery journal", this.folder);
+    return this.#engine.ledger.journal.entries();
   }
 
   status(): Promise<PoolStatus> {

@@ -4,16 +4,18 @@ import { backedFreeBytes, freeBytes, type WorkingMeasure } from "./levels.ts";
 import type { Measure } from "./measure.ts";
 import type { SpacePolicy } from "./policy.ts";
 
-/** The refusal, or undefined. A pool that takes no changes at all is left to the kernel's own. */
-export function refuseCreation(question: {
+export interface CreationQuestion {
   readonly operation: string;
   readonly object: string;
   readonly measure: Measure;
   readonly policy: SpacePolicy;
   /** With the new device; not looked at where devices may promise any sum. */
   readonly promisedBytes: bigint;
-}): PoolError | undefined {
-  const { operation, object, measure, policy, promisedBytes } = question;
+}
+
+/** The refusal, or undefined. A pool that takes no changes at all is left to the kernel's own. */
+export function refuseCreation(question: CreationQuestion): PoolError | undefined {
+  const { operation, object, measure, policy } = question;
   const refusal = (reason: string, hint: string): PoolError =>
     new PoolError({ code: "POOL_NO_SPACE", operation, object, reason, hint });
   if (measure.use === undefined) return undefined;
@@ -45,12 +47,22 @@ export function refuseCreation(question: {
       "Remove devices, make the metadata larger (extend), or lower the floor (setPolicy).",
     );
   }
-  const allowed = allowedBytes(policy, seen.use.data.totalBytes);
+  return refusePromise(question);
+}
+
+/** Of a larger device as well: whether the policy lets the devices promise so much. */
+export function refusePromise(question: CreationQuestion): PoolError | undefined {
+  const { operation, object, measure, policy, promisedBytes } = question;
+  if (measure.use === undefined) return undefined;
+  const allowed = allowedBytes(policy, measure.use.data.totalBytes);
   if (allowed === undefined || promisedBytes <= allowed) return undefined;
-  return refusal(
-    `the devices would promise ${promisedBytes} bytes, the policy allows ${allowed}`,
-    "Remove devices, make the pool larger (extend), or allow more (setPolicy).",
-  );
+  return new PoolError({
+    code: "POOL_NO_SPACE",
+    operation,
+    object,
+    reason: `the devices would promise ${promisedBytes} bytes, the policy allows ${allowed}`,
+    hint: "Remove devices, make the pool larger (extend), or allow more (setPolicy).",
+  });
 }
 
 function allowedBytes(policy: SpacePolicy, totalBytes: bigint): bigint | undefined {

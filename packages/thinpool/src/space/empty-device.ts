@@ -18,3 +18,19 @@ export async function emptyDevice(engine: Engine, record: DeviceRecord): Promise
     await engine.withPool(() => thins.deactivate(record.uuid));
   });
 }
+
+/** Not where the kernel's pool takes no changes: there a removal is refused, and nothing has changed. */
+export async function givesBack(engine: Engine): Promise<boolean> {
+  const wanted = engine.policy.giveBackRemoved && engine.poolRecord.discard === "passdown";
+  return wanted && engine.space.takesChanges();
+}
+
+/** Empties a device that no longer counts. A failure is told by an event and is none of the caller's. */
+export async function giveBack(engine: Engine, record: DeviceRecord): Promise<void> {
+  try {
+    await emptyDevice(engine, record);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    engine.events.note({ body: { type: "not-given-back", name: record.name, reason } });
+  }
+}

@@ -245,6 +245,7 @@ test("over-provisioning: allowed, up to a ratio, forbidden", async () => {
   });
   await create("b", 12n);
   await assert.rejects(pool.snapshot({ origin: "b", name: "c" }), { code: "POOL_NO_SPACE" });
+  await assert.rejects(pool.resize({ name: "b", sizeBytes: 16n * MIB }), { code: "POOL_NO_SPACE" });
   await pool.remove({ name: "b" });
   await create("b", 12n);
   await pool.setPolicy({ overProvisioning: { mode: "forbid" } });

@@ -6,7 +6,7 @@ import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { KeyedLocks } from "../locks.ts";
 import { poolTable } from "../tables.ts";
-import { refuseCreation } from "./admission.ts";
+import { type CreationQuestion, refuseCreation, refusePromise } from "./admission.ts";
 import { secondsUntil, UseHistory } from "./forecast.ts";
 import { growSpace, type GrowingSpace } from "./grow.ts";
 import { growthLimit, planGrowth } from "./growth-plan.ts";
@@ -119,18 +119,20 @@ export class Space {
    * allows, `newBytes` included.
    */
   async admit(operation: string, object: string, newBytes: bigint): Promise<void> {
-    const { policy } = this.#engine;
-    let seen = await this.#recent();
-    for (let attempt = 0; ; attempt += 1) {
-      const promisedBytes =
-        policy.overProvisioning.mode === "allow" ? 0n : this.#promisedBytes() + newBytes;
-      const refusal = refuseCreation({ operation, object, measure: seen, policy, promisedBytes });
-      if (refusal === undefined) return;
-      if (attempt > 0) throw refusal;
-      // Growth may be all that it takes.
-      await this.look();
-      seen = await this.measure();
-    }
+    const refusal = (measured: Measure): PoolError | undefined =>
+      refuseCreation(this.#question(operation, object, measured, newBytes));
+    if (refusal(await this.#recent()) === undefined) return;
+    // Growth may be all that it takes.
+    await this.look();
+    const refused = refusal(await this.measure());
+    if (refused !== undefined) throw refused;
+  }
+
+  /** POOL_NO_SPACE where a device that is larger by so much would promise more than the policy allows. */
+  async admitPromise(operation: string, object: string, newBytes: bigint): Promise<void> {
+    const question = this.#question(operation, object, await this.#recent(), newBytes);
+    const refused = refusePromise(question);
+    if (refused !== undefined) throw refused;
   }
 
   /** False where the kernel's pool is read-only, needs a check or has failed. */
@@ -273,8 +275,18 @@ export class Space {
     this.#watch.growthFailed(failure.reason);
   }
 
-  #promisedBytes(): bigint {
-    return this.#engine.ledger.promisedBytes(this.#engine.transactionId);
+  #question(
+    operation: string,
+    object: string,
+    measured: Measure,
+    newBytes: bigint,
+  ): CreationQuestion {
+    const { ledger, policy, transactionId } = this.#engine;
+    const promisedBytes =
+      policy.overProvisioning.mode === "allow"
+        ? 0n
+        : ledger.promisedBytes(transactionId) + newBytes;
+    return { operation, object, measure: measured, policy, promisedBytes };
   }
 
   async #recent(): Promise<Measure> {

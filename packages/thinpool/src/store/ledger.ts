@@ -265,7 +265,7 @@ export class Ledger {
     return this.space.promisedBytes() - (gone?.["bytes"] as bigint);
   }
 
-  /** Made and never finished when the pool was at `current` (INV-12), and not being deleted already. */
+  /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
   unfilled(current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
       `SELECT * FROM device INDEXED BY device_filling WHERE filling = 1 AND transaction_id <= ?

@@ -1,5 +1,5 @@
 import type { Engine } from "../engine.ts";
-import { emptyDevice } from "../space/empty-device.ts";
+import { giveBack, givesBack } from "../space/empty-device.ts";
 import type { DeviceRecord } from "../store/ledger.ts";
 import { isDoubt, withUndo } from "../undo.ts";
 import { activateRecord, deactivateRecord, deleteRecord } from "./steps.ts";
@@ -25,33 +25,19 @@ export function remove(engine: Engine, options: { readonly name: string }): Prom
   });
 }
 
-/** Not where the kernel's pool takes no changes: there a removal is refused, and nothing has changed. */
-async function givesBack(engine: Engine): Promise<boolean> {
-  const wanted = engine.policy.giveBackRemoved && engine.poolRecord.discard === "passdown";
-  return wanted && engine.space.takesChanges();
-}
-
 /**
  * Its content goes first, outside of the transaction, so that nobody else waits for the discard. With
  * the first commit the device is removed: it counts no longer, its name is free, and opening does what
  * is left to do (INV-12). So what fails after it is no reason to keep the device: an event tells it.
  */
 async function deleteEmptied(engine: Engine, record: DeviceRecord): Promise<void> {
-  const { name } = record;
   engine.ledger.beginEmptying(record);
-  try {
-    await emptyDevice(engine, record);
-  } catch (error) {
-    engine.events.note({ body: { type: "not-given-back", name, reason: reasonOf(error) } });
-  }
+  await giveBack(engine, record);
   try {
     await deleteRecord(engine, record);
   } catch (error) {
     if (isDoubt(error)) throw error;
-    engine.events.note({ body: { type: "removal-unfinished", name, reason: reasonOf(error) } });
+    const reason = error instanceof Error ? error.message : String(error);
+    engine.events.note({ body: { type: "removal-unfinished", name: record.name, reason } });
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -54,7 +54,7 @@ export function discard(
       await emptyDevice(engine, record);
       return { outcome: "discarded" };
     }
-    if (((await thins.info(record.uuid))?.openCount ?? 0) > 0) {
+    if (((await thins.find(record.uuid))?.openCount ?? 0) > 0) {
       throw new PoolError({
         code: "DEVICE_BUSY",
         operation: "discard",
@@ -80,7 +80,7 @@ function refuseIgnored(engine: Engine, name: string): void {
 }
 
 async function mountOf(engine: Engine, record: DeviceRecord): Promise<MountInfo> {
-  const dev = (await engine.thins.info(record.uuid))?.dev;
+  const dev = (await engine.thins.find(record.uuid))?.dev;
   if (dev !== undefined) {
     const mounts = await engine.kernel.mounts.list();
     const found = mounts.find(
