@@ -102,10 +102,10 @@ test("the messages of a group that needs nothing in between are one run", async 
     lengths.push(steps.length);
     return run(steps);
   };
+  // Else what is removed is discarded first, and by then the creation is over.
+  await pool.setPolicy({ giveBackRemoved: false });
   await snapshots(10);
   assert.deepEqual(lengths, [11]);
-  // Else it is discarded first, and by then the creation is over.
-  await pool.setPolicy({ giveBackRemoved: false });
   // A removal and a creation together: delete, create_snap and one set_transaction_id.
   await Promise.all([
     pool.remove({ name: "clone-0" }),

@@ -19,10 +19,9 @@ export async function emptyDevice(engine: Engine, record: DeviceRecord): Promise
   });
 }
 
-/** Not where the kernel's pool takes no changes: there a removal is refused, and nothing has changed. */
-export async function givesBack(engine: Engine): Promise<boolean> {
-  const wanted = engine.policy.giveBackRemoved && engine.poolRecord.discard === "passdown";
-  return wanted && engine.space.takesChanges();
+/** Whether the pool gives the blocks of removed devices back to the host. */
+export function givesBack(engine: Engine): boolean {
+  return engine.policy.giveBackRemoved && engine.poolRecord.discard === "passdown";
 }
 
 /** Empties a device that no longer counts. A failure is told by an event and is none of the caller's. */

@@ -20,9 +20,10 @@ import { SPACES, Watch } from "./watch.ts";
 /** Tasks of one pool's space run one after another. */
 const ALONE = { exclusive: ["space"] } as const;
 /** A creation goes by a measure that is no older, but for one near a floor, which looks anew. */
-const FRESH_MS = 1_000;
-/** Near: less than so many times the floor is free. */
+const FRESH_MS = 5_000;
+/** Near: less than so many times the floor, or the low water, is free. */
 const NEAR_FLOOR = 4n;
+const NEAR_LOW_WATER = 2n;
 /** Steps of growth in one look; the next look goes on. */
 const MAX_STEPS_PER_LOOK = 8;
 /** Between two samples of the forecast at least, however many events there are. */
@@ -57,6 +58,7 @@ export class Space {
   #failsWhenFull: boolean;
   #dataExhausted = false;
   #last: Measure | undefined;
+  #measuring: Promise<Measure> | undefined;
   #sampledAtMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
   #retryAtMs = 0;
@@ -116,16 +118,15 @@ export class Space {
 
   /**
    * POOL_NO_SPACE where the pool is below a floor, out of data, or would promise more than its policy
-   * allows, `newBytes` included.
+   * allows, `newBytes` included. Undefined where that is known not to be so without asking anybody:
+   * then what is asked for at one moment stays together.
    */
-  async admit(operation: string, object: string, newBytes: bigint): Promise<void> {
-    const refusal = (measured: Measure): PoolError | undefined =>
-      refuseCreation(this.#question(operation, object, measured, newBytes));
-    if (refusal(await this.#recent()) === undefined) return;
-    // Growth may be all that it takes.
-    await this.look();
-    const refused = refusal(await this.measure());
-    if (refused !== undefined) throw refused;
+  admit(operation: string, object: string, newBytes: bigint): Promise<void> | undefined {
+    const known = this.#fresh();
+    const question = (measured: Measure): CreationQuestion =>
+      this.#question(operation, object, measured, newBytes);
+    if (known !== undefined && refuseCreation(question(known)) === undefined) return undefined;
+    return this.#admit(question);
   }
 
   /** POOL_NO_SPACE where a device that is larger by so much would promise more than the policy allows. */
@@ -275,6 +276,14 @@ export class Space {
     this.#watch.growthFailed(failure.reason);
   }
 
+  async #admit(question: (measured: Measure) => CreationQuestion): Promise<void> {
+    if (refuseCreation(question(await this.#measureTogether())) === undefined) return;
+    // Growth may be all that it takes.
+    await this.look();
+    const refused = refuseCreation(question(await this.measure()));
+    if (refused !== undefined) throw refused;
+  }
+
   #question(
     operation: string,
     object: string,
@@ -290,9 +299,33 @@ export class Space {
   }
 
   async #recent(): Promise<Measure> {
+    return this.#fresh() ?? this.#measureTogether();
+  }
+
+  /** Those who ask at one moment share one measure, and stay together. */
+  #measureTogether(): Promise<Measure> {
+    this.#measuring ??= this.measure().finally(() => {
+      this.#measuring = undefined;
+    });
+    return this.#measuring;
+  }
+
+  /** The last measure, where it is still good to go by. */
+  #fresh(): Measure | undefined {
     const last = this.#last;
-    if (last === undefined || performance.now() - last.atMs > FRESH_MS) return this.measure();
-    return isWorking(last) && !isNearFloor(last, this.#engine.policy) ? last : this.measure();
+    if (last === undefined || performance.now() - last.atMs > FRESH_MS) return undefined;
+    return isWorking(last) && !this.#isNear(last) ? last : undefined;
+  }
+
+  #isNear(seen: WorkingMeasure): boolean {
+    const { policy, poolRecord, blockBytes } = this.#engine;
+    const free = freeBytes(seen.use.data);
+    return (
+      seen.state !== "working" ||
+      free < policy.dataFloorBytes * NEAR_FLOOR ||
+      free < poolRecord.lowWaterBlocks * blockBytes * NEAR_LOW_WATER ||
+      freeBytes(seen.use.metadata) < policy.metadataFloorBytes * NEAR_FLOOR
+    );
   }
 
   #task<T>(operation: string, body: () => Promise<T>): Promise<T> {
@@ -309,14 +342,6 @@ export class Space {
 
 export function isWorking(seen: Measure): seen is WorkingMeasure {
   return seen.use !== undefined;
-}
-
-function isNearFloor(seen: WorkingMeasure, policy: SpacePolicy): boolean {
-  return (
-    seen.state !== "working" ||
-    freeBytes(seen.use.data) < policy.dataFloorBytes * NEAR_FLOOR ||
-    freeBytes(seen.use.metadata) < policy.metadataFloorBytes * NEAR_FLOOR
-  );
 }
 
 /** A pool that needs a check takes a longer table, ignores it, and reports success. */

@@ -18,8 +18,12 @@ export function remove(engine: Engine, options: { readonly name: string }): Prom
         await deactivateRecord(engine, record);
         undo.push("activating it again", () => activateRecord(engine, record));
       }
-      if (await givesBack(engine)) await deleteEmptied(engine, record);
-      else await deleteRecord(engine, record);
+      // Where the kernel's pool takes no changes a removal is refused, and nothing has changed.
+      if (givesBack(engine) && (await engine.space.takesChanges())) {
+        await deleteEmptied(engine, record);
+      } else {
+        await deleteRecord(engine, record);
+      }
     });
     return { outcome: "removed" };
   });

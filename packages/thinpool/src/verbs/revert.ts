@@ -69,7 +69,7 @@ export function revert(engine: Engine, options: RevertOptions): Promise<RevertRe
 /** The device is reverted by now: a failure of this leaves what opening removes, and is no failure of it. */
 async function removeOld(engine: Engine, old: DeviceRecord): Promise<"removed" | "later"> {
   try {
-    if (await givesBack(engine)) await giveBack(engine, old);
+    if (givesBack(engine)) await giveBack(engine, old);
     await deleteRecord(engine, old);
     return "removed";
   } catch (error) {
