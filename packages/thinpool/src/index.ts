@@ -1,4 +1,5 @@
 export * from "./create-pool.ts";
+export { DEFAULT_DEVICE_BYTES } from "./defaults.ts";
 export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
@@ -33,6 +34,10 @@ export type {
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,
+  bootId,
+  bootTimeMs,
+  type CallerIds,
+  closeDescriptor,
   type DeviceMapper,
   type DevNumber,
   type DmDeviceInfo,
@@ -42,6 +47,7 @@ export {
   dmUuid,
   type FileLock,
   formatDevNumber,
+  keepDescriptorsFromChildren,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -52,8 +58,12 @@ export {
   type Mounts,
   NativeError,
   type NativeErrorCode,
+  openFolderAsCaller,
   peerCredentials,
+  receiveDescriptor,
   sameDevNumber,
+  sendDescriptor,
   socketFd,
+  withCallerIds,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";

@@ -3,6 +3,7 @@ import {
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
+  type NativeError,
   removeDeviceRetrying,
   sameTable,
   type ThinId,
@@ -69,6 +70,20 @@ export class PoolDevice {
   async status(): Promise<ThinPoolStatus> {
     const reply = await this.#kernel.dm.tableStatus(this.#ref, { noFlush: true });
     return poolStatusOf(reply, this.#poolUuid);
+  }
+
+  /**
+   * Messages one after another, up to the first that is refused: how many were accepted, and why not
+   * the next. For those that follow each other whatever happens.
+   */
+  async messages(
+    texts: readonly string[],
+  ): Promise<{ readonly accepted: number; readonly failure: NativeError | undefined }> {
+    const device = this.#ref;
+    const { infos, failure } = await this.#kernel.dm.run(
+      texts.map((text) => ({ command: "message", device, text })),
+    );
+    return { accepted: infos.length, failure };
   }
 
   createThin(id: ThinId): Promise<void> {
