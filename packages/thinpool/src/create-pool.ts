@@ -31,7 +31,7 @@ import { probeKernel } from "./probe.ts";
 import { type CommitObserver, Ledger, type PoolRecord } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, type Undo, UndoError, withUndo } from "./undo.ts";
+import { degradedError, type Undo, UndoError, withFullUndo } from "./undo.ts";
 
 /** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
 const METADATA_HEAD_BYTES = 4096n;
@@ -57,7 +57,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
       checkFileSizes(dataBytes, metadataBytes);
     }
     await probeKernel(kernel);
-    return await withUndo(async (undo) => {
+    return await withFullUndo(async (undo) => {
       const paths = folderPaths(await prepareFolder(folder, undo));
       const lockExisted = await exists(paths.lock);
       const lock = lockPool(paths, "creation");

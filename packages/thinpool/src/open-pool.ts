@@ -13,7 +13,7 @@ import { recover } from "./recover.ts";
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, UndoError, withUndo } from "./undo.ts";
+import { degradedError, UndoError, withFullUndo } from "./undo.ts";
 
 /**
  * Opens the pool of a folder. What a killed process left live is adopted after it was checked to be
@@ -27,7 +27,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
     await probeKernel(kernel);
     if (!(await exists(folderPaths(folder).ledger))) throw notFound(folder, "it holds no pool");
     const paths = folderPaths(await realpath(folder));
-    return await withUndo(async (undo) => {
+    return await withFullUndo(async (undo) => {
       const lock = lockPool(paths, "opening");
       undo.pushAlways("releasing the lock", () => lock.release());
       const ledger = Ledger.open(paths.ledger, options.onCommit);

@@ -57,13 +57,31 @@ export class Undo {
   }
 }
 
-/** Runs `body`; when it fails, all that it pushed is undone and its error goes up, or an UndoError. */
-export async function withUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
+/**
+ * Runs `body`; when it fails, all that it pushed is undone and its error goes up, or an UndoError.
+ * After a doubt (INV-7) nothing is undone: it might take away what is recorded to be there.
+ */
+export function withUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
+  return undoing(body, isDoubt);
+}
+
+/**
+ * The same for making and opening a pool: all is taken down also after a commit that failed, since the
+ * ledger goes with it or is read anew by the next open. Only a failed roll-back in it stops it.
+ */
+export function withFullUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
+  return undoing(body, (error) => error instanceof UndoError);
+}
+
+async function undoing<T>(
+  body: (undo: Undo) => Promise<T>,
+  stops: (error: unknown) => boolean,
+): Promise<T> {
   const undo = new Undo();
   try {
     return await body(undo);
   } catch (error) {
-    const failures = await undo.run(isDoubt(error));
+    const failures = await undo.run(stops(error));
     if (failures.length === 0) throw error;
     throw error instanceof UndoError
       ? new UndoError(error.cause, [...error.failures, ...failures])
