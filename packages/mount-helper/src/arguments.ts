@@ -1,22 +1,27 @@
 /** The command line of thinpoold. */
 import { parseArgs } from "node:util";
 import { DEFAULT_SOCKET_PATH } from "@thinpool/protocol";
+import type { MetricsAddress } from "./metrics/metrics-server.ts";
+import { parseMetricsAddress } from "./metrics/metrics-server.ts";
 import { StartError } from "./start-error.ts";
 
 export interface Arguments {
   readonly folder: string;
   readonly socketPath: string;
   readonly socketGroup: string | undefined;
+  readonly metrics: MetricsAddress | undefined;
   readonly teardown: boolean;
 }
 
-export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP] [--teardown]
+export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP]
+                 [--metrics PATH|PORT] [--teardown]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 
   --folder FOLDER       the pool's folder (thinpool pool create makes one)
   --socket PATH         where to listen; default ${DEFAULT_SOCKET_PATH}
   --socket-group GROUP  who may connect besides root; default: thinpool, if there is such a group
+  --metrics PATH|PORT   serve Prometheus metrics on a socket for root only, or a port of 127.0.0.1
   --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
                         without it they stay for the next start
   --help                this text
@@ -32,6 +37,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
         folder: { type: "string" },
         socket: { type: "string" },
         "socket-group": { type: "string" },
+        metrics: { type: "string" },
         teardown: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         version: { type: "boolean", default: false },
@@ -45,9 +51,11 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
       folder: values.folder,
       socketPath: values.socket ?? DEFAULT_SOCKET_PATH,
       socketGroup: values["socket-group"],
+      metrics: values.metrics === undefined ? undefined : parseMetricsAddress(values.metrics),
       teardown: values.teardown,
     };
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError({
       code: "OPTION_INVALID",
       object: "the command line",

@@ -7,6 +7,9 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
 import type { RulesFor } from "./mounts/rules.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import type { MetricsAddress } from "./metrics/metrics-server.ts";
+import { MetricsServer } from "./metrics/metrics-server.ts";
 import { defaultRulesFor } from "./mounts/rules.ts";
 import type { References } from "./references/open.ts";
 import { openReferences } from "./references/open.ts";
@@ -27,6 +30,10 @@ export interface DaemonOptions {
   readonly kernel: Kernel;
   /** Who may connect besides root; default: the group "thinpool", if the machine has it. */
   readonly socketGroup?: string;
+  /** A socket that the service manager has opened at `socketPath`, by its descriptor. */
+  readonly inheritedSocket?: number | undefined;
+  /** Where to serve Prometheus metrics; default: nowhere. */
+  readonly metrics?: MetricsAddress | undefined;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
   /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
@@ -71,6 +78,13 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   });
   undo.defer(() => references.close());
   const { mounts, sessions, ephemerals, reaper } = references;
+  const metrics = new Metrics({
+    pool,
+    census: () => mounts.census(),
+    sessions: () => sessions.counts,
+    workers: () => back.workerCount,
+    logger,
+  });
   const dispatcher = new Dispatcher({
     handlers: makeHandlers({ pool, mounts, sessions, ephemerals }),
     facts: {
@@ -80,6 +94,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     deviceOfReference: (id) => mounts.deviceOf(id),
     queue,
     logger,
+    observe: (call) => metrics.observe(call),
   });
   const openFront: OpenFront = (_principal, port) => directChannel(port);
   const watch: ConnectionWatch = {
@@ -90,11 +105,33 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     },
   };
   const back = new Back({ dispatcher, watch, openFront, logger });
-  const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
+  const { inheritedSocket } = options;
+  const metricsServer =
+    options.metrics === undefined
+      ? undefined
+      : await MetricsServer.listen(options.metrics, metrics, logger);
+  undo.defer(() => metricsServer?.close());
+  const listener = await Listener.listen({
+    socketPath,
+    socketGroup,
+    inheritedSocket,
+    back,
+    logger,
+    identify,
+  });
   undo.move();
   reaper.start();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
-  return new RunningDaemon({ socketPath, pool, references, dispatcher, back, listener, logger });
+  return new RunningDaemon({
+    socketPath,
+    pool,
+    references,
+    dispatcher,
+    back,
+    listener,
+    metricsServer,
+    logger,
+  });
 }
 
 /** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
@@ -114,6 +151,7 @@ interface Parts {
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
+  readonly metricsServer: MetricsServer | undefined;
   readonly logger: Logger;
 }
 
@@ -137,11 +175,12 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, references, dispatcher, back, listener, logger } = this.#parts;
+    const { metricsServer, pool, references, dispatcher, back, listener, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
+    await metricsServer?.close();
     await references.reaper.stop();
     await back.close();
     listener.release();

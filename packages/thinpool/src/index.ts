@@ -42,6 +42,7 @@ export {
   openFolderAsCaller,
   peerCredentials,
   sameDevNumber,
+  sendDatagram,
   socketFd,
   withCallerIds,
 } from "@thinpool/dm-native";

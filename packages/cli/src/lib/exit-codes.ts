@@ -91,6 +91,7 @@ const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
 const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
   SOCKET_IN_USE: exitCodes.busy,
   OPTION_INVALID: exitCodes.usage,
+  SERVICE_MANAGER: exitCodes.failed,
 };
 
 const all: ReadonlyMap<string, ExitCode> = new Map(
