@@ -70,7 +70,7 @@ export class Histogram {
 
   observe(labels: Labels, value: number): void {
     const key = JSON.stringify(labels);
-    const counts = new Array<number>(this.#bounds.length + 1).fill(0);
+    const counts = [...this.#bounds, Infinity].map(() => 0);
     const entry = this.#values.get(key) ?? { labels, counts, sum: 0 };
     const found = this.#bounds.findIndex((bound) => value <= bound);
     const bucket = found === -1 ? this.#bounds.length : found;
