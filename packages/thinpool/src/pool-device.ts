@@ -1,6 +1,5 @@
 /** The pool's own dm device: a thin-pool target. Every call goes by dm uuid (INV-4). */
 import {
-  activateDevice,
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
@@ -16,6 +15,7 @@ import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
+import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
 import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
@@ -52,7 +52,7 @@ export class PoolDevice {
     if (live !== undefined) {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
     }
-    const made = await activateDevice(kernel.dm, {
+    const made = await makeLive(kernel.dm, {
       name: poolDmName(record.uuid),
       uuid: poolDmUuid(record.uuid),
       table,
