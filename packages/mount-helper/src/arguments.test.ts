@@ -8,6 +8,7 @@ test("the command line, its defaults and its mistakes", () => {
     socketPath: "/run/thinpool/thinpool.sock",
     socketGroup: undefined,
     metrics: undefined,
+    sessionGraceMs: undefined,
     teardown: false,
   });
   const metricsOf = (text: string): unknown => {
@@ -18,6 +19,11 @@ test("the command line, its defaults and its mistakes", () => {
   assert.deepEqual(metricsOf("9464"), { port: 9464 });
   for (const bad of ["m.sock", "0", "70000", "0.0.0.0:80"]) {
     assert.throws(() => metricsOf(bad), { code: "OPTION_INVALID" });
+  }
+  for (const bad of ["0", "1.5", "99999", "ever"]) {
+    assert.throws(() => parseArguments(["--folder", "/p", "--session-grace", bad]), {
+      code: "OPTION_INVALID",
+    });
   }
   assert.equal(parseArguments(["--help"]), "help");
   for (const bad of [[], ["--folder"], ["--folder", "/p", "--what"], ["--folder", "/p", "more"]]) {

@@ -5,16 +5,20 @@ import type { MetricsAddress } from "./metrics/metrics-server.ts";
 import { parseMetricsAddress } from "./metrics/metrics-server.ts";
 import { StartError } from "./start-error.ts";
 
+/** A day: what is to be held longer is held by a lease. */
+const MAX_GRACE_SECONDS = 86_400;
+
 export interface Arguments {
   readonly folder: string;
   readonly socketPath: string;
   readonly socketGroup: string | undefined;
   readonly metrics: MetricsAddress | undefined;
+  readonly sessionGraceMs: number | undefined;
   readonly teardown: boolean;
 }
 
 export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP]
-                 [--metrics PATH|PORT] [--teardown]
+                 [--metrics PATH|PORT] [--session-grace SECONDS] [--teardown]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 
@@ -22,11 +26,20 @@ Serves the thin pool in FOLDER to the users of this machine. Runs in the foregro
   --socket PATH         where to listen; default ${DEFAULT_SOCKET_PATH}
   --socket-group GROUP  who may connect besides root; default: thinpool, if there is such a group
   --metrics PATH|PORT   serve Prometheus metrics on a socket for root only, or a port of 127.0.0.1
+  --session-grace SECONDS
+                        how long what a client holds outlives its connection; default 30
   --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
                         without it they stay for the next start
   --help                this text
   --version             the version
 `;
+
+function graceOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const seconds = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (seconds >= 1 && seconds <= MAX_GRACE_SECONDS) return seconds * 1000;
+  throw new Error(`--session-grace must be from 1 to ${MAX_GRACE_SECONDS} seconds, not ${text}`);
+}
 
 /** "help" or "version" where that was asked for. Throws StartError with OPTION_INVALID. */
 export function parseArguments(argv: readonly string[]): Arguments | "help" | "version" {
@@ -38,6 +51,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
         socket: { type: "string" },
         "socket-group": { type: "string" },
         metrics: { type: "string" },
+        "session-grace": { type: "string" },
         teardown: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         version: { type: "boolean", default: false },
@@ -52,6 +66,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
       socketPath: values.socket ?? DEFAULT_SOCKET_PATH,
       socketGroup: values["socket-group"],
       metrics: values.metrics === undefined ? undefined : parseMetricsAddress(values.metrics),
+      sessionGraceMs: graceOf(values["session-grace"]),
       teardown: values.teardown,
     };
   } catch (error) {

@@ -32,7 +32,7 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`);
     return;
   }
-  const { folder, socketPath, socketGroup, metrics, teardown } = parsed;
+  const { folder, socketPath, socketGroup, metrics, sessionGraceMs, teardown } = parsed;
   shedInheritance();
   const logger = stderrLogger();
   const manager = new ServiceManager(process.env, logger);
@@ -46,6 +46,7 @@ async function main(argv: readonly string[]): Promise<void> {
     kernel,
     logger,
     ...(socketGroup === undefined ? {} : { socketGroup }),
+    ...(sessionGraceMs === undefined ? {} : { sessionGraceMs }),
   });
   await manager.ready();
   await untilSignal();
