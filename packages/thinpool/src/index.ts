@@ -62,6 +62,7 @@ export {
   peerCredentials,
   receiveDescriptor,
   sameDevNumber,
+  sendDatagram,
   sendDescriptor,
   socketFd,
   withCallerIds,
