@@ -1,6 +1,12 @@
 /** Making a new pool: either it is there and open at the end, or nothing is left (INV-5). */
 import { randomUUID } from "node:crypto";
 import { attachBacking, checkEmptyBlockDevices } from "./backing.ts";
+import {
+  DEFAULT_BLOCK_SECTORS,
+  DEFAULT_DATA_BYTES,
+  DEFAULT_LOW_WATER_BLOCKS,
+  DEFAULT_METADATA_BYTES,
+} from "./defaults.ts";
 import { DeviceStates } from "./device-state.ts";
 import { poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
@@ -19,15 +25,7 @@ import {
 import type { Kernel } from "./kernel.ts";
 import { lockPool } from "./lock.ts";
 import { checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
-import {
-  type CreatePoolOptions,
-  DEFAULT_BLOCK_SECTORS,
-  DEFAULT_DATA_BYTES,
-  DEFAULT_LOW_WATER_BLOCKS,
-  DEFAULT_METADATA_BYTES,
-  type PoolBacking,
-  type ThinPool,
-} from "./pool.ts";
+import type { CreatePoolOptions, PoolBacking, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { Ledger, type PoolRecord } from "./store/ledger.ts";

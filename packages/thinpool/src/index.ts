@@ -1,4 +1,5 @@
 export * from "./create-pool.ts";
+export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
 export * from "./filesystems.ts";
@@ -8,6 +9,10 @@ export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
 export * from "./pool.ts";
+export type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+export type { RemoveResult } from "./verbs/remove.ts";
+export type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,

@@ -1,12 +1,9 @@
 import type { Device, PoolStatus } from "./device.ts";
-import type { FilesystemType, Kernel } from "./kernel.ts";
-
-/** The defaults of Docker's DeviceSet. */
-export const DEFAULT_DATA_BYTES: bigint = 100n << 30n;
-export const DEFAULT_METADATA_BYTES: bigint = 2n << 30n;
-export const DEFAULT_DEVICE_BYTES: bigint = 10n << 30n;
-export const DEFAULT_BLOCK_SECTORS = 512n;
-export const DEFAULT_LOW_WATER_BLOCKS = 8192n;
+import type { Kernel } from "./kernel.ts";
+import type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+import type { RemoveResult } from "./verbs/remove.ts";
+import type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
 
 export type PoolBacking =
   | { readonly type: "files"; readonly dataBytes?: bigint; readonly metadataBytes?: bigint }
@@ -30,28 +27,13 @@ export interface ThinPool extends AsyncDisposable {
   readonly uuid: string;
   readonly folder: string;
   /** Makes an empty device (default 10 GiB, ext4). DEVICE_EXISTS if the name is taken. */
-  createDevice(options: {
-    readonly name: string;
-    readonly sizeBytes?: bigint;
-    readonly filesystem?: FilesystemType | "none";
-    readonly ownerUid?: number;
-  }): Promise<{ readonly outcome: "created"; readonly device: Device }>;
-  snapshot(options: {
-    readonly origin: string;
-    readonly name: string;
-    readonly ownerUid?: number;
-    /** Activate in the same stride: the short way from a request to a usable device. */
-    readonly activate?: boolean;
-  }): Promise<{ readonly outcome: "created"; readonly device: Device }>;
-  activate(options: {
-    readonly name: string;
-  }): Promise<{ readonly outcome: "activated" | "already-active"; readonly device: Device }>;
+  createDevice(options: CreateDeviceOptions): Promise<CreateDeviceResult>;
+  snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  activate(options: { readonly name: string }): Promise<ActivateResult>;
   /** DEVICE_BUSY while it is open or mounted. */
-  deactivate(options: {
-    readonly name: string;
-  }): Promise<{ readonly outcome: "deactivated" | "already-inactive"; readonly device: Device }>;
+  deactivate(options: { readonly name: string }): Promise<DeactivateResult>;
   /** Deactivates and deletes. DEVICE_BUSY while open or mounted, and then nothing has changed. */
-  remove(options: { readonly name: string }): Promise<{ readonly outcome: "removed" }>;
+  remove(options: { readonly name: string }): Promise<RemoveResult>;
   has(options: { readonly name: string }): boolean;
   get(options: { readonly name: string }): Device;
   list(): readonly Device[];

@@ -1,0 +1,56 @@
+import { dmNodePath } from "@thinpool/dm-native";
+import { releaseBacking } from "../backing.ts";
+import type { Engine } from "../engine.ts";
+import { PoolError } from "../errors.ts";
+import { poolErrorFrom } from "../errors-from-native.ts";
+import { transition } from "../transition.ts";
+import { withUndo } from "../undo.ts";
+
+/** DEVICE_BUSY, and nothing is taken down, while a device is in use. Closing twice is fine. */
+export function close(engine: Engine): Promise<void> {
+  return engine.exclusive("close", async () => {
+    if (engine.life.state === "closed") return;
+    try {
+      await tearDown(engine);
+    } catch (error) {
+      throw poolErrorFrom(error, { operation: "close", object: engine.folder });
+    }
+    engine.release();
+  });
+}
+
+export function detach(engine: Engine): Promise<void> {
+  return engine.exclusive("detach", async () => {
+    if (engine.life.state !== "closed") engine.release();
+    return Promise.resolve();
+  });
+}
+
+/** Thins, pool, loops. Each step takes "gone already" for done, so close can be called again. */
+async function tearDown(engine: Engine): Promise<void> {
+  const { kernel, ledger, pool, thins, states, backing } = engine;
+  const live = await thins.live();
+  const used = live.find(({ info }) => info.openCount > 0);
+  if (used !== undefined) {
+    throw new PoolError({
+      code: "DEVICE_BUSY",
+      operation: "close",
+      object: ledger.byUuid(used.deviceUuid, engine.transactionId)?.name ?? used.info.name,
+      reason: `it is open or mounted (${used.info.openCount} times)`,
+      hint: `Unmount it first; findmnt and fuser -vm ${dmNodePath(used.info.name)} show who has it.`,
+    });
+  }
+  await withUndo(async (undo) => {
+    for (const { deviceUuid } of live) {
+      await thins.deactivate(deviceUuid);
+      states.set(deviceUuid, "inactive");
+      const record = ledger.byUuid(deviceUuid, engine.transactionId);
+      if (record === undefined) continue;
+      undo.push(`activating ${record.name} again`, () =>
+        transition(states, record, "activate", () => thins.activate(record)),
+      );
+    }
+    await pool.remove();
+  });
+  await releaseBacking(kernel, backing);
+}
