@@ -21,6 +21,11 @@ export interface CreatePoolOptions {
 export interface OpenPoolOptions {
   readonly folder: string;
   readonly kernel: Kernel;
+  /**
+   * Opens without the check where thin_check is not installed. Else a pool that was not closed in order
+   * is refused then with POOL_TOOL_MISSING: its health is not known.
+   */
+  readonly allowMissingTool?: boolean;
 }
 
 export interface ThinPool extends AsyncDisposable {

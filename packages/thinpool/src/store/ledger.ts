@@ -16,6 +16,7 @@ import {
   transactionId,
 } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
+import { HealthRecords } from "../health/records.ts";
 import type { FilesystemType } from "../kernel.ts";
 import type { DeviceName } from "../names.ts";
 import { migrate } from "./schema.ts";
@@ -58,10 +59,16 @@ export class Ledger {
   /** Where the search for a free id starts: an id is not used again before all others were. */
   #nextThinId = 0;
   #commits = 0;
+  readonly health: HealthRecords;
 
   private constructor(path: string, db: DatabaseSync) {
     this.#path = path;
     this.#db = db;
+    this.health = new HealthRecords({
+      write: (body) => this.#write(body),
+      run: (sql, ...values) => this.#run(sql, ...values),
+      get: (sql, ...values) => this.#get(sql, ...values),
+    });
   }
 
   /**
@@ -98,6 +105,11 @@ export class Ledger {
   /** Durable commits since the file was opened; for tests and statistics. */
   get commits(): number {
     return this.#commits;
+  }
+
+  /** A copy of the whole ledger as it is now, into a new file; for backups. Not synced. */
+  copyInto(path: string): void {
+    this.#db.prepare("VACUUM INTO ?").run(path);
   }
 
   close(): void {
