@@ -3,12 +3,7 @@
  * in memory. As the programs do, they take a pool that is down, or the metadata snapshot of a live one.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import {
-  type ThinId,
-  thinId,
-  type TransactionId,
-  transactionId,
-} from "@thinpool/dm-native";
+import { type ThinId, thinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import { type Gate, Refusal } from "./faults.ts";
 import type { BlockNode, Machine } from "./machine.ts";
 import { fromXml, toXml } from "./metadata-xml.ts";

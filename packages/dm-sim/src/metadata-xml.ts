@@ -12,9 +12,7 @@ export function toXml(view: MetadataView): string {
         `creation_time="0" snap_time="0">`,
     );
     for (const [virtual, block] of [...blocks].toSorted(([a], [b]) => a - b)) {
-      lines.push(
-        `    <single_mapping origin_block="${virtual}" data_block="${block}" time="0"/>`,
-      );
+      lines.push(`    <single_mapping origin_block="${virtual}" data_block="${block}" time="0"/>`);
     }
     lines.push("  </device>");
   }

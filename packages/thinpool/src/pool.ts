@@ -1,4 +1,8 @@
 import type { Device, PoolStatus } from "./device.ts";
+import type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
+import type { CheckOptions, CheckReport } from "./health/check-report.ts";
+import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import type { PoolUsage, UsageOptions } from "./health/usage.ts";
 import type { Kernel } from "./kernel.ts";
 import type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
 import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
@@ -43,6 +47,14 @@ export interface ThinPool extends AsyncDisposable {
   get(options: { readonly name: string }): Device;
   list(): readonly Device[];
   status(): Promise<PoolStatus>;
+  /** Per device: mapped, of that exclusive and shared. One walk over the metadata for all, cached. */
+  usage(options?: UsageOptions): Promise<PoolUsage>;
+  /** The byte ranges in which one device differs from another: the base of incremental backup. */
+  changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange>;
+  /** Looks for damage, orphans, lost records and leftovers; changes nothing. Closed: `checkPool`. */
+  check(options?: CheckOptions): Promise<CheckReport>;
+  /** Who has the pool's one metadata snapshot. */
+  metadataSnapshot(): SnapshotStatus;
   /**
    * Deactivates all, removes the pool's dm device, detaches the loops, releases the lock.
    * DEVICE_BUSY, and nothing is taken down, while a device is in use.

@@ -15,7 +15,10 @@ export const MAX_SNAPSHOT_HOLD_MS = 600_000;
 /** How many may wait for it. */
 export const MAX_SNAPSHOT_WAITERS = 32;
 
-type BrokerEngine = Pick<Engine, "exclusive" | "failure" | "ledger" | "pool" | "folder" | "assertNotClosed">;
+type BrokerEngine = Pick<
+  Engine,
+  "exclusive" | "failure" | "ledger" | "pool" | "folder" | "assertNotClosed"
+>;
 
 export interface SnapshotUse {
   /** Who asks, for status and for errors: "usage", "backup". */

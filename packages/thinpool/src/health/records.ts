@@ -39,9 +39,7 @@ export class HealthRecords {
   }
 
   setCleanStop(clean: boolean): void {
-    this.#ledger.write(() =>
-      this.#ledger.run("UPDATE health SET clean_stop = ?", clean ? 1n : 0n),
-    );
+    this.#ledger.write(() => this.#ledger.run("UPDATE health SET clean_stop = ?", clean ? 1n : 0n));
   }
 
   get snapshotHolder(): SnapshotHolder | undefined {

@@ -246,6 +246,11 @@ export class Ledger {
     );
   }
 
+  /** Every row, those that do not count (yet, or any more) included. */
+  rows(): readonly DeviceRecord[] {
+    return this.#all("SELECT * FROM device ORDER BY name").map(deviceRecord);
+  }
+
   deviceCount(current: TransactionId): number {
     const row = this.#get(`SELECT count(*) AS n FROM device WHERE ${COUNTS}`, current, current);
     return Number(row?.["n"] ?? 0);

@@ -61,9 +61,7 @@ export class LinuxMetadataTools implements MetadataTools {
     return { outcome: "damaged", report };
   }
 
-  async read(
-    options: MetadataSource & { readonly mappings?: boolean },
-  ): Promise<MetadataListing> {
+  async read(options: MetadataSource & { readonly mappings?: boolean }): Promise<MetadataListing> {
     const flags = [
       ...snapshotFlag(options),
       ...(options.mappings === true ? [] : ["--skip-mappings"]),

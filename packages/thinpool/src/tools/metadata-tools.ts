@@ -68,9 +68,7 @@ export interface MetadataTools {
    * thin_check. With `clearNeedsCheck` a clean result also clears the pool's needs_check flag; damaged
    * metadata keeps it.
    */
-  check(
-    options: MetadataSource & { readonly clearNeedsCheck?: boolean },
-  ): Promise<MetadataCheck>;
+  check(options: MetadataSource & { readonly clearNeedsCheck?: boolean }): Promise<MetadataCheck>;
   /** thin_dump: the superblock and all devices; `mappings` reads the highest blocks as well. */
   read(options: MetadataSource & { readonly mappings?: boolean }): Promise<MetadataListing>;
   /** thin_ls: what each device maps, and how much of that alone. Walks all mappings. */
