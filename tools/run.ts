@@ -4,6 +4,7 @@ import { doctor } from "./commands/doctor.ts";
 import { lab } from "./commands/lab.ts";
 import { test } from "./commands/test.ts";
 import type { RunCommand } from "./lib/command.ts";
+import { Stopped } from "./lib/run-process.ts";
 
 const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, lab, doctor };
 
@@ -23,6 +24,12 @@ if (name === undefined || name === "help" || name === "--help") {
     process.stderr.write(`run: there is no command '${name}'\n\n${usage()}`);
     process.exitCode = 2;
   } else {
-    process.exitCode = await command.run(args);
+    try {
+      process.exitCode = await command.run(args);
+    } catch (error) {
+      if (!(error instanceof Stopped)) throw error;
+      process.stderr.write(`run ${name}: ${error.message}\n`);
+      process.exitCode = error.exitCode;
+    }
   }
 }

@@ -8,15 +8,21 @@ import { suite, test } from "node:test";
 import { PLAIN_FAILURE, thinpool } from "./cli-process.ts";
 
 const COMMANDS = [
+  ["completion", "script"],
   ["device", "create"],
   ["device", "list"],
   ["device", "remove"],
+  ["device", "show"],
   ["device", "snapshot"],
+  ["device", "tree"],
+  ["doctor"],
+  ["explain"],
   ["mount"],
   ["mounts"],
   ["pool", "create"],
   ["pool", "status"],
   ["serve"],
+  ["top"],
   ["umount"],
 ];
 

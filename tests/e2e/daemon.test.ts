@@ -1,57 +1,13 @@
 /** The SDK and the daemon over a real Unix socket, on the simulated kernel: no root needed. */
 import assert from "node:assert/strict";
-import { lstat, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, readdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { SimKernel } from "@thinpool/dm-sim";
-import { createSimKernel } from "@thinpool/dm-sim";
-import type { Daemon } from "@thinpool/mount-helper";
 import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
-import type { Client } from "@thinpool/sdk";
-import { connect, hasCode } from "@thinpool/sdk";
+import { hasCode } from "@thinpool/sdk";
 import { createPool } from "@thinpool/thinpool";
-
-const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
-const DEVICE_BYTES = 16n << 20n;
-
-interface World extends AsyncDisposable {
-  readonly kernel: SimKernel;
-  readonly folder: string;
-  readonly parent: string;
-  readonly socketPath: string;
-  readonly mountRoot: string;
-  readonly log: string[];
-  start(): Promise<Daemon>;
-  connect(): Promise<Client>;
-}
-
-async function world(): Promise<World> {
-  const parent = await mkdtemp(join(tmpdir(), "thinpool-e2e-"));
-  const kernel = createSimKernel();
-  const folder = join(parent, "pool");
-  const socketPath = join(parent, "run", "thinpool.sock");
-  const mountRoot = join(parent, "mounts");
-  const log: string[] = [];
-  const pool = await createPool({ folder, kernel, backing: BACKING });
-  await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
-  await pool.detach();
-  return {
-    kernel,
-    folder,
-    parent,
-    socketPath,
-    mountRoot,
-    log,
-    start: () => {
-      const logger = jsonLogger((line) => log.push(line));
-      return startDaemon({ folder, socketPath, kernel, mountRoot, logger });
-    },
-    connect: () => connect({ socketPath, timeoutMs: 5_000 }),
-    [Symbol.asyncDispose]: () => rm(parent, { recursive: true, force: true }),
-  };
-}
+import { BACKING, DEVICE_BYTES, world } from "./sim-world.ts";
 
 test("clone, mount twice, release twice, remove: counts, folders, audit, nothing left", async () => {
   await using w = await world();

@@ -22,7 +22,7 @@ import type { Daemon } from "./daemon.ts";
 import { startDaemonWith } from "./daemon.ts";
 import { jsonLogger } from "./log.ts";
 import type { Principal } from "./policy/policy.ts";
-import { identifyByKernel } from "./server/server.ts";
+import { identifyByKernel } from "./server/listener.ts";
 
 interface World extends AsyncDisposable {
   readonly socketPath: string;
@@ -67,7 +67,7 @@ async function world(): Promise<World> {
   return self;
 }
 
-const USER: Principal = { uid: 1001, gid: 1001, pid: 4 };
+const USER: Principal = { uid: 1001, gid: 1001, pid: 4, groups: [] };
 
 /** Several times as many as fill MAX_BUFFERED_BYTES with this world's short answers. */
 const MAX_QUESTIONS = 100_000;
@@ -168,7 +168,7 @@ test("the caller's uid decides, call by call", async () => {
   w.caller = USER;
   const socket = await opened(w);
   // Who connects later does not change who this connection is.
-  w.caller = { uid: 0, gid: 0, pid: 1 };
+  w.caller = { uid: 0, gid: 0, pid: 1, groups: [] };
   const calls = [
     [encodeRequest(1, "device.create", { name: "x" }), "FORBIDDEN"],
     [encodeRequest(2, "device.remove", { name: "base" }), "FORBIDDEN"],

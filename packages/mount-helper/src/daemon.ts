@@ -3,15 +3,18 @@ import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
 import { PoolError, openPool } from "@thinpool/thinpool";
 import { Dispatcher } from "./dispatch.ts";
-import { makeHandlers } from "./handlers.ts";
+import { makeHandlers } from "./handlers/index.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
 import { MountFolders } from "./mounts/folders.ts";
 import { Mounter } from "./mounts/mounter.ts";
 import { MountService } from "./references/mount-service.ts";
 import { ReferenceStore } from "./references/store.ts";
-import type { Identify } from "./server/server.ts";
-import { SocketServer, identifyByKernel } from "./server/server.ts";
+import type { OpenFront } from "./server/back.ts";
+import { Back } from "./server/back.ts";
+import { directChannel } from "./server/direct-channel.ts";
+import type { Identify } from "./server/listener.ts";
+import { Listener, identifyByKernel } from "./server/listener.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const STORE_FILE = "references.sqlite";
@@ -60,7 +63,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const mounts = new MountService({ pool, store, mounter, folders, logger });
   await mounts.recover();
   const dispatcher = new Dispatcher({
-    handlers: makeHandlers(pool, mounts),
+    handlers: makeHandlers({ pool, mounts }),
     facts: {
       deviceOwner: (name) => (pool.has({ name }) ? pool.get({ name }).ownerUid : undefined),
       referenceHolder: (id) => mounts.holderOf(id),
@@ -68,16 +71,12 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     deviceOfReference: (id) => mounts.deviceOf(id),
     logger,
   });
-  const server = await SocketServer.listen({
-    socketPath,
-    socketGroup,
-    dispatcher,
-    logger,
-    identify,
-  });
+  const openFront: OpenFront = (_principal, port) => directChannel(port);
+  const back = new Back({ dispatcher, openFront, logger });
+  const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
-  return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, server, logger });
+  return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, back, listener, logger });
 }
 
 /** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
@@ -96,7 +95,8 @@ interface Parts {
   readonly store: ReferenceStore;
   readonly mounts: MountService;
   readonly dispatcher: Dispatcher;
-  readonly server: SocketServer;
+  readonly back: Back;
+  readonly listener: Listener;
   readonly logger: Logger;
 }
 
@@ -120,12 +120,13 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, mounts, dispatcher, server, logger } = this.#parts;
-    server.stopAccepting();
+    const { pool, store, mounts, dispatcher, back, listener, logger } = this.#parts;
+    listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
-    await server.close();
+    await back.close();
+    listener.release();
     try {
       if (teardown) {
         await mounts.releaseAll();

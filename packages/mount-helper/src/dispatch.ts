@@ -1,6 +1,6 @@
 /**
- * The one funnel from a client's message to its answer: schema, turn, policy, handler, schema of the
- * result. Every throw becomes an answer here; every call that changes something leaves an audit line.
+ * The one funnel from a request to its answer: turn, policy, handler, schema of the result. Every throw
+ * becomes an answer here; every call that changes something leaves an audit line.
  */
 import type { KnownRequest } from "@thinpool/protocol";
 import {
@@ -9,11 +9,10 @@ import {
   encodeSuccess,
   errorObjectOf,
   methods,
-  parseRequest,
   parseResult,
 } from "@thinpool/protocol";
 import { RequestError, describeError } from "./errors.ts";
-import type { Handlers } from "./handlers.ts";
+import type { Handlers } from "./handlers/index.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
@@ -30,8 +29,10 @@ export interface DispatcherParts {
 
 export interface Caller {
   readonly principal: Principal;
-  /** For the log: which connection. */
+  /** Which connection the call came by. */
   readonly connection: number;
+  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
+  readonly signal: AbortSignal;
 }
 
 export class Dispatcher {
@@ -47,17 +48,9 @@ export class Dispatcher {
     this.#parts = parts;
   }
 
-  /** Never rejects: the answer to send. */
-  async answer(text: string, caller: Caller): Promise<string> {
-    const parsed = parseRequest(text);
-    if (!parsed.ok) {
-      const { code, reason, id } = parsed;
-      const fields = { connection: caller.connection, uid: caller.principal.uid, code, reason };
-      this.#parts.logger.log("warn", "request-refused", fields);
-      const context = { operation: "parse", object: "the request" };
-      return encodeFailure(id, errorObjectOf({ ...context, code, reason }));
-    }
-    const work = this.#call(parsed.value, caller);
+  /** Never rejects: the answer to send. The request has passed its schema. */
+  async answer(request: KnownRequest, caller: Caller): Promise<string> {
+    const work = this.#call(request, caller);
     this.#running.add(work);
     try {
       return await work;

@@ -2,7 +2,7 @@
 import type { ErrorObject, RequestId } from "./envelopes.ts";
 import type { ErrorCode } from "./error-codes.ts";
 import { errorCodes } from "./error-codes.ts";
-import type { MethodName, MethodParams, MethodResult } from "./methods.ts";
+import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
 
 export interface ErrorDescription {
   readonly code: ErrorCode;

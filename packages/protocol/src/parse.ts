@@ -4,8 +4,8 @@ import type { ErrorCode } from "./error-codes.ts";
 import type { RequestEnvelope, RequestId, ResponseEnvelope } from "./envelopes.ts";
 import { failureEnvelope, requestEnvelope, requestId, successEnvelope } from "./envelopes.ts";
 import { MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES } from "./limits.ts";
-import type { MethodName, MethodParams, MethodResult } from "./methods.ts";
-import { isMethodName, methods } from "./methods.ts";
+import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
+import { isMethodName, methods } from "./methods/index.ts";
 
 export interface Refusal {
   readonly ok: false;
@@ -65,10 +65,13 @@ export function parseRequest(text: string): Parsed<KnownRequest> {
   const id = readId(json.value);
   const envelope = v.safeParse(requestEnvelope, json.value);
   if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), id);
-  return parseCall(envelope.output);
+  return checkRequest(envelope.output);
 }
 
-function parseCall(request: RequestEnvelope): Parsed<KnownRequest> {
+/** The part of a request that is left when its envelope is taken off: known method, params that fit. */
+export function checkRequest(
+  request: Pick<RequestEnvelope, "id" | "method" | "params">,
+): Parsed<KnownRequest> {
   const { id, method } = request;
   if (!isMethodName(method)) {
     return refusal("METHOD_NOT_FOUND", `there is no method ${JSON.stringify(method)}`, id);

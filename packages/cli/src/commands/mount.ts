@@ -1,15 +1,22 @@
-import { Args } from "@oclif/core";
+import { deviceArg } from "../lib/args.ts";
 import { DaemonCommand } from "../lib/daemon-command.ts";
+import { describeDevice } from "../lib/device.ts";
+import { dryRunFlag } from "../lib/flags.ts";
 
 export default class Mount extends DaemonCommand {
   static override summary = "Mount a device and print where.";
   static override description =
     "Each mount is a reference: the device stays mounted until the last one is released by `umount`.";
-  static override args = { device: Args.string({ description: "Its name.", required: true }) };
+  static override args = { device: deviceArg };
+
+  static override flags = { "dry-run": dryRunFlag };
 
   async run() {
     const { args, flags } = await this.parse(Mount);
     return await this.withClient(flags.socket, async (client) => {
+      if (flags["dry-run"]) {
+        return this.planned(`mount ${describeDevice(await client.get({ name: args.device }))}`);
+      }
       const { reference, device, path } = await client.mount({ device: args.device });
       this.log(path);
       return { reference, device, path };

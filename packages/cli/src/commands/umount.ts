@@ -1,5 +1,6 @@
 import { Args } from "@oclif/core";
 import { DaemonCommand } from "../lib/daemon-command.ts";
+import { dryRunFlag } from "../lib/flags.ts";
 import { referenceMeant } from "../lib/mount.ts";
 
 export default class Umount extends DaemonCommand {
@@ -14,10 +15,13 @@ export default class Umount extends DaemonCommand {
     }),
   };
 
+  static override flags = { "dry-run": dryRunFlag };
+
   async run() {
     const { args, flags } = await this.parse(Umount);
     return await this.withClient(flags.socket, async (client) => {
       const reference = await referenceMeant(args.what, client);
+      if (flags["dry-run"]) return this.planned(`release reference ${reference}`);
       const { device, count } = await client.release({ reference });
       this.log(`${device}: ${count === 0 ? "unmounted" : `references left: ${count}`}`);
       return { reference, device, count };

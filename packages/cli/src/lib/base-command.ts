@@ -2,6 +2,7 @@
 import { Command, Flags } from "@oclif/core";
 import { report } from "./errors.ts";
 import { toJson } from "./json.ts";
+import { type Plan, renderPlan } from "./plan.ts";
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true;
@@ -15,6 +16,13 @@ export abstract class BaseCommand extends Command {
   /** Replaces oclif's own printing of errors; sets the exit code and lets the process end by itself. */
   override async catch(thrown: unknown): Promise<void> {
     report(thrown, { json: this.jsonEnabled(), verbose: this.argv.includes("--verbose") });
+  }
+
+  /** The end of a command that was asked only to say what it would do. */
+  protected planned(...would: readonly string[]): Plan {
+    const plan: Plan = { dryRun: true, would };
+    this.log(renderPlan(plan));
+    return plan;
   }
 
   override logJson(json: unknown): void {

@@ -1,7 +1,9 @@
 /** Devices as text. */
 import type { Device } from "@thinpool/sdk";
+import { UsageError } from "./errors.ts";
 import { formatSize } from "./size.ts";
-import { renderTable } from "./table.ts";
+import { treeOf } from "./device/tree.ts";
+import { renderFields, renderTable } from "./table.ts";
 
 export function renderDevices(devices: readonly Device[], { bytes }: { bytes: boolean }): string {
   const names = new Map(devices.map((device) => [device.uuid, device.name]));
@@ -25,5 +27,49 @@ export function renderDevices(devices: readonly Device[], { bytes }: { bytes: bo
       { heading: "CREATED", value: ({ createdAtMs }) => new Date(createdAtMs).toISOString() },
     ],
     devices,
+  );
+}
+
+/** A device in a few words: "base (10 GiB, ext4)". */
+export function describeDevice({ name, sizeBytes, filesystem }: Device): string {
+  return `${name} (${formatSize(sizeBytes)}, ${filesystem === "none" ? "no filesystem" : filesystem})`;
+}
+
+/** Like the daemon's EXISTS, for a dry run that asks it to make nothing. */
+export function assertNameFree(devices: readonly Device[], name: string): void {
+  if (!devices.some((device) => device.name === name)) return;
+  throw new UsageError({ reason: `a device ${name} exists`, hint: "Choose another name." });
+}
+
+/** One device, a line for each thing that is known of it. */
+export function renderDevice(device: Device, { bytes }: { bytes: boolean }): string {
+  return renderFields([
+    ["name", device.name],
+    ["uuid", device.uuid],
+    ["thin id", String(device.thinId)],
+    ["size", bytes ? String(device.sizeBytes) : formatSize(device.sizeBytes)],
+    ["filesystem", device.filesystem],
+    ["origin", device.originUuid ?? "-"],
+    ["owner", String(device.ownerUid)],
+    ["active", device.active ? "yes" : "no"],
+    ["transaction", String(device.transactionId)],
+    ["created", new Date(device.createdAtMs).toISOString()],
+  ]);
+}
+
+/** The lineage, with each device's size and owner beside it. */
+export function renderTree(devices: readonly Device[], { bytes }: { bytes: boolean }): string {
+  return renderTable(
+    [
+      { heading: "NAME", value: ({ prefix, device }) => prefix + device.name },
+      {
+        heading: "SIZE",
+        align: "right",
+        value: ({ device }) => (bytes ? String(device.sizeBytes) : formatSize(device.sizeBytes)),
+      },
+      { heading: "OWNER", align: "right", value: ({ device }) => String(device.ownerUid) },
+      { heading: "ACTIVE", value: ({ device }) => (device.active ? "yes" : "no") },
+    ],
+    treeOf(devices),
   );
 }

@@ -29,3 +29,7 @@ export const folderFlag = Flags.string({
 });
 
 export const bytesFlag = Flags.boolean({ summary: "Print sizes as exact numbers of bytes." });
+
+export const dryRunFlag = Flags.boolean({ summary: "Say what would be done, and do nothing." });
+
+export const yesFlag = Flags.boolean({ char: "y", summary: "Don't ask." });

@@ -28,8 +28,10 @@ export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly
     .join("\n");
 }
 
-/** Names and values below each other: "state:  working". */
+/** Names and values below each other: "state:  working"; one without a name goes on with the last. */
 export function renderFields(fields: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...fields.map(([name]) => name.length)) + 1;
-  return fields.map(([name, value]) => `${`${name}:`.padEnd(width)}  ${value}`).join("\n");
+  return fields
+    .map(([name, value]) => `${(name === "" ? "" : `${name}:`).padEnd(width)}  ${value}`)
+    .join("\n");
 }

@@ -5,9 +5,9 @@ import { methodNames } from "@thinpool/protocol";
 import type { Principal } from "./policy.ts";
 import { assertPolicyComplete, judge, objectOf, policy } from "./policy.ts";
 
-const ROOT: Principal = { uid: 0, gid: 0, pid: 1 };
-const OWNER: Principal = { uid: 1000, gid: 1000, pid: 2 };
-const OTHER: Principal = { uid: 1001, gid: 1001, pid: 3 };
+const ROOT: Principal = { uid: 0, gid: 0, pid: 1, groups: [] };
+const OWNER: Principal = { uid: 1000, gid: 1000, pid: 2, groups: [] };
+const OTHER: Principal = { uid: 1001, gid: 1001, pid: 3, groups: [] };
 const OWNERS = new Map([
   ["image", 0],
   ["clone", 1000],

@@ -6,10 +6,13 @@
 import type { ErrorCode, KnownRequest, MethodName } from "@thinpool/protocol";
 import { methodNames } from "@thinpool/protocol";
 
+/** Who is at a socket's other end, as the kernel noted it at connect(2). */
 export interface Principal {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
+  /** The supplementary groups. */
+  readonly groups: readonly number[];
 }
 
 export type Rule =

@@ -25,7 +25,12 @@ after(async () => {
 });
 
 function caller(): Principal {
-  return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, pid: process.pid };
+  return {
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+    pid: process.pid,
+    groups: [],
+  };
 }
 
 class Life {

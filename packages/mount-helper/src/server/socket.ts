@@ -1,7 +1,7 @@
 /** The Unix socket's file: its folder, its lock, a stale predecessor, its owner and mode. */
 import { chmod, chown, lstat, unlink } from "node:fs/promises";
-import type { Server } from "node:http";
 import { createConnection } from "node:net";
+import type { Server } from "node:net";
 import { dirname, isAbsolute } from "node:path";
 import type { FileLock } from "@thinpool/thinpool";
 import { NativeError, lockFile } from "@thinpool/thinpool";

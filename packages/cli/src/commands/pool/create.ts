@@ -1,7 +1,8 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../lib/base-command.ts";
 import { UsageError } from "../../lib/errors.ts";
-import { folderFlag, sizeFlag } from "../../lib/flags.ts";
+import { dryRunFlag, folderFlag, sizeFlag } from "../../lib/flags.ts";
+import { formatSize } from "../../lib/size.ts";
 
 const SECTOR_BYTES = 512n;
 
@@ -14,6 +15,7 @@ export default class PoolCreate extends BaseCommand {
     "<%= config.bin %> <%= command.id %> --data-device /dev/sdb --metadata-device /dev/sdc",
   ];
   static override flags = {
+    "dry-run": dryRunFlag,
     folder: folderFlag,
     "data-size": sizeFlag({ summary: "Size of the data file; without it 100 GiB, sparse." }),
     "metadata-size": sizeFlag({ summary: "Size of the metadata file; without it 2 GiB, sparse." }),
@@ -35,7 +37,13 @@ export default class PoolCreate extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(PoolCreate);
-    const { createPool, linuxKernel, DEFAULT_BLOCK_SECTORS } = await import("@thinpool/thinpool");
+    const {
+      createPool,
+      linuxKernel,
+      DEFAULT_BLOCK_SECTORS,
+      DEFAULT_DATA_BYTES,
+      DEFAULT_METADATA_BYTES,
+    } = await import("@thinpool/thinpool");
     const blockSectors = wholeUnits(flags["block-size"], SECTOR_BYTES, "--block-size");
     const blockBytes = (blockSectors ?? DEFAULT_BLOCK_SECTORS) * SECTOR_BYTES;
     const lowWaterBlocks = wholeUnits(flags["low-water"], blockBytes, "--low-water");
@@ -44,6 +52,13 @@ export default class PoolCreate extends BaseCommand {
     const dataBytes = flags["data-size"];
     const metadataBytes = flags["metadata-size"];
 
+    if (flags["dry-run"]) {
+      const place =
+        dataPath === undefined || metadataPath === undefined
+          ? `sparse files in ${flags.folder}: data ${formatSize(dataBytes ?? DEFAULT_DATA_BYTES)}, metadata ${formatSize(metadataBytes ?? DEFAULT_METADATA_BYTES)}`
+          : `${dataPath} for the data and ${metadataPath} for the metadata, erasing what they hold`;
+      return this.planned(`make a pool with blocks of ${formatSize(blockBytes)} on ${place}`);
+    }
     await using kernel = linuxKernel();
     const pool = await createPool({
       folder: flags.folder,

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { CommandEntry } from "../docs/entries.ts";
+import { candidates, type LiveNames } from "./candidates.ts";
+
+const entry = (path: string, more: Partial<CommandEntry> = {}): CommandEntry => ({
+  path: path.split(" "),
+  summary: "",
+  description: "",
+  args: [],
+  flags: [],
+  examples: [],
+  ...more,
+});
+const flag = (name: string, options?: readonly string[]) => ({
+  usage: `--${name}`,
+  name,
+  summary: "",
+  options: options ?? [],
+  takesValue: options !== undefined,
+});
+const arg = (name: string) => ({ name, label: name, description: "", required: true });
+const ENTRIES = [
+  entry("device create", { args: [arg("name")], flags: [flag("filesystem", ["ext4", "xfs"])] }),
+  entry("device snapshot", { args: [arg("origin"), arg("name")], flags: [flag("json")] }),
+  entry("pool status"),
+  entry("umount", { args: [arg("what")] }),
+];
+let asked = 0;
+const live: LiveNames = {
+  devices: () => {
+    asked += 1;
+    return Promise.resolve(["base", "base-2", "mine"]);
+  },
+  references: () => Promise.resolve(["ref-1"]),
+  errorCodes: () => ["BUSY"],
+};
+const complete = (line: string): Promise<readonly string[]> => {
+  const words = line.split(" ");
+  return candidates(ENTRIES, words.slice(0, -1), words.at(-1) ?? "", live);
+};
+
+test("commands and their verbs", async () => {
+  assert.deepEqual(await complete(""), ["device", "pool", "umount"]);
+  assert.deepEqual(await complete("device "), ["create", "snapshot"]);
+  assert.deepEqual(await complete("device s"), ["snapshot"]);
+  assert.deepEqual(await complete("nonsense "), []);
+});
+
+test("live names for arguments that exist, none for new ones", async () => {
+  assert.deepEqual(await complete("device snapshot ba"), ["base", "base-2"]);
+  assert.deepEqual(await complete("device snapshot base "), []);
+  assert.deepEqual(await complete("umount "), ["base", "base-2", "mine", "ref-1"]);
+});
+
+test("the daemon is not asked where its names are not wanted", async () => {
+  const before = asked;
+  await complete("device create ");
+  await complete("device snapshot --");
+  assert.equal(asked, before);
+});
+
+test("flags, and a flag's values; neither is taken for an argument", async () => {
+  assert.deepEqual(await complete("device snapshot --"), ["--json"]);
+  assert.deepEqual(await complete("device create --filesystem "), ["ext4", "xfs"]);
+  assert.deepEqual(await complete("device create --filesystem x"), ["xfs"]);
+  assert.deepEqual(await complete("device snapshot --json ba"), ["base", "base-2"]);
+});

@@ -1,0 +1,256 @@
+/**
+ * The half of the daemon that has the privileges: who each connection is from, which front serves it,
+ * and what becomes of each request. A front is believed in one thing only: that what it sends comes
+ * from its own uid.
+ */
+import type { Socket } from "node:net";
+import {
+  MAX_CONNECTIONS,
+  MAX_CONNECTIONS_PER_UID,
+  MAX_REQUESTS_IN_FLIGHT,
+  checkRequest,
+} from "@thinpool/protocol";
+import type { KnownRequest, RequestId } from "@thinpool/protocol";
+import type { Dispatcher } from "../dispatch.ts";
+import type { Logger } from "../log.ts";
+import { errorText } from "../log.ts";
+import type { Principal } from "../policy/policy.ts";
+import type { BackPort, FrontPort, ToBack } from "./channel.ts";
+import { checkToBack } from "./channel.ts";
+import { refuseConnection } from "./refuse-connection.ts";
+
+/** RFC 6455, section 7.4.1. */
+const CLOSE_GOING_AWAY = 1001;
+/** How long clients may take for the closing handshake when the daemon stops. */
+const GOODBYE_TIMEOUT_MS = 1_000;
+const GOODBYE_CHECK_MS = 5;
+/** Lines that one connection's front may write into the log; further ones are dropped. */
+export const MAX_NOTES_PER_CONNECTION = 32;
+
+/** Makes the front of a principal's uid; throws where there can be none now. */
+export type OpenFront = (principal: Principal, back: BackPort) => FrontPort;
+
+export interface BackParts {
+  readonly dispatcher: Dispatcher;
+  readonly openFront: OpenFront;
+  readonly logger: Logger;
+}
+
+/** One client's connection, as the back knows it. */
+interface Connection {
+  readonly number: number;
+  readonly principal: Principal;
+  readonly waiting: Map<RequestId, AbortController>;
+  opened: boolean;
+  notes: number;
+}
+
+export class Back {
+  readonly #parts: BackParts;
+  /** By uid. */
+  readonly #fronts = new Map<number, UidFront>();
+  #nextConnection = 1;
+
+  constructor(parts: BackParts) {
+    this.#parts = parts;
+  }
+
+  get connectionCount(): number {
+    let count = 0;
+    for (const front of this.#fronts.values()) count += front.size;
+    return count;
+  }
+
+  /** Takes an accepted connection, of which nothing was read. Never throws. */
+  accept(principal: Principal, socket: Socket): void {
+    const { uid, pid } = principal;
+    const own = this.#fronts.get(uid)?.size ?? 0;
+    if (this.connectionCount >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_PER_UID) {
+      this.#parts.logger.log("warn", "too-many-connections", { uid, pid, own });
+      refuseConnection(socket, "503 Service Unavailable", "There are too many connections.");
+      return;
+    }
+    let front: UidFront;
+    try {
+      front = this.#frontOf(principal);
+    } catch (error) {
+      this.#parts.logger.log("error", "no-worker", { uid, pid, error: errorText(error) });
+      refuseConnection(socket, "503 Service Unavailable", "The daemon has no worker for you now.");
+      return;
+    }
+    const number = this.#nextConnection;
+    this.#nextConnection += 1;
+    front.adopt(number, principal, socket);
+  }
+
+  /** Sends a whole message to one client; false where it is not connected any more. */
+  push(connection: number, text: string): boolean {
+    for (const front of this.#fronts.values()) {
+      if (front.push(connection, text)) return true;
+    }
+    return false;
+  }
+
+  /** Says goodbye to all, and cuts those that do not answer. */
+  async close(): Promise<void> {
+    for (const front of this.#fronts.values()) front.goAway();
+    const deadline = performance.now() + GOODBYE_TIMEOUT_MS;
+    while (this.connectionCount > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, GOODBYE_CHECK_MS));
+    }
+    for (const front of this.#fronts.values()) front.end();
+  }
+
+  #frontOf(principal: Principal): UidFront {
+    const { uid } = principal;
+    const present = this.#fronts.get(uid);
+    if (present !== undefined) return present;
+    const gone = (front: UidFront): void => {
+      if (this.#fronts.get(uid) === front) this.#fronts.delete(uid);
+    };
+    const front = new UidFront(this.#parts, principal, gone);
+    this.#fronts.set(uid, front);
+    return front;
+  }
+}
+
+/** The front that serves one uid, and the connections it has been given. */
+class UidFront implements BackPort {
+  readonly #parts: BackParts;
+  readonly #uid: number;
+  readonly #gone: (front: UidFront) => void;
+  readonly #port: FrontPort;
+  readonly #connections = new Map<number, Connection>();
+
+  constructor(parts: BackParts, principal: Principal, gone: (front: UidFront) => void) {
+    this.#parts = parts;
+    this.#uid = principal.uid;
+    this.#gone = gone;
+    this.#port = parts.openFront(principal, this);
+  }
+
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  adopt(number: number, principal: Principal, socket: Socket): void {
+    const waiting = new Map<RequestId, AbortController>();
+    this.#connections.set(number, { number, principal, waiting, opened: false, notes: 0 });
+    this.#port.adopt(number, socket);
+  }
+
+  push(connection: number, text: string): boolean {
+    if (this.#connections.get(connection)?.opened !== true) return false;
+    this.#port.send({ type: "push", connection, text });
+    return true;
+  }
+
+  goAway(): void {
+    const reason = "the daemon is stopping";
+    for (const connection of this.#connections.keys()) {
+      this.#port.send({ type: "close", connection, code: CLOSE_GOING_AWAY, reason });
+    }
+  }
+
+  end(): void {
+    this.#port.end();
+  }
+
+  receive(message: unknown): void {
+    const checked = checkToBack(message);
+    if (checked === undefined) {
+      this.#misbehaves("a message that is none");
+      return;
+    }
+    const connection = this.#connections.get(checked.connection);
+    if (connection === undefined) {
+      this.#misbehaves(`a message about connection ${checked.connection}, which it does not have`);
+      return;
+    }
+    this.#handle(checked, connection);
+  }
+
+  lost(reason: string): void {
+    this.#gone(this);
+    for (const connection of this.#connections.values()) this.#forget(connection, reason);
+  }
+
+  #handle(message: ToBack, connection: Connection): void {
+    switch (message.type) {
+      case "opened":
+        this.#open(connection);
+        return;
+      case "request":
+        this.#request(message, connection);
+        return;
+      case "cancel":
+        connection.waiting.get(message.id)?.abort();
+        return;
+      case "note":
+        this.#note(message, connection);
+        return;
+      case "closed":
+        this.#forget(connection, `code ${message.code}`);
+    }
+  }
+
+  #open(connection: Connection): void {
+    if (connection.opened) {
+      this.#misbehaves("a connection opened twice");
+      return;
+    }
+    connection.opened = true;
+    const { uid, pid } = connection.principal;
+    this.#parts.logger.log("info", "connected", { connection: connection.number, uid, pid });
+  }
+
+  #request(message: ToBack & { type: "request" }, connection: Connection): void {
+    const { id, method, params } = message;
+    const request = checkRequest({ id, method, params });
+    if (!request.ok || !connection.opened) {
+      this.#misbehaves(request.ok ? "a request before opened" : `a bad request: ${request.reason}`);
+      return;
+    }
+    if (connection.waiting.size >= MAX_REQUESTS_IN_FLIGHT || connection.waiting.has(id)) {
+      this.#misbehaves("more requests at once than the protocol allows");
+      return;
+    }
+    void this.#serve(request.value, connection);
+  }
+
+  /** Never rejects: the dispatcher answers everything. */
+  async #serve(request: KnownRequest, connection: Connection): Promise<void> {
+    const { number, principal, waiting } = connection;
+    const canceller = new AbortController();
+    waiting.set(request.id, canceller);
+    const caller = { principal, connection: number, signal: canceller.signal };
+    const text = await this.#parts.dispatcher.answer(request, caller);
+    waiting.delete(request.id);
+    if (!this.#connections.has(number)) return;
+    this.#port.send({ type: "answer", connection: number, id: request.id, text });
+  }
+
+  #note({ event, reason }: ToBack & { type: "note" }, connection: Connection): void {
+    connection.notes += 1;
+    if (connection.notes > MAX_NOTES_PER_CONNECTION) return;
+    const { number, principal } = connection;
+    const fields = { connection: number, uid: principal.uid, reason };
+    this.#parts.logger.log("warn", event, fields);
+  }
+
+  /** What still runs for it goes on, unless it can be cancelled; nobody waits for the answer. */
+  #forget(connection: Connection, reason: string): void {
+    const { number, principal, waiting, opened } = connection;
+    this.#connections.delete(number);
+    for (const canceller of waiting.values()) canceller.abort();
+    if (!opened) return;
+    const fields = { connection: number, uid: principal.uid, reason };
+    this.#parts.logger.log("info", "disconnected", fields);
+  }
+
+  /** Our own front never does this: it has been taken over, or is broken. */
+  #misbehaves(reason: string): void {
+    this.#parts.logger.log("error", "worker-misbehaves", { uid: this.#uid, reason });
+    this.#port.end();
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * Between the two halves of the daemon. The front parses clients' bytes (HTTP, WebSocket, JSON,
+ * schemas) and has no privileges; the back accepts, knows who is who, decides and acts. One front
+ * serves one uid, and everything that comes from it is judged as coming from that uid: a front that a
+ * client has taken over gains nothing that the client did not have.
+ *
+ * The channel between them is a `FrontPort` as the back sees it, a `BackPort` as the front sees it.
+ * Two make one: worker/process-channel.ts (a worker process, frames over a socket pair) and
+ * server/direct-channel.ts (both halves in one process, for tests).
+ *
+ * Life of a connection, all by its number, which the back gives:
+ *
+ *     back  adopt ─► front        the accepted socket, of which nothing was read
+ *     front opened ─► back        the WebSocket handshake is over
+ *     front request ─► back       any number, any order; `id` is free for use again after its answer
+ *     front cancel ─► back        the client no longer wants the answer; there is one all the same
+ *     back  answer ─► front       exactly one for each request
+ *     back  push ─► front         whenever the back likes, after opened
+ *     back  close ─► front        say goodbye to the client, then closed
+ *     front closed ─► back        the last message of a connection, opened or not; nobody sends
+ *                                 anything about it any more (what crosses it on the way is dropped)
+ *
+ * The back checks each message from a front with `checkToBack`, and what a request holds with the
+ * protocol's own schema. A front that breaks these rules is ended (FrontPort.end).
+ */
+import type { Socket } from "node:net";
+import { requestId } from "@thinpool/protocol";
+import type { RequestId } from "@thinpool/protocol";
+import * as v from "valibot";
+
+/** The longest reason of a note. */
+export const MAX_NOTE_LENGTH = 200;
+
+/** Front to back. */
+export type ToBack =
+  | { readonly type: "opened"; readonly connection: number }
+  | {
+      readonly type: "request";
+      readonly connection: number;
+      readonly id: RequestId;
+      /** Checked with `params` by the protocol's schema once more, as if the front had not. */
+      readonly method: string;
+      readonly params: Readonly<Record<string, unknown>>;
+    }
+  | { readonly type: "cancel"; readonly connection: number; readonly id: RequestId }
+  | {
+      /** For the log. */
+      readonly type: "note";
+      readonly connection: number;
+      readonly event: NoteEvent;
+      readonly reason: string;
+    }
+  | {
+      readonly type: "closed";
+      readonly connection: number;
+      /** RFC 6455's close code; 1006 where there was no closing handshake. */
+      readonly code: number;
+    };
+
+export type NoteEvent = "request-refused" | "connection-cut" | "connection-error";
+
+/** Back to front. Trusted: the front does not look into `text`, which is ready to be sent. */
+export type ToFront =
+  | {
+      readonly type: "answer";
+      readonly connection: number;
+      readonly id: RequestId;
+      /** The whole JSON-RPC response. */
+      readonly text: string;
+    }
+  | {
+      readonly type: "push";
+      readonly connection: number;
+      /** The whole message. */
+      readonly text: string;
+    }
+  | {
+      readonly type: "close";
+      readonly connection: number;
+      /** RFC 6455's close code, and its reason. */
+      readonly code: number;
+      readonly reason: string;
+    };
+
+/** A front, as the back sees it. None of these throws; a front that is gone ignores them. */
+export interface FrontPort {
+  /** Hands the socket over: from now on only the front reads and writes it, and closes it. */
+  adopt(connection: number, socket: Socket): void;
+  send(message: ToFront): void;
+  /** Cuts all its connections at once and ends it; `lost` follows. */
+  end(): void;
+}
+
+/** The back, as one front's channel sees it. */
+export interface BackPort {
+  /** Whatever came from the front, unchecked. */
+  receive(message: unknown): void;
+  /** The front is gone, and its connections with it. Called once, as the last. */
+  lost(reason: string): void;
+}
+
+const connection = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+
+/** Strict: both halves are of one version, so a field too many is a mistake. */
+const toBack: v.GenericSchema<unknown, ToBack> = v.variant("type", [
+  v.strictObject({ type: v.literal("opened"), connection }),
+  v.strictObject({
+    type: v.literal("request"),
+    connection,
+    id: requestId,
+    method: v.string(),
+    params: v.record(v.string(), v.unknown()),
+  }),
+  v.strictObject({ type: v.literal("cancel"), connection, id: requestId }),
+  v.strictObject({
+    type: v.literal("note"),
+    connection,
+    event: v.picklist(["request-refused", "connection-cut", "connection-error"]),
+    reason: v.pipe(v.string(), v.maxLength(MAX_NOTE_LENGTH)),
+  }),
+  v.strictObject({
+    type: v.literal("closed"),
+    connection,
+    code: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(4999)),
+  }),
+]);
+
+/** Undefined where it is no message of a front. */
+export function checkToBack(message: unknown): ToBack | undefined {
+  const parsed = v.safeParse(toBack, message);
+  return parsed.success ? parsed.output : undefined;
+}

@@ -1,0 +1,30 @@
+/**
+ * The methods of thinpool.v1: one schema each for params and result; types and checks come from it.
+ * A topic is a file; a new method is an entry there and nothing here.
+ */
+import type * as v from "valibot";
+import { deviceMethods } from "./device.ts";
+import { mountMethods } from "./mount.ts";
+import { poolMethods } from "./pool.ts";
+
+export * from "./device.ts";
+export * from "./method.ts";
+export * from "./mount.ts";
+export * from "./pool.ts";
+export * from "./scalars.ts";
+
+export const methods = {
+  ...poolMethods,
+  ...deviceMethods,
+  ...mountMethods,
+} as const;
+
+export type MethodName = keyof typeof methods;
+export type MethodParams<M extends MethodName> = v.InferOutput<(typeof methods)[M]["params"]>;
+export type MethodResult<M extends MethodName> = v.InferOutput<(typeof methods)[M]["result"]>;
+
+export const methodNames: readonly MethodName[] = Object.keys(methods) as MethodName[];
+
+export function isMethodName(text: string): text is MethodName {
+  return Object.hasOwn(methods, text);
+}

@@ -1,0 +1,26 @@
+/** The values that several methods share. 64-bit values are decimal strings on the wire. */
+import * as v from "valibot";
+
+const MAX_U64 = "18446744073709551615";
+/** A 64-bit unsigned value as a decimal string. */
+export const u64 = v.pipe(
+  v.string(),
+  v.regex(/^(0|[1-9][0-9]{0,19})$/),
+  // Two decimal strings of the same length compare as their values do.
+  v.check(
+    (text) => text.length < MAX_U64.length || (text.length === MAX_U64.length && text <= MAX_U64),
+    "Invalid u64: it is larger than 2^64-1",
+  ),
+);
+export const deviceName = v.pipe(
+  v.string(),
+  v.maxLength(64),
+  v.regex(/^[A-Za-z0-9][A-Za-z0-9._+-]*$/),
+);
+export const uuid = v.pipe(v.string(), v.uuid());
+export const uid = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_fffe));
+/** How many of something there are. */
+export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+/** Milliseconds since 1970. */
+export const timeMs = v.pipe(v.number(), v.integer(), v.minValue(0));
+export const filesystem = v.picklist(["ext4", "xfs", "none"]);
