@@ -1,13 +1,13 @@
 /** Pools for the kernel tests of health: small blocks, raw devices, and what a crash leaves. */
 import assert from "node:assert/strict";
-import { open, readFile, rm, truncate, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { open, rm, truncate, writeFile } from "node:fs/promises";
 import {
   createPool,
   dmName,
   type Kernel,
   linuxKernel,
   type LinuxKernel,
+  type PoolBacking,
   PoolError,
   type PoolErrorCode,
   type ThinPool,
@@ -17,7 +17,11 @@ import { run, SUFFIX } from "./native-fixture.ts";
 export const BLOCK_BYTES: number = 64 << 10;
 export const BLOCK: bigint = BigInt(BLOCK_BYTES);
 export const DEVICE_BYTES: bigint = 16n << 20n;
-export const BACKING = { type: "files", dataBytes: 128n << 20n, metadataBytes: 4n << 20n } as const;
+export const BACKING: Extract<PoolBacking, { type: "files" }> = {
+  type: "files",
+  dataBytes: 128n << 20n,
+  metadataBytes: 4n << 20n,
+};
 
 export const kernel: LinuxKernel = linuxKernel();
 
@@ -114,7 +118,7 @@ export async function fileOf(path: string, sizeBytes: bigint): Promise<string> {
   return path;
 }
 
-export function refusal(code: PoolErrorCode, reason = /./): (error: unknown) => boolean {
+export function refusal(code: PoolErrorCode, reason: RegExp = /./): (error: unknown) => boolean {
   return (error) => {
     assert.ok(error instanceof PoolError, String(error));
     assert.equal(error.code, code, error.message);
@@ -141,8 +145,4 @@ export async function reload(name: string, table: string): Promise<void> {
 
 export function testName(part: string): string {
   return `health-${SUFFIX}-${part}`;
-}
-
-export async function bytesOf(path: string): Promise<Buffer> {
-  return readFile(join(path));
 }

@@ -8,6 +8,7 @@ import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import { checkBeforeActivation } from "./health/before-activation.ts";
 import { releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
 import { statusForOpening } from "./health/sick-pool.ts";
+import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
 import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
@@ -36,8 +37,10 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       undo.pushAlways("releasing the lock", () => lock.release());
       const ledger = Ledger.open(paths.ledger);
       undo.pushAlways("closing the ledger", () => ledger.close());
-      const record = ledger.pool();
-      if (record?.state !== "created") throw notFound(folder, "creating its pool never ended");
+      if (ledger.pool()?.state !== "created") {
+        throw notFound(folder, "creating its pool never ended");
+      }
+      const record = await finishSwap(ledger, paths);
       const backing = await attachBacking(kernel, record, undo);
       if (!(await PoolDevice.isLive(kernel, record.uuid))) {
         const allowMissingTool = options.allowMissingTool ?? false;

@@ -1,4 +1,6 @@
 import type { Device, PoolStatus } from "./device.ts";
+import type { BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
 import type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
 import type { CheckOptions, CheckReport } from "./health/check-report.ts";
 import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
@@ -53,6 +55,8 @@ export interface ThinPool extends AsyncDisposable {
   changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange>;
   /** Looks for damage, orphans, lost records and leftovers; changes nothing. Closed: `checkPool`. */
   check(options?: CheckOptions): Promise<CheckReport>;
+  /** A dump of the metadata and the ledger of the same moment; the last 8 are kept. See `restorePool`. */
+  backup(options?: BackupOptions): Promise<Backup>;
   /** Who has the pool's one metadata snapshot. */
   metadataSnapshot(): SnapshotStatus;
   /**

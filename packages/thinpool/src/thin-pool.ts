@@ -1,6 +1,8 @@
 /** An open pool: each verb is a function in verbs/, this only gives them one face. */
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
+import { backup, type BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
 import {
   changedBlocks,
   type ChangedBlocksOptions,
@@ -93,6 +95,10 @@ export class Pool implements ThinPool {
 
   check(options?: CheckOptions): Promise<CheckReport> {
     return checkOpen(this.#engine, options);
+  }
+
+  backup(options?: BackupOptions): Promise<Backup> {
+    return backup(this.#engine, options);
   }
 
   metadataSnapshot(): SnapshotStatus {

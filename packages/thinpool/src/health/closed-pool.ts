@@ -4,15 +4,37 @@ import { PoolError } from "../errors.ts";
 import { poolErrorFrom } from "../errors-from-native.ts";
 import { checkFolderName, exists, type FolderPaths, folderPaths } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
+import { leftoversOfClosed } from "./leftovers.ts";
 import { lockPool } from "../lock.ts";
 import { Ledger, type PoolRecord } from "../store/ledger.ts";
 import { degradedError, type Undo, UndoError, withUndo } from "../undo.ts";
 
-export interface ClosedPool {
+export class ClosedPool {
   readonly kernel: Kernel;
   readonly paths: FolderPaths;
   readonly record: PoolRecord;
-  readonly ledger: Ledger;
+  #ledger: Ledger;
+
+  constructor(kernel: Kernel, paths: FolderPaths, record: PoolRecord, ledger: Ledger) {
+    this.kernel = kernel;
+    this.paths = paths;
+    this.record = record;
+    this.#ledger = ledger;
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  /** Closes the ledger, lets `replace` put another file in its place, and opens that. */
+  async replaceLedger(replace: () => Promise<void>): Promise<void> {
+    this.#ledger.close();
+    try {
+      await replace();
+    } finally {
+      this.#ledger = Ledger.open(this.paths.ledger);
+    }
+  }
 }
 
 /** POOL_NOT_FOUND, POOL_LOCKED. The lock and the ledger are given back when `body` has ended. */
@@ -29,12 +51,14 @@ export async function withClosedPool<T>(
     void lock;
     return await withUndo(async (undo) => {
       const ledger = Ledger.open(paths.ledger);
+      let pool: ClosedPool | undefined;
       try {
         const record = ledger.pool();
         if (record?.state !== "created") throw notFound(operation, folder);
-        return await body({ kernel, paths, record, ledger }, undo);
+        pool = new ClosedPool(kernel, paths, record, ledger);
+        return await body(pool, undo);
       } finally {
-        ledger.close();
+        (pool?.ledger ?? ledger).close();
       }
     });
   } catch (error) {
@@ -53,6 +77,19 @@ function notFound(operation: string, folder: string): PoolError {
   });
 }
 
+/** DEVICE_BUSY where the kernel still has anything of the pool: its metadata is in use. */
+export async function assertNotLive(pool: ClosedPool, operation: string): Promise<void> {
+  const [left] = await leftoversOfClosed(pool.kernel, pool.record);
+  if (left === undefined) return;
+  throw new PoolError({
+    code: "DEVICE_BUSY",
+    operation,
+    object: left.object,
+    reason: left.reason,
+    hint: "Open the pool and close it, which takes all of it down.",
+  });
+}
+
 /** A block device for the tools: a file gets a loop for as long as `body` runs. */
 export async function withDevice<T>(
   kernel: Kernel,
@@ -62,7 +99,13 @@ export async function withDevice<T>(
 ): Promise<T> {
   if (!options.isFile) return body(path);
   const { readOnly } = options;
-  const loop = await kernel.loops.attach({ backingFile: path, readOnly, directIo: true });
+  // Autoclear: should we be killed, it goes with us.
+  const loop = await kernel.loops.attach({
+    backingFile: path,
+    readOnly,
+    directIo: true,
+    autoclear: true,
+  });
   try {
     return await body(loop.path);
   } finally {

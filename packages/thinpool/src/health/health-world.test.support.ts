@@ -58,7 +58,7 @@ export async function powerCut(world: World): Promise<SimKernel> {
   return world.kernel.powerCut();
 }
 
-export function withCode(code: PoolErrorCode, reason = /./): (error: unknown) => boolean {
+export function withCode(code: PoolErrorCode, reason: RegExp = /./): (error: unknown) => boolean {
   return (error) => {
     assert.ok(error instanceof PoolError, String(error));
     assert.equal(error.code, code, error.message);

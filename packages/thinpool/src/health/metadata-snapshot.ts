@@ -60,7 +60,7 @@ export class MetadataSnapshot {
    */
   use<M, T>(
     options: SnapshotUse,
-    atReserve: () => M,
+    atReserve: () => M | Promise<M>,
     body: (moment: M, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     if (this.#waiting >= MAX_SNAPSHOT_WAITERS) {
@@ -100,7 +100,7 @@ export class MetadataSnapshot {
 
   async #hold<M, T>(
     options: SnapshotUse,
-    atReserve: () => M,
+    atReserve: () => M | Promise<M>,
     body: (moment: M, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const closing = this.#closing.signal;
@@ -120,7 +120,11 @@ export class MetadataSnapshot {
     }
   }
 
-  async #reserve<M>(owner: string, atReserve: () => M, closing: AbortSignal): Promise<M> {
+  async #reserve<M>(
+    owner: string,
+    atReserve: () => M | Promise<M>,
+    closing: AbortSignal,
+  ): Promise<M> {
     const { ledger, pool, folder } = this.#engine;
     const taken = this.#engine.exclusive(owner, async () => {
       try {
@@ -132,7 +136,12 @@ export class MetadataSnapshot {
         ledger.health.setSnapshotHolder({ owner, sinceMs });
         await this.#reserveOrSayWhose(owner);
         this.#holder = { owner, sinceMs };
-        return atReserve();
+        try {
+          return await atReserve();
+        } catch (error) {
+          await this.#release(owner);
+          throw error;
+        }
       } catch (error) {
         throw this.#engine.failure(error, owner, folder);
       }

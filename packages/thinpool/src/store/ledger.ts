@@ -107,6 +107,13 @@ export class Ledger {
     return this.#commits;
   }
 
+  /** The sizes of what the pool stands on, for a ledger that is older than they are. */
+  setSizes(dataBytes: bigint, metadataBytes: bigint): void {
+    this.#write(() =>
+      this.#run("UPDATE pool SET data_bytes = ?, metadata_bytes = ?", dataBytes, metadataBytes),
+    );
+  }
+
   /** A copy of the whole ledger as it is now, into a new file; for backups. Not synced. */
   copyInto(path: string): void {
     this.#db.prepare("VACUUM INTO ?").run(path);
