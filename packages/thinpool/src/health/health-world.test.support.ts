@@ -35,6 +35,23 @@ export async function freshWorld(): Promise<World> {
   return { folder, kernel, pool };
 }
 
+/** A pool on /dev/sdb and /dev/sdc; /dev/spare could take the metadata, /dev/small and /dev/other not. */
+export async function blockWorld(): Promise<World> {
+  const parent = await mkdtemp(join(tmpdir(), "thinpool-health-"));
+  folders.push(parent);
+  const folder = join(parent, "pool");
+  const kernel = createSimKernel();
+  kernel.addBlockDevice({ path: "/dev/sdb", sizeBytes: 64n << 20n });
+  kernel.addBlockDevice({ path: "/dev/sdc", sizeBytes: 4n << 20n });
+  kernel.addBlockDevice({ path: "/dev/spare", sizeBytes: 4n << 20n });
+  kernel.addBlockDevice({ path: "/dev/small", sizeBytes: 2n << 20n });
+  kernel.addBlockDevice({ path: "/dev/other", sizeBytes: 4n << 20n, signature: "ext4" });
+  const backing = { type: "block", dataPath: "/dev/sdb", metadataPath: "/dev/sdc" } as const;
+  const pool = await createPool({ folder, kernel, blockSectors: 128n, backing });
+  await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  return { folder, kernel, pool };
+}
+
 export async function removeFolders(): Promise<void> {
   for (const folder of folders) await rm(folder, { recursive: true, force: true });
 }

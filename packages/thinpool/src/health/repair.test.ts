@@ -1,7 +1,7 @@
 /** Repair, backups and restore of closed pools, and what an interruption leaves (INV-13). */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
-import { rename } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
@@ -12,6 +12,7 @@ import { listBackups } from "./backup.ts";
 import { checkPool } from "./check-closed.ts";
 import {
   BLOCK_BYTES,
+  blockWorld,
   DEVICE_BYTES,
   freshWorld,
   poolPath,
@@ -95,16 +96,21 @@ test("without the tools nothing is taken for damage, nor for health", async () =
 });
 
 test("a pool on block devices moves to the spare device that is named", async () => {
-  const world = await freshWorld();
-  const { folder, kernel, pool } = world;
+  const { folder, kernel, pool } = await blockWorld();
   await pool.close();
-  await assert.rejects(
-    repairPool({ folder, kernel, spareDevice: "/dev/sdx" }).then(async () => {
-      await damage(world, []);
-      return repairPool({ folder, kernel, spareDevice: "/dev/sdx" });
-    }),
-    withCode("POOL_OPTION_INVALID"),
-  );
+  kernel.damageMetadata("/dev/sdc");
+  const invalid = withCode("POOL_OPTION_INVALID");
+  await assert.rejects(repairPool({ folder, kernel }), invalid);
+  for (const spareDevice of ["/dev/small", "/dev/other", "/dev/sdc"]) {
+    await assert.rejects(repairPool({ folder, kernel, spareDevice }), invalid);
+  }
+  const result = await repairPool({ folder, kernel, spareDevice: "/dev/spare" });
+  assert.ok(result.outcome === "repaired");
+  assert.deepEqual([result.keptPath, result.lost], ["/dev/sdc", []]);
+  const again = await openPool({ folder, kernel });
+  assert.deepEqual((await again.check()).findings, []);
+  await again.close();
+  assert.deepEqual(await kernel.leftovers(), []);
 });
 
 test("the process dies at every boundary of a repair: opening or repairing again goes on", async () => {
@@ -144,12 +150,10 @@ test("a swap that was interrupted between its steps is finished by opening", asy
       atMs: 1,
     });
     ledger.close();
+    // Else the last step, the renaming of the spare, is done already.
     if (!renamed) {
       await rename(metadata, `${metadata}.spare`);
-      await rename(join(folder, "data"), `${metadata}.kept`);
-      await rename(`${metadata}.kept`, join(folder, "data"));
-      // The kept name is there already, so only the renaming is left to do.
-      await import("node:fs/promises").then(({ writeFile }) => writeFile(`${metadata}.kept`, ""));
+      await writeFile(`${metadata}.kept`, "");
     }
     const before = await checkPool({ folder, kernel });
     assert.ok(before.findings.some(({ code }) => code === "REPAIR_INTERRUPTED"));
