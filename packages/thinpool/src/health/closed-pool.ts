@@ -14,6 +14,7 @@ export class ClosedPool {
   readonly paths: FolderPaths;
   readonly record: PoolRecord;
   #ledger: Ledger;
+  #closed = false;
 
   constructor(kernel: Kernel, paths: FolderPaths, record: PoolRecord, ledger: Ledger) {
     this.kernel = kernel;
@@ -24,6 +25,11 @@ export class ClosedPool {
 
   get ledger(): Ledger {
     return this.#ledger;
+  }
+
+  closeLedger(): void {
+    if (!this.#closed) this.#ledger.close();
+    this.#closed = true;
   }
 
   /** Closes the ledger, lets `replace` put another file in its place, and opens that. */
@@ -39,7 +45,13 @@ export class ClosedPool {
 
 /** POOL_NOT_FOUND, POOL_LOCKED. The lock and the ledger are given back when `body` has ended. */
 export async function withClosedPool<T>(
-  options: { readonly folder: string; readonly kernel: Kernel; readonly operation: string },
+  options: {
+    readonly folder: string;
+    readonly kernel: Kernel;
+    readonly operation: string;
+    /** Also one whose creation or destruction never ended. */
+    readonly unfinished?: boolean;
+  },
   body: (pool: ClosedPool, undo: Undo) => Promise<T>,
 ): Promise<T> {
   const { folder, kernel, operation } = options;
@@ -54,11 +66,14 @@ export async function withClosedPool<T>(
       let pool: ClosedPool | undefined;
       try {
         const record = ledger.pool();
-        if (record?.state !== "created") throw notFound(operation, folder);
+        if (record === undefined || (record.state !== "created" && options.unfinished !== true)) {
+          throw notFound(operation, folder);
+        }
         pool = new ClosedPool(kernel, paths, record, ledger);
         return await body(pool, undo);
       } finally {
-        (pool?.ledger ?? ledger).close();
+        if (pool === undefined) ledger.close();
+        else pool.closeLedger();
       }
     });
   } catch (error) {

@@ -1,6 +1,7 @@
 /** dm devices and loops of a pool that should not be there. */
+import type { DmDeviceInfo } from "@thinpool/dm-native";
+import { dmNamePrefix, dmUuidPrefix } from "../dm-names.ts";
 import type { Engine } from "../engine.ts";
-import { dmUuidPrefix } from "../dm-names.ts";
 import { exists } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
@@ -26,8 +27,7 @@ export async function leftoversOfClosed(
   kernel: Kernel,
   record: PoolRecord,
 ): Promise<readonly Finding[]> {
-  const prefix = dmUuidPrefix(record.uuid);
-  const devices = (await kernel.dm.listDevices()).filter(({ uuid }) => uuid?.startsWith(prefix));
+  const devices = await dmDevicesOf(kernel, record.uuid);
   const reason = "the pool has no owner, and it is there";
   return [
     ...devices.map(({ name }) => dmLeftover(name, reason)),
@@ -37,7 +37,26 @@ export async function leftoversOfClosed(
   ];
 }
 
-async function loopsOf(
+/** Every dm device whose uuid says that it is of this pool. */
+export async function dmDevicesOf(
+  kernel: Kernel,
+  poolUuid: string,
+): Promise<readonly DmDeviceInfo[]> {
+  const found: DmDeviceInfo[] = [];
+  for (const entry of await kernel.dm.listDevices()) {
+    // Kernels before 5.14 list no uuids: then the name says which to ask.
+    const perhaps =
+      entry.uuid?.startsWith(dmUuidPrefix(poolUuid)) ??
+      entry.name.startsWith(dmNamePrefix(poolUuid));
+    if (!perhaps) continue;
+    const info = await kernel.dm.deviceStatus({ dev: entry.dev });
+    if (info.uuid?.startsWith(dmUuidPrefix(poolUuid)) === true) found.push(info);
+  }
+  return found;
+}
+
+/** The loops on a pool's files. */
+export async function loopsOf(
   kernel: Kernel,
   record: PoolRecord,
 ): Promise<readonly { readonly path: string; readonly file: string }[]> {

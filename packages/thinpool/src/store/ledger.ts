@@ -149,6 +149,48 @@ export class Ledger {
     });
   }
 
+  /** A pool that exists already, with all its devices: one commit, and it is created. */
+  adoptPool(pool: Omit<PoolRecord, "state">, devices: readonly DeviceRecord[]): void {
+    this.#write(() => {
+      this.#run(
+        `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
+           metadata_bytes, block_sectors, low_water_blocks, last_transaction_id, created_at_ms)
+         VALUES (1, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        pool.uuid,
+        pool.backing,
+        pool.dataPath,
+        pool.metadataPath,
+        pool.dataBytes,
+        pool.metadataBytes,
+        pool.blockSectors,
+        pool.lowWaterBlocks,
+        pool.lastTransactionId,
+        pool.createdAtMs,
+      );
+      for (const device of devices) this.#insertDevice(device);
+    });
+  }
+
+  /** What was found out about an adopted device once it could be read. */
+  setDeviceContent(
+    device: DeviceRecord,
+    content: Pick<DeviceRecord, "sizeBytes" | "filesystem">,
+  ): void {
+    this.#write(() =>
+      this.#run(
+        "UPDATE device SET size_bytes = ?, filesystem = ? WHERE uuid = ?",
+        content.sizeBytes,
+        content.filesystem,
+        device.uuid,
+      ),
+    );
+  }
+
+  /** Nothing of the pool counts any more, as of one whose creation never ended. */
+  markPoolUncreated(): void {
+    this.#write(() => this.#run("UPDATE pool SET state = 'creating'"));
+  }
+
   markPoolCreated(): void {
     this.#write(() => this.#run("UPDATE pool SET state = 'created'"));
   }
@@ -171,22 +213,10 @@ export class Ledger {
         });
       }
       const id = this.#takeFreeThinId();
-      this.#run(
-        `INSERT INTO device (uuid, name, thin_id, size_bytes, filesystem, origin_uuid, owner_uid,
-           created_at_ms, transaction_id, deleting_transaction_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)`,
-        device.uuid,
-        device.name,
-        id,
-        device.sizeBytes,
-        device.filesystem,
-        device.originUuid ?? null,
-        device.ownerUid,
-        device.createdAtMs,
-        next,
-      );
+      const intent = { ...device, thinId: id, transactionId: next };
+      this.#insertDevice(intent);
       this.#setLastTransaction(next);
-      return { ...device, thinId: id, transactionId: next, deletingTransactionId: undefined };
+      return { ...intent, deletingTransactionId: undefined };
     });
   }
 
@@ -276,6 +306,23 @@ export class Ledger {
         deviceRecord,
       ),
     };
+  }
+
+  #insertDevice(device: Omit<DeviceRecord, "deletingTransactionId">): void {
+    this.#run(
+      `INSERT INTO device (uuid, name, thin_id, size_bytes, filesystem, origin_uuid, owner_uid,
+         created_at_ms, transaction_id, deleting_transaction_id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)`,
+      device.uuid,
+      device.name,
+      device.thinId,
+      device.sizeBytes,
+      device.filesystem,
+      device.originUuid ?? null,
+      device.ownerUid,
+      device.createdAtMs,
+      device.transactionId,
+    );
   }
 
   #purge(current: TransactionId): void {

@@ -35,7 +35,8 @@ CREATE TABLE device (
   owner_uid INTEGER NOT NULL CHECK (owner_uid BETWEEN 0 AND 4294967294),
   created_at_ms INTEGER NOT NULL,
   -- The row counts once the pool has reached this transaction.
-  transaction_id INTEGER NOT NULL CHECK (transaction_id > 0),
+  -- 0 for devices of an adopted pool that never counted its transactions.
+  transaction_id INTEGER NOT NULL CHECK (transaction_id >= 0),
   -- The row counts no longer once the pool has reached this one.
   deleting_transaction_id INTEGER CHECK (deleting_transaction_id > transaction_id)
 ) STRICT, WITHOUT ROWID;
