@@ -49,10 +49,11 @@ async function fresh(name: string): Promise<{ folder: string; pool: ThinPool }> 
 }
 
 async function all(ranges: AsyncIterable<ChangedRange>): Promise<readonly string[]> {
-  const found = await Array.fromAsync(ranges);
-  return found.map(
-    ({ kind, offsetBytes, lengthBytes }) => `${kind} ${offsetBytes / BLOCK}+${lengthBytes / BLOCK}`,
-  );
+  const found: string[] = [];
+  for await (const { kind, offsetBytes, lengthBytes } of ranges) {
+    found.push(`${kind} ${offsetBytes / BLOCK}+${lengthBytes / BLOCK}`);
+  }
+  return found;
 }
 
 test("usage and changed blocks are exactly the known writes, while the pool is written to", async () => {
