@@ -74,6 +74,11 @@ const PHASES: readonly (readonly Step[])[] = [
   ],
   [
     {
+      name: "crash",
+      what: "10,000 random histories with deaths and faults, on the simulated kernel",
+      command: [...node, "tools/run.ts", "soak", "crash", "--histories", "10000", "--seed", "1"],
+    },
+    {
       name: "packages",
       what: "packed, installed and used as a consumer would",
       command: [...node, "tools/check-packages.ts"],

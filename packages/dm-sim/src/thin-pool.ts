@@ -12,6 +12,7 @@ const METADATA_BLOCK_BYTES = Number(METADATA_BLOCK_SIZE_BYTES);
 /** dm-thin-metadata.c: THIN_SUPERBLOCK_MAGIC, a little-endian u64 at byte 32 of block 0. */
 const SUPERBLOCK_MAGIC = 27_022_010n;
 const MAGIC_OFFSET_BYTES = 32;
+const EMPTY_BLOCK: Buffer = Buffer.alloc(METADATA_BLOCK_BYTES);
 /** dm-thin-metadata.h: THIN_METADATA_MAX_SECTORS; what is beyond is not used. */
 const MAX_METADATA_BLOCKS = (255 * ((1 << 14) - 64) * 8) / 8;
 /** dm-thin.c: the metadata low-water mark is at most 4 MiB. */
@@ -373,7 +374,7 @@ function openMetadata(options: {
     throw new Refusal("EINVAL", "the metadata device has no storage of its own");
   const superblock = metadataNode.read(0, METADATA_BLOCK_BYTES);
   const known = options.machine.stores.metadata(disk);
-  if (superblock.every((byte) => byte === 0)) {
+  if (superblock.equals(EMPTY_BLOCK)) {
     if (options.settings.features.readOnly) {
       throw new Refusal("EPERM", "the metadata is unformatted and the pool is to be read-only");
     }

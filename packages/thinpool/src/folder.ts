@@ -50,15 +50,14 @@ export async function exists(path: string): Promise<boolean> {
 
 /**
  * Makes the folder (and folders above it) or takes one that is there, if it is ours, and shuts it for
- * all others (0700). Durable: the folder above is synced. Returns its path without symlinks.
+ * all others (0700). Durable: so are the names of all folders on the way, whoever made them, since
+ * a process may have died between making one and syncing it. Returns its path without symlinks.
  */
 export async function prepareFolder(folder: string, undo: Undo): Promise<string> {
   const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-  if (first !== undefined) {
-    undo.push("removing the folder", () => removeFolders(first, folder));
-    await syncFolder(dirname(first));
-  }
+  if (first !== undefined) undo.push("removing the folder", () => removeFolders(first, folder));
   const path = await realpath(folder);
+  await syncNamesOf(path);
   const stat = await lstat(path);
   if (!stat.isDirectory() || stat.uid !== process.geteuid?.()) {
     throw new PoolError({
@@ -75,6 +74,15 @@ export async function prepareFolder(folder: string, undo: Undo): Promise<string>
     undo.push("restoring the folder's mode", () => chmod(path, mode));
   }
   return path;
+}
+
+/** Syncs each folder above, as far as the filesystem goes. */
+async function syncNamesOf(path: string): Promise<void> {
+  const { dev } = await lstat(path);
+  for (let above = dirname(path); (await lstat(above)).dev === dev; above = dirname(above)) {
+    await syncFolder(above);
+    if (above === dirname(above)) return;
+  }
 }
 
 /** Removes the folders from `last` up to `first`; all were made by us and hold nothing else. */
@@ -106,8 +114,12 @@ export async function removeFile(path: string): Promise<void> {
   }
 }
 
-/** The ledger's files: SQLite makes the last two beside the first. */
+/**
+ * The ledger's files: SQLite makes the last two beside the first. What else was removed from the
+ * folder is gone for good before: a file that came back without a ledger would belong to nobody.
+ */
 export async function removeLedger(path: string): Promise<void> {
+  await syncFolder(dirname(path));
   for (const suffix of ["", "-wal", "-shm", "-journal"]) await removeFile(path + suffix);
 }
 

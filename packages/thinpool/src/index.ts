@@ -16,17 +16,24 @@ export * from "./health/restore.ts";
 export type { SnapshotStatus } from "./health/metadata-snapshot.ts";
 export type { DeviceUsage, PoolUsage, UsageOptions } from "./health/usage.ts";
 export * from "./kernel.ts";
+export * from "./labels.ts";
 export * from "./linux-kernel.ts";
+export * from "./mkfs-options.ts";
 export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
 export * from "./pool.ts";
 export { LinuxMetadataTools } from "./tools/linux-metadata-tools.ts";
 export type * from "./tools/metadata-tools.ts";
-export type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+export type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
 export type { RemoveResult } from "./verbs/remove.ts";
-export type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
+export type {
+  SnapshotManyOptions,
+  SnapshotManyResult,
+  SnapshotOptions,
+  SnapshotResult,
+} from "./verbs/snapshot.ts";
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,

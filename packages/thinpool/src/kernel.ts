@@ -4,6 +4,7 @@
  */
 import type { BlockDevices, DeviceMapper, LoopDevices, Mounts } from "@thinpool/dm-native";
 import type { MetadataTools } from "./tools/metadata-tools.ts";
+import type { MkfsOptions } from "./mkfs-options.ts";
 
 export type FilesystemType = "ext4" | "xfs";
 
@@ -12,6 +13,8 @@ export interface Filesystems {
   make(options: {
     readonly path: string;
     readonly type: FilesystemType;
+    /** Checked by the caller. */
+    readonly options?: MkfsOptions;
     readonly signal?: AbortSignal;
   }): Promise<void>;
 }

@@ -1,6 +1,5 @@
 /** The pool's own dm device: a thin-pool target. Every call goes by dm uuid (INV-4). */
 import {
-  activateDevice,
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
@@ -17,6 +16,7 @@ import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import { isSick, sickPoolError } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
+import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
 import { describeTable, poolStateOf, poolStatusOf, poolTable } from "./tables.ts";
@@ -64,7 +64,7 @@ export class PoolDevice {
       if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
       return new PoolDevice(kernel, record.uuid, live.dev, true);
     }
-    const made = await activateDevice(kernel.dm, {
+    const made = await makeLive(kernel.dm, {
       name: poolDmName(record.uuid),
       uuid: poolDmUuid(record.uuid),
       table,

@@ -1,4 +1,4 @@
-/** What is checked before a pool goes live, and how sick pools are told apart (INV-12). */
+/** What is checked before a pool goes live, and how sick pools are told apart (INV-20). */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, test } from "node:test";

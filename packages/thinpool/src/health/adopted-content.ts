@@ -33,7 +33,7 @@ export async function readContent(options: {
     if (type === "ext4" || type === "xfs") {
       const range = { offsetBytes: 0n, lengthBytes: SUPERBLOCK_HEAD_BYTES };
       const bytes = filesystemBytes(type, await kernel.blocks.read(path, range));
-      const usable = bytes > content.sizeBytes && bytes % DEVICE_GRANULARITY_BYTES === 0n;
+      const usable = bytes >= content.sizeBytes && bytes % DEVICE_GRANULARITY_BYTES === 0n;
       found =
         usable && content.sizeFrom === "mapped"
           ? { sizeBytes: bytes, sizeFrom: "filesystem", filesystem: type }

@@ -1,7 +1,7 @@
 /**
  * What is looked at before a pool goes live. After an unclean stop thin_check must call the metadata
  * whole; and its first block must be a thin pool's, since of a blank one the kernel makes a new, empty
- * pool without a word (INV-12).
+ * pool without a word (INV-20).
  */
 import type { Backing } from "../backing.ts";
 import { PoolError } from "../errors.ts";

@@ -21,7 +21,11 @@ export async function checkOpen(engine: Engine, options: CheckOptions = {}): Pro
     }
     const checked = await engine.metadataSnapshot.use(
       { owner: "check", signal },
-      () => ({ pool: engine.ledger.pool() ?? engine.poolRecord, devices: engine.ledger.rows() }),
+      () => ({
+        pool: engine.ledger.pool() ?? engine.poolRecord,
+        devices: engine.ledger.rows(),
+        open: true,
+      }),
       (moment, held) => {
         const { path } = engine.backing.metadata;
         const source = { path, snapshot: true, signal: held };

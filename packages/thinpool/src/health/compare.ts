@@ -8,6 +8,8 @@ export interface LedgerMoment {
   readonly pool: PoolRecord;
   /** All rows, those that don't count (any more) included. */
   readonly devices: readonly DeviceRecord[];
+  /** Then what is not finished is under way. */
+  readonly open: boolean;
 }
 
 export function compare(moment: LedgerMoment, listing: MetadataListing): readonly Finding[] {
@@ -27,7 +29,7 @@ export function compare(moment: LedgerMoment, listing: MetadataListing): readonl
   for (const record of moment.devices) {
     const device = inKernel.get(record.thinId);
     inKernel.delete(record.thinId);
-    findings.push(...compareDevice(record, device, current, pool));
+    findings.push(...compareDevice(record, device, current, moment));
   }
   for (const device of inKernel.values()) findings.push(orphan(device));
   return findings;
@@ -37,12 +39,13 @@ function compareDevice(
   record: DeviceRecord,
   device: MetadataDevice | undefined,
   current: bigint,
-  pool: PoolRecord,
+  { pool, open }: LedgerMoment,
 ): readonly Finding[] {
   const deleting = record.deletingTransactionId;
   const gone = deleting !== undefined && deleting <= current;
   if (gone) return device === undefined ? [] : [orphan(device)];
-  if (record.transactionId > current || deleting !== undefined) {
+  if (record.filling && open) return [];
+  if (record.transactionId > current || deleting !== undefined || record.filling) {
     const what = deleting === undefined ? "creation" : "removal";
     return [
       {

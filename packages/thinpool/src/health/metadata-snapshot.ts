@@ -15,10 +15,7 @@ export const MAX_SNAPSHOT_HOLD_MS = 600_000;
 /** How many may wait for it. */
 export const MAX_SNAPSHOT_WAITERS = 32;
 
-type BrokerEngine = Pick<
-  Engine,
-  "exclusive" | "failure" | "ledger" | "pool" | "folder" | "assertNotClosed"
->;
+type BrokerEngine = Pick<Engine, "change" | "failure" | "ledger" | "pool" | "folder">;
 
 export interface SnapshotUse {
   /** Who asks, for status and for errors: "usage", "backup". */
@@ -126,27 +123,22 @@ export class MetadataSnapshot {
     closing: AbortSignal,
   ): Promise<M> {
     const { ledger, pool, folder } = this.#engine;
-    const taken = this.#engine.exclusive(owner, async () => {
+    const taken = this.#engine.change(owner, folder, async () => {
+      closing.throwIfAborted();
+      // One that an earlier use could not give back, since the pool was sick then.
+      if (ledger.health.snapshotHolder !== undefined) await pool.releaseMetadataSnapshot();
+      const sinceMs = Date.now();
+      ledger.health.setSnapshotHolder({ owner, sinceMs });
+      await this.#reserveOrSayWhose(owner);
+      this.#holder = { owner, sinceMs };
       try {
-        closing.throwIfAborted();
-        this.#engine.assertNotClosed(owner, folder);
-        // One that an earlier use could not give back, since the pool was sick then.
-        if (ledger.health.snapshotHolder !== undefined) await pool.releaseMetadataSnapshot();
-        const sinceMs = Date.now();
-        ledger.health.setSnapshotHolder({ owner, sinceMs });
-        await this.#reserveOrSayWhose(owner);
-        this.#holder = { owner, sinceMs };
-        try {
-          return await atReserve();
-        } catch (error) {
-          await this.#release(owner);
-          throw error;
-        }
+        return await atReserve();
       } catch (error) {
-        throw this.#engine.failure(error, owner, folder);
+        await this.#release(owner);
+        throw error;
       }
     });
-    // Closing runs in the same queue and waits for us: so nobody waits there for a turn after it.
+    // Closing keeps changes out and waits for us: so nobody waits there for a turn after it.
     return unlessAborted(taken, closing);
   }
 

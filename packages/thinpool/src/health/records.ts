@@ -1,14 +1,5 @@
 /** What the ledger remembers of the metadata's health. Each method that writes is one durable commit. */
-import type { SQLOutputValue } from "node:sqlite";
-
-type LedgerValue = string | number | bigint | null;
-
-/** What the ledger lends to its parts. */
-export interface LedgerAccess {
-  write(body: () => void): void;
-  run(sql: string, ...values: LedgerValue[]): void;
-  get(sql: string, ...values: LedgerValue[]): Record<string, SQLOutputValue> | undefined;
-}
+import type { LedgerDatabase, Row } from "../store/database.ts";
 
 /** Who holds the pool's one metadata snapshot, or held it when the process died. */
 export interface SnapshotHolder {
@@ -27,10 +18,10 @@ export interface MetadataSwap {
 }
 
 export class HealthRecords {
-  readonly #ledger: LedgerAccess;
+  readonly #db: LedgerDatabase;
 
-  constructor(ledger: LedgerAccess) {
-    this.#ledger = ledger;
+  constructor(db: LedgerDatabase) {
+    this.#db = db;
   }
 
   /** True where the pool was taken down in order and nothing was wrong with it. */
@@ -39,7 +30,9 @@ export class HealthRecords {
   }
 
   setCleanStop(clean: boolean): void {
-    this.#ledger.write(() => this.#ledger.run("UPDATE health SET clean_stop = ?", clean ? 1n : 0n));
+    this.#db.write("clean stop", () =>
+      this.#db.run("UPDATE health SET clean_stop = ?", clean ? 1n : 0n),
+    );
   }
 
   get snapshotHolder(): SnapshotHolder | undefined {
@@ -50,8 +43,8 @@ export class HealthRecords {
   }
 
   setSnapshotHolder(holder: SnapshotHolder | undefined): void {
-    this.#ledger.write(() =>
-      this.#ledger.run(
+    this.#db.write("metadata snapshot", () =>
+      this.#db.run(
         "UPDATE health SET snapshot_owner = ?, snapshot_at_ms = ?",
         holder?.owner ?? null,
         holder === undefined ? null : BigInt(holder.sinceMs),
@@ -60,7 +53,7 @@ export class HealthRecords {
   }
 
   get swap(): MetadataSwap | undefined {
-    const row = this.#ledger.get("SELECT * FROM metadata_swap");
+    const row = this.#db.get("SELECT * FROM metadata_swap");
     if (row === undefined) return undefined;
     return {
       kind: row["kind"] as MetadataSwap["kind"],
@@ -71,8 +64,8 @@ export class HealthRecords {
   }
 
   beginSwap(swap: MetadataSwap): void {
-    this.#ledger.write(() =>
-      this.#ledger.run(
+    this.#db.write("metadata swap begun", () =>
+      this.#db.run(
         "INSERT INTO metadata_swap (id, kind, spare_path, kept_path, at_ms) VALUES (1, ?, ?, ?, ?)",
         swap.kind,
         swap.sparePath,
@@ -84,15 +77,15 @@ export class HealthRecords {
 
   /** The new metadata is in place; `metadataPath` where that is another device from now on. */
   endSwap(metadataPath?: string): void {
-    this.#ledger.write(() => {
-      this.#ledger.run("DELETE FROM metadata_swap");
+    this.#db.write("metadata swap ended", () => {
+      this.#db.run("DELETE FROM metadata_swap");
       if (metadataPath !== undefined) {
-        this.#ledger.run("UPDATE pool SET metadata_path = ?", metadataPath);
+        this.#db.run("UPDATE pool SET metadata_path = ?", metadataPath);
       }
     });
   }
 
-  #row(): Record<string, SQLOutputValue> {
-    return this.#ledger.get("SELECT * FROM health") ?? {};
+  #row(): Row {
+    return this.#db.get("SELECT * FROM health") ?? {};
   }
 }

@@ -1,4 +1,4 @@
-/** Repair, backups and restore of closed pools, and what an interruption leaves (INV-13). */
+/** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
@@ -66,7 +66,8 @@ test("repair mends onto a spare, names what is lost, keeps the damaged original"
   const world = await closedWorld();
   const { folder, kernel } = world;
   await damage(world, [1]);
-  const result = await repairPool({ folder, kernel });
+  await assert.rejects(repairPool({ folder, kernel }), withCode("POOL_NEEDS_REPAIR", /one/));
+  const result = await repairPool({ folder, kernel, acceptLoss: true });
   assert.ok(result.outcome === "repaired");
   assert.deepEqual(result.lost, ["one"]);
   assert.match(result.keptPath, /metadata\.damaged-\d{8}T\d{6}Z$/);

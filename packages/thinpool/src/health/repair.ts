@@ -1,5 +1,6 @@
 /** Repair of a pool that is closed: onto a spare, the damaged original kept. */
 import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
+import { PoolError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 import type { MetadataListing, MetadataSuperblock } from "../tools/metadata-tools.ts";
@@ -8,11 +9,16 @@ import { buildOnSpare, prepareSpare } from "./spare.ts";
 import { finishSwap, keptName } from "./swap.ts";
 import { toolCall } from "./tool-calls.ts";
 
+/** How many lost devices an error names. */
+const MAX_NAMED = 10;
+
 export interface RepairPoolOptions {
   readonly folder: string;
   readonly kernel: Kernel;
   /** For a pool on block devices: the device that takes the metadata's place if it is damaged. */
   readonly spareDevice?: string;
+  /** Puts the repaired metadata in place also where devices of the ledger are not in it any more. */
+  readonly acceptLoss?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -32,10 +38,10 @@ export type RepairResult =
 /**
  * Checks the metadata; clears needs_check where it is sound; else rebuilds it on a spare, checks that,
  * and puts it in place. A crash at any point leaves the damaged metadata or the repaired one in place,
- * never neither; calling it again goes on (INV-13).
+ * never neither; calling it again goes on (INV-21).
  *
- * POOL_LOCKED, DEVICE_BUSY while it is live, POOL_NEEDS_REPAIR where nothing can be saved (the pool is
- * as it was), POOL_TOOL_MISSING. Check every filesystem in the pool afterwards.
+ * POOL_LOCKED, DEVICE_BUSY while it is live, POOL_TOOL_MISSING; POOL_NEEDS_REPAIR, and the pool is as it
+ * was, where nothing can be saved or a device would be lost without `acceptLoss`. Check every filesystem in the pool afterwards.
  */
 export function repairPool(options: RepairPoolOptions): Promise<RepairResult> {
   const { kernel, signal } = options;
@@ -57,7 +63,9 @@ export function repairPool(options: RepairPoolOptions): Promise<RepairResult> {
         await toolCall(() => kernel.metadataTools.repair({ from: path, to, known, ...aborting }));
         return toolCall(() => kernel.metadataTools.read({ path: to, ...aborting }));
       });
-      return { outcome: "repaired" as const, spare, listing, report: check.report };
+      const lost = lostDevices(pool, listing);
+      if (lost.length > 0 && options.acceptLoss !== true) throw wouldLose(record, lost);
+      return { outcome: "repaired" as const, spare, lost, report: check.report };
     }).then((found) =>
       found.outcome === "already-sound" ? found : putInPlace(pool, record, found),
     );
@@ -70,7 +78,7 @@ async function putInPlace(
   record: PoolRecord,
   built: {
     readonly spare: { readonly path: string };
-    readonly listing: MetadataListing;
+    readonly lost: readonly string[];
     readonly report: string;
   },
 ): Promise<RepairResult> {
@@ -79,10 +87,22 @@ async function putInPlace(
     record.backing === "files"
       ? keptName(record.metadataPath, "damaged", atMs)
       : record.metadataPath;
-  const lost = lostDevices(pool, built.listing);
   pool.ledger.health.beginSwap({ kind: "repair", sparePath: built.spare.path, keptPath, atMs });
   await finishSwap(pool.ledger, pool.paths);
-  return { outcome: "repaired", keptPath, lost, report: built.report };
+  return { outcome: "repaired", keptPath, lost: built.lost, report: built.report };
+}
+
+/** thin_repair makes an empty pool of metadata that holds nothing, and calls that success. */
+function wouldLose(record: PoolRecord, lost: readonly string[]): PoolError {
+  const named = lost.slice(0, MAX_NAMED).join(", ");
+  const more = lost.length > MAX_NAMED ? ` and ${lost.length - MAX_NAMED} more` : "";
+  return new PoolError({
+    code: "POOL_NEEDS_REPAIR",
+    operation: "repair",
+    object: record.metadataPath,
+    reason: `of ${lost.length} devices nothing could be saved: ${named}${more}`,
+    hint: "Nothing was changed. Restore a backup of the metadata, or repair and accept the loss.",
+  });
 }
 
 function lostDevices({ ledger }: ClosedPool, listing: MetadataListing): readonly string[] {

@@ -35,7 +35,7 @@ export interface RestoreResult {
  * blocks that were freed since and used for something else hold that: restore soon, check filesystems.
  *
  * All is built and checked beside the pool first; one rename of the ledger, which names the swap, is
- * the point from which the backup counts, and a crash after it is finished by opening (INV-13).
+ * the point from which the backup counts, and a crash after it is finished by opening (INV-21).
  * POOL_LOCKED, DEVICE_BUSY while it is live, POOL_NOT_FOUND, POOL_MISMATCH, POOL_TOOL_MISSING.
  */
 export function restorePool(options: RestorePoolOptions): Promise<RestoreResult> {

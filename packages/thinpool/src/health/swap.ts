@@ -1,7 +1,7 @@
 /**
  * Puts new metadata in the place of the old. It stands ready in full, synced, and the ledger says so
  * before the first step here; each step can be done again, so a crash between any two is settled by the
- * next call: by opening the pool, or by repairing it again (INV-13). The old metadata is kept.
+ * next call: by opening the pool, or by repairing it again (INV-21). The old metadata is kept.
  */
 import { link, open, rename } from "node:fs/promises";
 import { constants } from "node:fs";

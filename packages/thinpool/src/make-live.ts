@@ -1,0 +1,19 @@
+/** A dm device with its table live, or nothing; and where it is neither, the pool must know. */
+import {
+  activateDevice,
+  type Activation,
+  type ActivateOptions,
+  NativeError,
+} from "@thinpool/dm-native";
+import type { Kernel } from "./kernel.ts";
+import { UndoError } from "./undo.ts";
+
+/** UndoError where it failed half-way and the half-made device could not be removed (INV-7). */
+export async function makeLive(dm: Kernel["dm"], options: ActivateOptions): Promise<Activation> {
+  try {
+    return await activateDevice(dm, options);
+  } catch (error) {
+    const halfMade = error instanceof NativeError && error.cause instanceof AggregateError;
+    throw halfMade ? new UndoError(error, [error]) : error;
+  }
+}

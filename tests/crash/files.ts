@@ -1,0 +1,163 @@
+/**
+ * A folder on a disk with a volatile cache: what is durable is what was synced, as POSIX promises it
+ * and not more. A file's bytes last by fsync of the file, its name by fsync of its folder, a commit
+ * of SQLite by the fsync of the WAL that `synchronous` makes it do. A power cut keeps the rest or not,
+ * each piece for itself, as the seed says.
+ */
+import { basename, dirname, join } from "node:path";
+import { real } from "./intercept.ts";
+import type { Random } from "./random.ts";
+
+/** Larger files are images of the pool's devices: their bytes are the simulated kernel's. */
+const IMAGE_BYTES = 1 << 20;
+/** SQLite's `synchronous` from which on a commit syncs the WAL (FULL). */
+const FULL = 2;
+
+interface Entry {
+  readonly folder: boolean;
+  readonly inode: number;
+}
+
+function isLedger(name: string): boolean {
+  return /\.sqlite(-wal|-journal|-shm)?$/.test(name);
+}
+
+export class VolatileFiles {
+  /** Holds `pool`, the folder under test. */
+  readonly #parent: string;
+  /** Hard links to every file that has a durable name, by inode. */
+  readonly #kept: string;
+  readonly #next: string;
+  /** Durable names by folder. */
+  #names = new Map<string, Map<string, Entry>>();
+  /** Durable sizes of images and WALs, durable bytes of small files, by inode. */
+  #sizes = new Map<number, number>();
+  #bytes = new Map<number, Buffer>();
+
+  constructor(base: string) {
+    this.#parent = join(base, "disk");
+    this.#kept = join(base, "kept");
+    this.#next = join(base, "next");
+    for (const path of [base, this.#parent, this.#kept]) real.mkdirSync(path, { mode: 0o700 });
+  }
+
+  get parent(): string {
+    return this.#parent;
+  }
+
+  get folder(): string {
+    return join(this.#parent, "pool");
+  }
+
+  synced(path: string): void {
+    const stat = real.statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) return;
+    if (stat.isDirectory()) this.#syncNames(path);
+    else this.#syncBytes(path, stat.ino, stat.size);
+  }
+
+  committed(database: string, synchronous: number): void {
+    if (synchronous < FULL) return;
+    const wal = real.statSync(`${database}-wal`, { throwIfNoEntry: false });
+    if (wal === undefined) return;
+    this.#sizes.set(wal.ino, wal.size);
+    // os_unix.c: the first sync of a new WAL syncs the folder that it lies in.
+    const known = this.#names.get(dirname(database))?.get(basename(`${database}-wal`));
+    if (known?.inode !== wal.ino) this.#syncNames(dirname(database));
+  }
+
+  /** The power is cut now: prepares what the disk holds afterwards. The process may still run on. */
+  cut(random: Random): void {
+    real.mkdirSync(this.#next, { mode: 0o700 });
+    this.#survive(this.#parent, this.#next, random);
+  }
+
+  /** The machine starts again with what survived. */
+  restart(): void {
+    real.rmSync(this.#parent, { recursive: true });
+    real.renameSync(this.#next, this.#parent);
+    this.#names = new Map();
+    this.#sizes = new Map();
+    this.#bytes = new Map();
+    real.rmSync(this.#kept, { recursive: true });
+    real.mkdirSync(this.#kept, { mode: 0o700 });
+    this.#syncAll(this.#parent);
+  }
+
+  #syncAll(folder: string): void {
+    this.#syncNames(folder);
+    for (const [name, entry] of this.#names.get(folder) ?? []) {
+      const path = join(folder, name);
+      if (entry.folder) this.#syncAll(path);
+      else this.#syncBytes(path, entry.inode, real.statSync(path).size);
+    }
+  }
+
+  #syncNames(folder: string): void {
+    const before = this.#names.get(folder);
+    const now = new Map<string, Entry>();
+    for (const [name, entry] of listed(folder)) {
+      now.set(name, entry);
+      if (!entry.folder && before?.get(name)?.inode !== entry.inode) {
+        const link = join(this.#kept, String(entry.inode));
+        if (!real.existsSync(link)) real.linkSync(join(folder, name), link);
+      }
+    }
+    this.#names.set(folder, now);
+  }
+
+  #syncBytes(path: string, inode: number, size: number): void {
+    this.#sizes.set(inode, size);
+    if (size < IMAGE_BYTES && !isLedger(basename(path))) {
+      this.#bytes.set(inode, real.readFileSync(path));
+    }
+  }
+
+  #survive(from: string, to: string, random: Random): void {
+    const durable = this.#names.get(from) ?? new Map<string, Entry>();
+    const now = real.existsSync(from) ? listed(from) : new Map<string, Entry>();
+    for (const name of new Set([...durable.keys(), ...now.keys()])) {
+      const [old, young] = [durable.get(name), now.get(name)];
+      const entry = old?.inode === young?.inode || random.chance(50) ? old : young;
+      if (entry === undefined) continue;
+      const source = entry.inode === young?.inode ? join(from, name) : this.#keptPath(entry);
+      if (entry.folder) {
+        real.mkdirSync(join(to, name), { mode: 0o700 });
+        this.#survive(join(from, name), join(to, name), random);
+      } else this.#surviveFile(name, entry.inode, source, join(to, name), random);
+    }
+  }
+
+  #surviveFile(name: string, inode: number, from: string, to: string, random: Random): void {
+    const size = real.statSync(from).size;
+    const durable = this.#sizes.get(inode) ?? 0;
+    if (isLedger(name)) {
+      real.copyFileSync(from, to);
+      // The database itself changes by checkpoints only, which sync it before they end.
+      if (name.endsWith("-wal")) {
+        const least = Math.min(durable, size);
+        real.truncateSync(to, least + random.below(size - least + 1));
+      }
+    } else if (size < IMAGE_BYTES && durable < IMAGE_BYTES) {
+      const bytes = this.#bytes.get(inode) ?? Buffer.alloc(0);
+      real.writeFileSync(to, random.chance(50) ? bytes : real.readFileSync(from), { mode: 0o600 });
+    } else {
+      // By its inode a loop knows it. A size that was not synced is lost or not.
+      real.linkSync(from, to);
+      if (durable !== size && random.chance(50)) real.truncateSync(to, durable);
+    }
+  }
+
+  #keptPath(entry: Entry): string {
+    return join(this.#kept, String(entry.inode));
+  }
+}
+
+function listed(folder: string): Map<string, Entry> {
+  const found = new Map<string, Entry>();
+  for (const name of real.readdirSync(folder)) {
+    const stat = real.lstatSync(join(folder, name));
+    found.set(name, { folder: stat.isDirectory(), inode: stat.ino });
+  }
+  return found;
+}

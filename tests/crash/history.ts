@@ -1,0 +1,288 @@
+/**
+ * One history: a pool is made, operations run on it, several at once; calls fail, the process or the
+ * machine dies, again while the pool is opened; after each of it the judge looks. All from one seed.
+ */
+import type { ErrnoName } from "@thinpool/dm-sim";
+import { createPool, openPool, PoolError, type ThinPool } from "@thinpool/thinpool";
+import { pageOf, pageOffset, pickPage } from "./contents.ts";
+import { expect, Finding } from "./finding.ts";
+import { enter } from "./intercept.ts";
+import { checkNothingLeft, judge } from "./judge.ts";
+import { flushed, type Model, withDevice, writing, written } from "./model.ts";
+import { planBatch, type Step } from "./operations.ts";
+import { Random } from "./random.ts";
+import { type Death, type Plan, World } from "./world.ts";
+
+const BACKING = { type: "files", dataBytes: 64n << 20n, metadataBytes: 4n << 20n } as const;
+const BLOCK_SECTORS = 128n;
+const ERRNOS: readonly ErrnoName[] = ["EIO", "ENOSPC", "ENOMEM", "EBUSY", "EEXIST", "EOPNOTSUPP"];
+/** Creating a pool passes about so many boundaries, a batch of operations and an opening too. */
+const CREATE_BOUNDARIES = 80;
+const OPEN_BOUNDARIES = 60;
+const BATCH_BOUNDARIES = 60;
+/** Openings that a history lets fail in a row before it lets one be. */
+const MAX_BROKEN_OPENINGS = 4;
+/** A tag is never 0, which stands for a page that was not written. */
+const MAX_TAG = 0xffff_fffe;
+
+interface Broken {
+  readonly pending: readonly Step[];
+  readonly before: Model;
+}
+
+class History {
+  readonly #random: Random;
+  readonly #world: World;
+  #model: Model = new Map();
+  #pool: ThinPool | undefined;
+  /** Steps cut short since the last judgement. */
+  #broken: Broken = { pending: [], before: new Map() };
+  #cut = false;
+
+  constructor(base: string, seed: number) {
+    this.#random = new Random(seed);
+    this.#world = new World(base, this.#random);
+  }
+
+  get world(): World {
+    return this.#world;
+  }
+
+  async run(): Promise<void> {
+    await this.#create();
+    const rounds = this.#random.chance(70) ? 1 : 2;
+    for (let round = 0; round < rounds; round += 1) {
+      await this.#round();
+      await this.#reopen();
+      await this.#judge();
+    }
+    await this.#end();
+  }
+
+  /** A death or some faults at a random boundary of the next so many; or nothing. */
+  #plan(boundaries: number, percent: number): Plan {
+    const random = this.#random;
+    if (!random.chance(percent)) return {};
+    if (random.chance(60)) {
+      const of: Death = random.chance(50) ? "process" : "machine";
+      return { death: { at: random.below(boundaries), of } };
+    }
+    const faults = Array.from({ length: random.chance(70) ? 1 : random.between(2, 5) }, () => ({
+      at: random.below(boundaries),
+      errno: random.pick(ERRNOS),
+    }));
+    return { faults };
+  }
+
+  async #create(): Promise<void> {
+    const world = this.#world;
+    for (let attempt = 0; ; attempt += 1) {
+      const last = attempt >= MAX_BROKEN_OPENINGS;
+      world.arm({});
+      const before = await world.kernel.leftovers();
+      world.arm(last ? {} : this.#plan(CREATE_BOUNDARIES, 20));
+      try {
+        const { folder, kernel } = world;
+        const options = { folder, kernel, backing: BACKING, blockSectors: BLOCK_SECTORS };
+        this.#pool = await createPool(options);
+        if (world.dead === undefined) return;
+        await this.#abandon();
+        return await this.#reopen();
+      } catch (error) {
+        if (world.dead !== undefined) this.#afterDeath();
+        else {
+          const code = poolCode(error, world.injected === 0);
+          if (code === "POOL_EXISTS") return await this.#reopen();
+          world.arm({});
+          if (code !== "POOL_DEGRADED") await checkNothingLeft(world, before);
+        }
+      }
+    }
+  }
+
+  /** Batches of steps until something dies, the pool is degraded, or there were enough. */
+  async #round(): Promise<void> {
+    const random = this.#random;
+    this.#world.arm(this.#plan(BATCH_BOUNDARIES * 2, 85));
+    const batches = random.between(2, 5);
+    for (let batch = 0; batch < batches; batch += 1) {
+      if (!(await this.#batch())) return;
+    }
+  }
+
+  /** False where the pool must be opened anew. */
+  async #batch(): Promise<boolean> {
+    const { pool } = this.#opened();
+    const before = this.#model;
+    const steps = planBatch(this.#random, before);
+    const pending = new Set(steps);
+    let degraded = false;
+    const runs = steps.map(async (step) => {
+      try {
+        await step.run(pool, this.#world.kernel);
+        pending.delete(step);
+        this.#model = step.effect(this.#model, before);
+      } catch (error) {
+        if (this.#world.dead !== undefined) return;
+        if (poolCode(error, this.#world.injected === 0) === "POOL_DEGRADED") degraded = true;
+        else pending.delete(step);
+      }
+    });
+    const touched = new Set(steps.flatMap((step) => step.touches));
+    await Promise.all([...runs, this.#write(pool, touched)]);
+    this.#broken = { pending: [...pending], before };
+    return this.#world.dead === undefined && !degraded;
+  }
+
+  /** A program writes into an active device that no step works on, and may flush it. */
+  async #write(pool: ThinPool, touched: ReadonlySet<string>): Promise<void> {
+    const random = this.#random;
+    const devices = pool.list().filter(({ active, name }) => active && !touched.has(name));
+    if (devices.length === 0) return;
+    const { name, path } = random.pick(devices);
+    const page = pickPage(random);
+    const tag = 1 + random.below(MAX_TAG);
+    const flush = random.chance(40);
+    const change = (next: typeof writing): void => {
+      const device = this.#model.get(name);
+      if (device === undefined) throw new Finding("failed", `${name} is listed, not in the model`);
+      const content = next(device.content, page, tag);
+      this.#model = withDevice(this.#model, { ...device, content });
+    };
+    try {
+      change(writing);
+      await this.#world.kernel.write(path, pageOffset(page), pageOf(tag));
+      change(written);
+      if (!flush) return;
+      await this.#world.kernel.flush(path);
+      change(flushed);
+    } catch (error) {
+      // A program sees its own write fail, or dies with the rest.
+      if (error instanceof Finding) throw error;
+    }
+  }
+
+  #opened(): { readonly pool: ThinPool } {
+    const pool = this.#pool;
+    if (pool === undefined) throw new Error("the history has no open pool");
+    return { pool };
+  }
+
+  /** The dead process' pool lets go of its lock and files, as the kernel does for it. */
+  async #abandon(): Promise<void> {
+    const pool = this.#pool;
+    this.#pool = undefined;
+    await pool?.detach();
+    if (this.#world.dead !== undefined) this.#afterDeath();
+  }
+
+  #afterDeath(): void {
+    if (this.#world.dead === "machine") this.#cut = true;
+    this.#world.revive();
+  }
+
+  /** Opens the pool again, through deaths and faults, until it is open. */
+  async #reopen(): Promise<void> {
+    const world = this.#world;
+    if (this.#pool !== undefined) {
+      if (world.dead === undefined && this.#random.chance(30)) await this.#close();
+      else await this.#abandon();
+    }
+    for (let attempt = 0; ; attempt += 1) {
+      const last = attempt >= MAX_BROKEN_OPENINGS;
+      world.arm({});
+      const before = await world.kernel.leftovers();
+      world.arm(last ? {} : this.#plan(OPEN_BOUNDARIES, 45));
+      try {
+        this.#pool = await openPool({ folder: world.folder, kernel: world.kernel });
+        if (world.dead === undefined) {
+          world.arm({});
+          return;
+        }
+        await this.#abandon();
+      } catch (error) {
+        if (world.dead !== undefined) this.#afterDeath();
+        else if (last) throw error;
+        else await this.#refused(error, before);
+      }
+    }
+  }
+
+  /** Opening failed: by what was injected, and then it leaves nothing that was not there. */
+  async #refused(error: unknown, before: readonly string[]): Promise<void> {
+    const code = poolCode(error, this.#world.injected === 0);
+    if (code === "POOL_DEGRADED") return;
+    this.#world.arm({});
+    const left = (await this.#world.kernel.leftovers()).filter((what) => !before.includes(what));
+    expect(left.length === 0, "leaked", () => `opening failed (${code}) and left ${left.join()}`);
+  }
+
+  /** Closes as a user would; where that is refused, the process just ends. */
+  async #close(): Promise<void> {
+    const pool = this.#pool;
+    this.#world.arm(this.#plan(OPEN_BOUNDARIES, 20));
+    try {
+      await pool?.close();
+      this.#pool = undefined;
+    } catch (error) {
+      if (this.#world.dead === undefined) poolCode(error, this.#world.injected === 0);
+    }
+    await this.#abandon();
+  }
+
+  async #judge(): Promise<void> {
+    const { pool } = this.#opened();
+    const { pending, before } = this.#broken;
+    const base = this.#model;
+    this.#model = await judge({ world: this.#world, pool, base, before, pending, cut: this.#cut });
+    this.#broken = { pending: [], before: this.#model };
+    this.#cut = false;
+  }
+
+  /** The next transaction works, all can be removed, and then nothing is left. */
+  async #end(): Promise<void> {
+    const { pool } = this.#opened();
+    const world = this.#world;
+    world.arm({});
+    if (this.#random.chance(40)) {
+      await pool.createDevice({ name: "last", sizeBytes: 1n << 20n, filesystem: "none" });
+      for (const { name } of pool.list()) await pool.remove({ name });
+      const { dataUsedBytes } = await pool.status();
+      expect(dataUsedBytes === 0n, "leaked", () => `an empty pool uses ${dataUsedBytes} bytes`);
+    }
+    await pool.close();
+    await checkNothingLeft(world, []);
+  }
+}
+
+/** The code of an error that an operation may end with; others are findings. */
+function poolCode(error: unknown, unprovoked: boolean): string {
+  if (!(error instanceof PoolError)) throw error;
+  const refusals = ["DEVICE_EXISTS", "DEVICE_NOT_FOUND", "POOL_EXISTS", "POOL_NOT_FOUND"];
+  if (unprovoked && !refusals.includes(error.code)) throw error;
+  return error.code;
+}
+
+export interface HistoryResult {
+  readonly finding: Finding | undefined;
+  /** Equal for equal seeds. */
+  readonly trace: number;
+  readonly recent: readonly string[];
+}
+
+/** Runs one history in a folder of its own, which must not exist. */
+export async function runHistory(base: string, seed: number): Promise<HistoryResult> {
+  const history = new History(base, seed);
+  const { world } = history;
+  enter(world);
+  let finding: Finding | undefined;
+  try {
+    await history.run();
+  } catch (error) {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    finding = error instanceof Finding ? error : new Finding("failed", message);
+  } finally {
+    enter(undefined);
+  }
+  return { finding, trace: world.trace, recent: world.recent };
+}

@@ -1,0 +1,30 @@
+import { spawn } from "node:child_process";
+import type { RunCommand } from "../lib/command.ts";
+import { ROOT } from "../lib/command.ts";
+import { untilClosed } from "../lib/run-process.ts";
+
+const SOAKS: readonly string[] = ["crash"];
+
+const usage = `./run soak crash [--histories N] [--seed S] [--history K]
+    random histories of operations, deaths and faults on the simulated kernel
+stdout gets one line of JSON; the exit code is 0 only with nothing lost, leaked or failed.
+`;
+
+/** Hands over to tests/crash, which has the terminal and the signals. */
+export const soak: RunCommand = {
+  summary: "as many crashes as you like: crash [--histories N], with --seed S",
+  async run(args) {
+    const [name = "", ...rest] = args;
+    if (!SOAKS.includes(name)) {
+      process.stderr.write(usage);
+      return 2;
+    }
+    const node = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
+    const child = spawn(
+      process.execPath,
+      [...node, `${ROOT}/tests/crash/${name}-soak.ts`, ...rest],
+      { cwd: ROOT, stdio: "inherit" },
+    );
+    return untilClosed(child);
+  },
+};
