@@ -62,6 +62,7 @@ export class SimKernel {
   readonly #machine: Machine;
   readonly #simDm: SimDeviceMapper;
   readonly #simMounts: SimMounts;
+  readonly #simLoops: SimLoopDevices;
   readonly #rawDisks: { readonly path: string; readonly sizeBytes: number }[] = [];
 
   constructor(options: SimKernelOptions = {}, remains?: Remains) {
@@ -73,7 +74,8 @@ export class SimKernel {
       this.#simMounts.sync(device),
     );
     this.dm = this.#simDm;
-    this.loops = new SimLoopDevices(this.#gate, this.#machine);
+    this.#simLoops = new SimLoopDevices(this.#gate, this.#machine);
+    this.loops = this.#simLoops;
     this.blocks = new SimBlockDevices(this.#gate, this.#machine);
     this.mounts = this.#simMounts;
     this.filesystems = new SimFilesystems(this.#gate, this.#machine);
@@ -104,8 +106,9 @@ export class SimKernel {
     this.#gate.takeDown(reason);
   }
 
-  /** The process has died and a new one begins: listeners and armed faults are gone, all else stays. */
+  /** The process has died and a new one begins: its listeners, armed faults and autoclear loops go. */
   processDeath(): void {
+    this.#simLoops.processDeath();
     this.#gate.revive();
   }
 

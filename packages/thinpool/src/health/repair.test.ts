@@ -128,7 +128,6 @@ test("the process dies at every boundary of a repair: opening or repairing again
     const result = await repairPool({ folder, kernel }).catch(() => undefined);
     kernel.processDeath();
     if (result !== undefined) break;
-    for (const loop of await kernel.loops.list()) await kernel.loops.detach(loop.path);
     await repairPool({ folder, kernel });
     await (await openPool({ folder, kernel })).close();
     const report = await checkPool({ folder, kernel });
@@ -230,7 +229,6 @@ test("the process dies at every boundary of a restore: what was there, or the ba
     });
     const result = await restorePool({ folder, kernel }).catch(() => undefined);
     kernel.processDeath();
-    for (const loop of await kernel.loops.list()) await kernel.loops.detach(loop.path);
     const opened = await openPool({ folder, kernel });
     const names = opened.list().map(({ name }) => name);
     assert.ok(names.join() === "base" || names.join() === "base,one", names.join());
