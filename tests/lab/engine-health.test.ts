@@ -107,7 +107,8 @@ test("an orphan made by another program, and a lost record, are reported", async
       ["ORPHAN", "thin id 77"],
     ],
   );
-  await message(pool, "delete 77");
+  await pool.removeOrphan({ thinId: 77 });
+  assert.equal((await pool.check()).findings.length, 1);
   await pool.close();
 });
 

@@ -69,6 +69,8 @@ export interface ThinPool extends AsyncDisposable {
   check(options?: CheckOptions): Promise<CheckReport>;
   /** A dump of the metadata and the ledger of the same moment; the last 8 are kept. See `restorePool`. */
   backup(options?: BackupOptions): Promise<Backup>;
+  /** Deletes a thin device that no record explains (`check` calls it an orphan). */
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }>;
   /** Who has the pool's one metadata snapshot. */
   metadataSnapshot(): SnapshotStatus;
   /**

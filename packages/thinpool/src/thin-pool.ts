@@ -11,6 +11,7 @@ import {
 import { checkOpen } from "./health/check-open.ts";
 import type { CheckOptions, CheckReport } from "./health/check-report.ts";
 import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import { removeOrphan } from "./health/orphans.ts";
 import { type PoolUsage, UsageCache, type UsageOptions } from "./health/usage.ts";
 import type { ThinPool } from "./pool.ts";
 import {
@@ -111,6 +112,10 @@ export class Pool implements ThinPool {
 
   backup(options?: BackupOptions): Promise<Backup> {
     return backup(this.#engine, options);
+  }
+
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }> {
+    return removeOrphan(this.#engine, options);
   }
 
   metadataSnapshot(): SnapshotStatus {

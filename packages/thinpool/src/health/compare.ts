@@ -110,6 +110,6 @@ function orphan(device: MetadataDevice): Finding {
     code: "ORPHAN",
     object: `thin id ${device.thinId}`,
     reason: `no record explains it; it maps ${device.mappedBlocks} blocks and was made at transaction ${device.transactionId}`,
-    action: `If nothing needs it: dmsetup message POOL 0 "delete ${device.thinId}" while the pool is open.`,
+    action: "If nothing needs it, remove the orphan by its thin id.",
   };
 }

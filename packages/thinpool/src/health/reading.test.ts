@@ -157,6 +157,11 @@ test("check tells orphans, lost records, sizes and leftovers", async () => {
       ["ORPHAN", "thin id 77"],
     ],
   );
+  const base = pool.get({ name: "base" });
+  await assert.rejects(pool.removeOrphan(base), withCode("POOL_OPTION_INVALID", /base/));
+  await pool.removeOrphan({ thinId: 77 });
+  await pool.removeOrphan({ thinId: 77 });
+  assert.equal((await pool.check()).findings.length, 2);
   await pool.detach();
   const live = await checkPool({ folder, kernel });
   assert.deepEqual(

@@ -2,7 +2,7 @@
  * The ledger: what exists in the pool, in one SQLite file. Every method that writes is one
  * transaction and one durable commit.
  */
-import { type TransactionId, transactionId } from "@thinpool/dm-native";
+import { type ThinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 import { HealthRecords } from "../health/records.ts";
 import type { DeviceName } from "../names.ts";
@@ -201,6 +201,13 @@ export class Ledger {
       this.db.run("UPDATE device SET thin_id = ? WHERE uuid = ?", id, device.uuid);
       return { ...device, thinId: id };
     });
+  }
+
+  /** What somebody else had under this id is gone: it is free. */
+  forgetForeignThinId(id: ThinId): void {
+    this.db.write("foreign thin id gone", () =>
+      this.db.run("DELETE FROM foreign_thin_id WHERE thin_id = ?", id),
+    );
   }
 
   /** From now on it counts (INV-12). */
