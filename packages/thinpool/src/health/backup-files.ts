@@ -43,10 +43,10 @@ export async function stageBackup(paths: FolderPaths): Promise<BackupPaths> {
     if (name.endsWith(PARTIAL_SUFFIX)) await removeFile(join(folder, name));
   }
   const base = join(folder, "new");
-  return {
-    dump: base + DUMP_SUFFIX + PARTIAL_SUFFIX,
-    ledger: base + LEDGER_SUFFIX + PARTIAL_SUFFIX,
-  };
+  const ledger = base + LEDGER_SUFFIX + PARTIAL_SUFFIX;
+  // Empty, for SQLite to fill: else it would have the mode that the umask gives.
+  await (await open(ledger, "wx", 0o600)).close();
+  return { dump: base + DUMP_SUFFIX + PARTIAL_SUFFIX, ledger };
 }
 
 /** Makes the staged backup count, durably: the dump is named last, and a backup is what has one. */

@@ -13,8 +13,12 @@ export async function checkOpen(engine: Engine, options: CheckOptions = {}): Pro
   const atMs = Date.now();
   try {
     engine.assertNotClosed("check", engine.folder);
-    const leftovers = await leftoversOfOpen(engine);
-    const state = poolStateOf(await engine.pool.status());
+    // As an operation of no device: closing waits for it.
+    const look = { operation: "check", object: engine.folder, changes: [] };
+    const { leftovers, state } = await engine.changeDevices(look, async () => ({
+      leftovers: await leftoversOfOpen(engine),
+      state: poolStateOf(await engine.pool.status()),
+    }));
     if (isSick(state)) {
       // Such a pool takes no message, so there is no metadata snapshot to be had.
       return { atMs, metadata: "unknown", report: "", findings: [sick(state), ...leftovers] };

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { PoolError } from "../errors.ts";
 import { openPool } from "../open-pool.ts";
 import type { ChangedRange } from "./changed-blocks.ts";
 import { checkPool } from "./check-closed.ts";
@@ -127,6 +128,26 @@ test("an abort ends the use and gives the metadata snapshot back", async () => {
   assert.deepEqual(pool.metadataSnapshot(), { holder: undefined, waiting: 0 });
   assert.equal((await pool.usage()).devices.length, 3);
   await pool.close();
+});
+
+test("who closes or detaches does not wait for a use of the metadata snapshot, but ends it", async () => {
+  for (const end of ["close", "detach"] as const) {
+    const { folder, kernel, pool } = await withSnapshots();
+    const uses = [pool.usage(), pool.check(), pool.backup()].map((use) =>
+      use.then(
+        () => "done",
+        (error: unknown) => (error instanceof PoolError ? error.code : String(error)),
+      ),
+    );
+    await pool[end]();
+    for (const outcome of await Promise.all(uses)) {
+      assert.ok(outcome === "done" || outcome === "POOL_CLOSED", outcome);
+    }
+    const again = await openPool({ folder, kernel });
+    assert.deepEqual((await again.check()).findings, []);
+    await again.close();
+    assert.deepEqual(await kernel.leftovers(), []);
+  }
 });
 
 test("check finds nothing in a sound pool, open or closed", async () => {

@@ -1,6 +1,6 @@
 /** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -170,6 +170,11 @@ test("backups: the last N are kept, and one is put back with the ledger of its m
   const pool = await openPool({ folder, kernel });
   const first = await pool.backup();
   assert.equal(first.transactionId, 2n);
+  const files = readdirSync(join(folder, "backups"));
+  assert.deepEqual(
+    files.map((name) => statSync(join(folder, "backups", name)).mode & 0o777),
+    [0o600, 0o600],
+  );
   await pool.createDevice({ name: "later", sizeBytes: DEVICE_BYTES, filesystem: "none" });
   const second = await pool.backup();
   const third = await pool.backup({ keep: 2 });

@@ -25,8 +25,9 @@ export function close(engine: Engine): Promise<void> {
 
 export function detach(engine: Engine): Promise<void> {
   return engine.exclusive("detach", async () => {
-    if (engine.life.state !== "closed") engine.release();
-    return Promise.resolve();
+    if (engine.life.state === "closed") return;
+    await engine.metadataSnapshot.shutDown();
+    engine.release();
   });
 }
 
