@@ -55,6 +55,11 @@ export class SimKernel {
       readonly type: SimFilesystemType;
       readonly signal?: AbortSignal;
     }): Promise<void>;
+    grow(options: {
+      readonly path: string;
+      readonly type: SimFilesystemType;
+      readonly mountPoint: string | undefined;
+    }): Promise<void>;
   };
   readonly metadataTools: SimMetadataTools;
   readonly #options: SimKernelOptions;

@@ -3,6 +3,7 @@ import {
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
+  type NativeError,
   removeDeviceRetrying,
   sameTable,
   type ThinId,
@@ -56,18 +57,24 @@ export class PoolDevice {
     record: PoolRecord,
     backing: Backing,
     undo: Undo,
+    /** For a look only: what is live stays as it is, and what is not is brought up read-only. */
+    options: { readonly look?: boolean } = {},
   ): Promise<PoolDevice> {
+    const look = options.look === true;
     const table = poolTable(record, backing);
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
       await checkLiveTable(kernel, record, table);
-      if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
+      if (live.suspended && !look) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
       return new PoolDevice(kernel, record.uuid, live.dev, true);
+    }
+    if (live !== undefined) {
+      await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
     }
     const made = await makeLive(kernel.dm, {
       name: poolDmName(record.uuid),
       uuid: poolDmUuid(record.uuid),
-      table,
+      table: look ? poolTable(record, backing, { readOnly: true }) : table,
     });
     const pool = new PoolDevice(kernel, record.uuid, made.info.dev, false);
     undo.push("removing the pool's dm device", () => pool.remove());
@@ -78,6 +85,20 @@ export class PoolDevice {
   async status(): Promise<ThinPoolStatus> {
     const reply = await this.#kernel.dm.tableStatus(this.#ref, { noFlush: true });
     return poolStatusOf(reply, this.#poolUuid);
+  }
+
+  /**
+   * Messages one after another, up to the first that is refused: how many were accepted, and why not
+   * the next. For those that follow each other whatever happens.
+   */
+  async messages(
+    texts: readonly string[],
+  ): Promise<{ readonly accepted: number; readonly failure: NativeError | undefined }> {
+    const device = this.#ref;
+    const { infos, failure } = await this.#kernel.dm.run(
+      texts.map((text) => ({ command: "message", device, text })),
+    );
+    return { accepted: infos.length, failure };
   }
 
   createThin(id: ThinId): Promise<void> {
