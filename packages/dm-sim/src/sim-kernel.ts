@@ -94,6 +94,11 @@ export class SimKernel {
     this.#gate.failNext(fault);
   }
 
+  /** The process dies now, outside any call of this kernel: until `processDeath()` all calls reject. */
+  die(reason: string): void {
+    this.#gate.takeDown(reason);
+  }
+
   /** The process has died and a new one begins: listeners and armed faults are gone, all else stays. */
   processDeath(): void {
     this.#gate.revive();

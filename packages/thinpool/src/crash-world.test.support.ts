@@ -15,6 +15,7 @@ import { createSimKernel, SimCrash, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
 import { openPool } from "./open-pool.ts";
 import type { PoolBacking, ThinPool } from "./pool.ts";
+import type { CommitObserver } from "./store/database.ts";
 
 /** A tmpfs: thousands of ledgers are made here, and the deaths are simulated, so no disk is needed. */
 const MEMORY_FOLDER = "/dev/shm";
@@ -36,7 +37,19 @@ export async function removeFolders(): Promise<void> {
 export async function emptyWorld(): Promise<World> {
   const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-crash-"));
   folders.push(parent);
-  return { folder: join(parent, "pool"), kernel: createSimKernel(), saved: undefined };
+  const world: World = {
+    folder: join(parent, "pool"),
+    kernel: createSimKernel(),
+    saved: undefined,
+    commitListener: undefined,
+    onCommit: (phase, commit) => world.commitListener?.(phase, commit),
+  };
+  return world;
+}
+
+export function openWorld(world: World): Promise<ThinPool> {
+  const { folder, kernel, onCommit } = world;
+  return openPool({ folder, kernel, onCommit });
 }
 
 export interface World {
@@ -44,6 +57,9 @@ export interface World {
   kernel: SimKernel;
   /** The pool's folder as it was when the process died; undefined while it lives. */
   saved: { readonly copy: string; readonly existed: boolean } | undefined;
+  /** Told of the commits of every pool opened in this world. */
+  commitListener: CommitObserver | undefined;
+  readonly onCommit: CommitObserver;
 }
 
 /** The ledger's files change in place; the others only come and go, and loops know them by inode. */
@@ -69,23 +85,32 @@ function restoreFolder(world: World): void {
   world.saved = undefined;
 }
 
-/** Runs `body` and dies at the boundary with this number; false where `body` has fewer. */
+/**
+ * Runs `body` and dies at the boundary with this number, before or after a kernel call or a commit of
+ * the ledger; false where `body` has fewer.
+ */
 export async function dieAt(
   world: World,
   point: number,
   body: () => Promise<unknown>,
 ): Promise<boolean> {
   let seen = 0;
-  const stop = world.kernel.onCall((call) => {
-    if (seen === point) {
+  const boundary = (what: string): void => {
+    if (world.saved === undefined && seen === point) {
       saveFolder(world);
-      throw new SimCrash(`${call.phase} ${call.operation} ${call.detail}`);
+      world.kernel.die(what);
     }
     seen += 1;
-  });
+    if (world.saved !== undefined) throw new SimCrash(what);
+  };
+  const stop = world.kernel.onCall((call) =>
+    boundary(`${call.phase} ${call.operation} ${call.detail}`),
+  );
+  world.commitListener = (phase, commit) => boundary(`${phase} the commit "${commit}"`);
   // What it rejects with is the crash, dressed up by the roll-back: the next open judges.
   await body().catch(() => undefined);
   stop();
+  world.commitListener = undefined;
   return world.saved !== undefined;
 }
 
@@ -100,32 +125,95 @@ export type Death = "process" | "machine";
 
 export interface Operation {
   readonly name: string;
-  readonly run: (pool: ThinPool) => Promise<unknown>;
+  readonly run: (pool: ThinPool, told: Told) => Promise<unknown>;
   /** The names that may be there afterwards: all before, or all after. */
   readonly outcomes: readonly (readonly string[])[];
+  /** It has a step from which there is no way back. */
+  readonly deletes?: true;
 }
 
-export const BEFORE: readonly string[] = ["active", "base"];
+/** What callers were told before the death: it must hold after it. */
+export interface Told {
+  readonly made: string[];
+  readonly removed: string[];
+}
+
+export const BEFORE: readonly string[] = ["active", "base", "idle", "live"];
+const without = (...names: readonly string[]): readonly string[] =>
+  BEFORE.filter((name) => !names.includes(name));
+const withNew = (...names: readonly string[]): readonly string[] =>
+  [...BEFORE, ...names].toSorted();
+
+/** Several at once; each tells what it has done. */
+async function atOnce(
+  pool: ThinPool,
+  told: Told,
+  snapshots: readonly string[],
+  removals: readonly string[],
+): Promise<void> {
+  const results = await Promise.allSettled([
+    ...snapshots.map(async (name) => {
+      await pool.snapshot({ origin: name.startsWith("live") ? "live" : "base", name });
+      told.made.push(name);
+    }),
+    ...removals.map(async (name) => {
+      await pool.remove({ name });
+      told.removed.push(name);
+    }),
+  ]);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
 export const OPERATIONS: readonly Operation[] = [
   {
     name: "createDevice",
     run: (pool) => pool.createDevice({ name: "new", sizeBytes: DEVICE_BYTES }),
-    outcomes: [BEFORE, [...BEFORE, "new"]],
+    outcomes: [BEFORE, withNew("new")],
+  },
+  {
+    name: "createDevice without a filesystem",
+    run: (pool) => pool.createDevice({ name: "new", sizeBytes: DEVICE_BYTES, filesystem: "none" }),
+    outcomes: [BEFORE, withNew("new")],
   },
   {
     name: "snapshot with activate",
     run: (pool) => pool.snapshot({ origin: "base", name: "new", activate: true }),
-    outcomes: [BEFORE, [...BEFORE, "new"]],
+    outcomes: [BEFORE, withNew("new")],
   },
   {
     name: "snapshot of an active origin",
     run: (pool) => pool.snapshot({ origin: "active", name: "new" }),
-    outcomes: [BEFORE, [...BEFORE, "new"]],
+    outcomes: [BEFORE, withNew("new")],
+  },
+  {
+    name: "snapshotMany of active and inactive origins",
+    run: (pool) =>
+      pool.snapshotMany({
+        snapshots: ["active", "base", "live"].map((origin) => ({ origin, name: `new-${origin}` })),
+      }),
+    outcomes: [BEFORE, withNew("new-active", "new-base", "new-live")],
+  },
+  {
+    name: "a group of snapshots of one active origin and one inactive",
+    run: (pool, told) => atOnce(pool, told, ["live-1", "live-2", "new"], []),
+    outcomes: [BEFORE, withNew("live-1", "live-2", "new")],
+  },
+  {
+    name: "a group of creations and a deletion",
+    run: (pool, told) => atOnce(pool, told, ["live-1", "new"], ["idle"]),
+    outcomes: [
+      BEFORE,
+      // The deletion goes forward, the creations go back.
+      without("idle"),
+      withNew("live-1", "new").filter((name) => name !== "idle"),
+    ],
+    deletes: true,
   },
   {
     name: "remove of an active device",
     run: (pool) => pool.remove({ name: "active" }),
-    outcomes: [BEFORE, ["base"]],
+    outcomes: [BEFORE, without("active")],
+    deletes: true,
   },
   {
     name: "activate",
@@ -134,26 +222,33 @@ export const OPERATIONS: readonly Operation[] = [
   },
 ];
 
-/** An open pool with an inactive device "base" and an active one "active". */
+/** An open pool with inactive devices "base" and "idle" and active ones "active" and "live". */
 export async function prepare(): Promise<{ world: World; pool: ThinPool }> {
   const world = await emptyWorld();
-  const pool = await createPool({ folder: world.folder, kernel: world.kernel, backing: SIZES });
+  const { folder, kernel, onCommit } = world;
+  const pool = await createPool({ folder, kernel, backing: SIZES, onCommit });
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
-  await pool.snapshot({ origin: "base", name: "active", activate: true });
+  await Promise.all([
+    pool.snapshot({ origin: "base", name: "active", activate: true }),
+    pool.snapshot({ origin: "base", name: "live", activate: true }),
+    pool.snapshot({ origin: "base", name: "idle" }),
+  ]);
   return { world, pool };
 }
 
 /** Opens the pool and checks the invariants; leaves nothing. */
-export async function check(world: World, operation: Operation): Promise<void> {
+export async function check(world: World, operation: Operation, told?: Told): Promise<void> {
   // What recovery did must hold for the next open too, with nothing done in between.
-  await (await openPool({ folder: world.folder, kernel: world.kernel })).detach();
-  const pool = await openPool({ folder: world.folder, kernel: world.kernel });
+  await (await openWorld(world)).detach();
+  const pool = await openWorld(world);
   const devices = pool.list();
-  const names = devices.map((device) => device.name);
+  const names: readonly string[] = devices.map((device) => device.name);
   assert.ok(
     operation.outcomes.some((outcome) => outcome.join() === names.join()),
     `after the crash there is ${names.join()}`,
   );
+  for (const name of told?.made ?? []) assert.ok(names.includes(name), `${name} was lost`);
+  for (const name of told?.removed ?? []) assert.ok(!names.includes(name), `${name} came back`);
   const live = await world.kernel.dm.listDevices();
   const poolName = live.map((entry) => entry.name).find((name) => name.endsWith("-pool"));
   const ids = world.kernel.checkMetadata(`/dev/mapper/${poolName}`);
@@ -166,7 +261,11 @@ export async function check(world: World, operation: Operation): Promise<void> {
     assert.equal((await world.kernel.dm.deviceStatus({ dev })).suspended, false);
   }
   // Every device still works, and so does the pool.
-  for (const { name } of devices) await pool.activate({ name });
+  for (const { name, filesystem, path } of devices) {
+    await pool.activate({ name });
+    const signature = await world.kernel.blocks.signature(path);
+    assert.equal(signature?.type ?? "none", filesystem, `the content of ${name}`);
+  }
   await pool.snapshot({ origin: "base", name: "next" });
   // The next transaction brings nothing else to life.
   assert.deepEqual(

@@ -1,6 +1,6 @@
 /**
- * The process dies, or the machine, right before or after every kernel call of every operation, and
- * again at every call of the recovery; then the pool is opened and checked (docs/INVARIANTS.md).
+ * The process dies, or the machine, right before or after every kernel call and every commit of the
+ * ledger of every operation, and again at every one of the recovery; then the pool is opened and checked (docs/INVARIANTS.md).
  *
  * A dead process writes nothing, but the code under test still runs its roll-back: so the pool's
  * folder is copied at the moment of death and put back before the next open.
@@ -13,14 +13,18 @@ import {
   emptyWorld,
   MAX_POINTS,
   OPERATIONS,
+  openWorld,
   prepare,
   removeFolders,
   revive,
   SIZES,
+  type Told,
 } from "./crash-world.test.support.ts";
 import { createPool } from "./create-pool.ts";
+import { PoolError } from "./errors.ts";
 import { openPool } from "./open-pool.ts";
 import type { ThinPool } from "./pool.ts";
+import { Pool } from "./thin-pool.ts";
 
 after(removeFolders);
 
@@ -30,41 +34,46 @@ for (const operation of OPERATIONS) {
       let point = 0;
       for (; point < MAX_POINTS; point += 1) {
         const { world, pool } = await prepare();
-        const died = await dieAt(world, point, () => operation.run(pool));
+        const told: Told = { made: [], removed: [] };
+        const died = await dieAt(world, point, () => operation.run(pool, told));
         if (!died) break;
         await pool.detach();
         revive(world, death);
-        await check(world, operation);
+        await check(world, operation, told);
       }
       assert.ok(point > 0 && point < MAX_POINTS);
       t.diagnostic(`${point} boundaries`);
     });
   }
 
+  // What is left after one call is what is left before the next: every second boundary, and the last.
   test(`${operation.name}: and again at every boundary of the recovery`, async (t) => {
     let tried = 0;
-    for (let point = 0; point < MAX_POINTS; point += 1) {
-      let reached = false;
-      for (let again = 0; again < MAX_POINTS; again += 1) {
+    for (let point = 0, last = false; point < MAX_POINTS && !last; point += 2) {
+      for (let again = 0; again < MAX_POINTS; again += 2) {
         const { world, pool } = await prepare();
-        reached = await dieAt(world, point, () => operation.run(pool));
-        if (!reached) break;
+        const told: Told = { made: [], removed: [] };
+        const run = (at: number): Promise<boolean> =>
+          dieAt(world, at, () => operation.run(pool, told));
+        if (!(await run(last ? point - 1 : point))) {
+          await pool.close();
+          if (last) break;
+          last = true;
+          continue;
+        }
         await pool.detach();
         // In turns: the recovery after a power cut has other steps than that after a kill.
-        const death = point % 2 === 0 ? "machine" : "process";
-        revive(world, death);
-        const { folder, kernel } = world;
+        revive(world, point % 4 === 0 ? "machine" : "process");
         let opened: ThinPool | undefined;
         const died = await dieAt(world, again, async () => {
-          opened = await openPool({ folder, kernel });
+          opened = await openWorld(world);
         });
         await opened?.detach();
         if (!died) break;
         revive(world, "process");
-        await check(world, operation);
+        await check(world, operation, told);
         tried += 1;
       }
-      if (!reached) break;
     }
     assert.ok(tried > 0);
     t.diagnostic(`${tried} pairs of boundaries`);
@@ -78,14 +87,23 @@ for (const death of ["process", "machine"] as const) {
       const world = await emptyWorld();
       let made: ThinPool | undefined;
       const died = await dieAt(world, point, async () => {
-        const { folder, kernel } = world;
-        made = await createPool({ folder, kernel, backing: SIZES });
+        const { folder, kernel, onCommit } = world;
+        made = await createPool({ folder, kernel, backing: SIZES, onCommit });
       });
       await made?.detach();
       if (!died) break;
       revive(world, death);
       const { folder, kernel } = world;
-      await assert.rejects(openPool({ folder, kernel }), { code: "POOL_NOT_FOUND" });
+      const opened = await openPool({ folder, kernel }).catch((error: unknown) => error);
+      if (opened instanceof Pool) {
+        // Its last commit says that it is there.
+        await opened.close();
+        await assert.rejects(createPool({ folder, kernel }), { code: "POOL_EXISTS" });
+        assert.deepEqual(await kernel.leftovers(), []);
+        continue;
+      }
+      assert.ok(opened instanceof PoolError);
+      assert.equal(opened.code, "POOL_NOT_FOUND");
       const pool = await createPool({ folder, kernel, backing: SIZES });
       await pool.createDevice({ name: "base", sizeBytes: 4n << 20n });
       await pool.close();

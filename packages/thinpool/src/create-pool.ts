@@ -28,7 +28,7 @@ import { checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
 import type { CreatePoolOptions, PoolBacking, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
-import { Ledger, type PoolRecord } from "./store/ledger.ts";
+import { type CommitObserver, Ledger, type PoolRecord } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
 import { degradedError, type Undo, UndoError, withUndo } from "./undo.ts";
@@ -80,7 +80,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
         lowWaterBlocks,
         createdAtMs: Date.now(),
       };
-      return await build(kernel, paths, record, undo, lock);
+      return await build(kernel, paths, record, undo, lock, options.onCommit);
     });
   } catch (error) {
     if (error instanceof UndoError) throw degradedError("creation", folder, error);
@@ -94,11 +94,12 @@ async function build(
   fresh: NewPoolRecord,
   undo: Undo,
   lock: Disposable,
+  onCommit: CommitObserver | undefined,
 ): Promise<ThinPool> {
   // The ledger comes first, so that what a crash leaves after it is known to be an unfinished pool.
   undo.push("removing the ledger", () => removeLedger(paths.ledger));
   await createFile(paths.ledger, 0n, undo);
-  const ledger = Ledger.open(paths.ledger);
+  const ledger = Ledger.open(paths.ledger, onCommit);
   undo.pushAlways("closing the ledger", () => ledger.close());
   ledger.createPool(fresh);
   if (fresh.backing === "files") {

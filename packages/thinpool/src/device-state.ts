@@ -22,14 +22,7 @@ export type DeviceState =
   /** A step failed and could not be undone; the next open settles it. */
   | "faulty";
 
-export type Verb =
-  | "create"
-  | "createActive"
-  | "activate"
-  | "suspend"
-  | "resume"
-  | "deactivate"
-  | "remove";
+export type Verb = "create" | "activate" | "suspend" | "resume" | "deactivate" | "remove";
 
 export interface VerbStates {
   readonly from: DeviceState;
@@ -40,8 +33,6 @@ export interface VerbStates {
 /** Every change of state there is. A failed step goes back to `from`. */
 export const VERBS: Readonly<Record<Verb, VerbStates>> = {
   create: { from: "absent", trying: "creating", done: "inactive" },
-  /** A snapshot that is activated in the same stride. */
-  createActive: { from: "absent", trying: "creating", done: "active" },
   activate: { from: "inactive", trying: "activating", done: "active" },
   suspend: { from: "active", trying: "suspending", done: "suspended" },
   resume: { from: "suspended", trying: "resuming", done: "active" },

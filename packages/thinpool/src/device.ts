@@ -17,6 +17,13 @@ export interface Device {
   readonly transactionId: TransactionId;
   /** Who it belongs to; the engine only remembers it. 0 is root. */
   readonly ownerUid: number;
+  /** Activated read-only. */
+  readonly readOnly: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The block device that unwritten parts are read from. */
+  readonly externalOrigin: string | undefined;
+  /** Growing it has not ended: its filesystem does not fill it. `resize` goes on. */
+  readonly filesystemSmaller: boolean;
   readonly active: boolean;
   /** /dev/mapper/…; exists only while active. */
   readonly path: string;
@@ -27,6 +34,8 @@ export interface PoolStatus {
   readonly folder: string;
   /** "working", "read-only", "out-of-data", "needs-check", "failed": from the kernel's status line. */
   readonly state: PoolState;
+  /** Why changes are refused until the pool was opened anew (INV-7); undefined where they are not. */
+  readonly degradedReason: string | undefined;
   readonly transactionId: TransactionId;
   readonly blockSizeBytes: bigint;
   readonly dataUsedBytes: bigint;

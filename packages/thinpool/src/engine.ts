@@ -12,15 +12,33 @@ import { poolErrorFrom } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
 import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
-import { SerialQueue } from "./queue.ts";
-import {
-  type DeviceRecord,
-  type Ledger,
-  LedgerCommitError,
-  type PoolRecord,
-} from "./store/ledger.ts";
+import { Limiter } from "./limiter.ts";
+import { KeyedLocks } from "./locks.ts";
+import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
-import { degradedError, UndoError } from "./undo.ts";
+import { ThinMaker } from "./thin-maker.ts";
+import { type Committed, type Member, Transactions } from "./transactions.ts";
+import { degradedError, isDoubt } from "./undo.ts";
+
+/** How many mkfs and the like run at a time: each reads and writes as much as the disk gives. */
+const MAX_PARALLEL_TOOLS = 4;
+/** Held by every operation, shared; alone by what must find nothing under way. */
+const LIFE = "life";
+/** Shared by whoever sends something to the kernel's pool; alone by who changes its table. */
+const POOL = "pool";
+
+export interface DeviceOperation {
+  /** As a noun, for errors: "snapshot". */
+  readonly operation: string;
+  /** What it is about, for errors. */
+  readonly object: string;
+  /** Names of devices that must stay as they are meanwhile. */
+  readonly reads?: readonly string[];
+  /** Names of devices that it makes, changes or removes. */
+  readonly changes: readonly string[];
+  /** Ends the waiting for others. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface EngineParts {
   readonly kernel: Kernel;
@@ -54,8 +72,12 @@ export class Engine {
   backing: Backing;
   /** The kernel's pool is at it; no record above it counts (INV-1). */
   transactionId: TransactionId;
+  /** mkfs and the like. */
+  readonly tools: Limiter = new Limiter(MAX_PARALLEL_TOOLS);
   readonly #lock: Disposable;
-  readonly #queue = new SerialQueue();
+  readonly #operations = new KeyedLocks();
+  readonly #poolUse = new KeyedLocks();
+  readonly #transactions = new Transactions(this);
   #life: Life = { state: "open" };
 
   constructor(parts: EngineParts) {
@@ -79,35 +101,82 @@ export class Engine {
     return this.#life;
   }
 
-  /** The one way into every change: checks, the queue, and what an error means for the pool. */
-  change<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {
-    return this.exclusive(operation, async () => {
-      try {
-        this.assertWritable(operation, object);
-        return await body();
-      } catch (error) {
-        throw this.failure(error, operation, object);
-      }
-    });
+  /**
+   * The one way into every change of devices: waits for those of the same devices, checks the pool's
+   * life, and says what an error means for the pool. Operations on other devices run meanwhile.
+   */
+  changeDevices<T>(request: DeviceOperation, body: () => Promise<T>): Promise<T> {
+    const { operation, object, signal } = request;
+    const keys = {
+      shared: [LIFE, ...(request.reads ?? []).map(deviceKey)],
+      exclusive: request.changes.map(deviceKey),
+    };
+    return this.#guarded(operation, object, () =>
+      this.#operations.run(operation, keys, () => this.#writable(operation, object, body), signal),
+    );
   }
 
-  /** A change of one device: as `change`, with its name checked. */
+  /** Of one device, with its name checked. */
   changeDevice<T>(
     operation: string,
     object: string,
     body: (name: DeviceName) => Promise<T>,
+    signal?: AbortSignal,
   ): Promise<T> {
-    return this.change(operation, object, () => body(deviceName(object)));
+    return this.changeDevices({ operation, object, changes: [object], signal }, () =>
+      body(deviceName(object)),
+    );
   }
 
-  /** Runs when all changes asked for before it are over, in whatever state the pool then is. */
+  /**
+   * A change of the pool itself (its table, its metadata): nothing is sent to the kernel's pool
+   * meanwhile but by `body`, which must not begin a transaction. A running mkfs is not waited for: it
+   * may itself wait for the space that the change brings.
+   */
+  change<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {
+    const alone = { exclusive: [POOL] };
+    return this.#guarded(operation, object, () =>
+      this.#operations.run(operation, { shared: [LIFE] }, () =>
+        this.#poolUse.run(operation, alone, () => this.#writable(operation, object, body)),
+      ),
+    );
+  }
+
+  /** Runs when all that was asked for before it is over, and alone, in whatever state the pool then is. */
   exclusive<T>(operation: string, body: () => Promise<T>): Promise<T> {
-    return this.#queue.run(operation, body);
+    return this.#operations.run(operation, { exclusive: [LIFE] }, body);
+  }
+
+  /** For steps of an operation that need the kernel's pool to be as it is: activation, messages. */
+  withPool<T>(body: () => Promise<T>): Promise<T> {
+    return this.#poolUse.run("use of the pool", { shared: [POOL] }, body);
+  }
+
+  /** Part of a transaction, with others that are asked for at the same time. */
+  commit(member: Member): Promise<Committed> {
+    return this.#transactions.commit(member);
+  }
+
+  thinMaker(): ThinMaker {
+    return new ThinMaker(this);
+  }
+
+  async #guarded<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {
+    try {
+      return await body();
+    } catch (error) {
+      throw this.failure(error, operation, object);
+    }
+  }
+
+  async #writable<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {
+    this.assertWritable(operation, object);
+    return body();
   }
 
   /** What a failed change throws; one that could not be undone makes the pool degraded (INV-7). */
   failure(error: unknown, operation: string, object: string): PoolError {
-    if (error instanceof UndoError || error instanceof LedgerCommitError) {
+    if (isDoubt(error)) {
       const degraded = degradedError(operation, object, error);
       this.#life = { state: "degraded", reason: degraded.reason };
       return degraded;
@@ -129,18 +198,11 @@ export class Engine {
   }
 
   view(record: DeviceRecord): Device {
-    const { uuid, name, thinId, sizeBytes, filesystem, originUuid, createdAtMs, ownerUid } = record;
+    const { deletingTransactionId: _deleting, filling: _filling, growing, ...shown } = record;
     return {
-      uuid,
-      name,
-      thinId,
-      sizeBytes,
-      filesystem,
-      originUuid,
-      createdAtMs,
-      ownerUid,
-      transactionId: record.transactionId,
-      active: this.states.isActive(uuid),
+      ...shown,
+      filesystemSmaller: growing,
+      active: this.states.isActive(record.uuid),
       path: this.path(record),
     };
   }
@@ -178,4 +240,8 @@ export class Engine {
       hint: "Close the pool and open it again: opening settles what was left half done.",
     });
   }
+}
+
+function deviceKey(name: string): string {
+  return `device ${name}`;
 }

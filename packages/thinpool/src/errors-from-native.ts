@@ -56,6 +56,16 @@ export function poolErrorFrom(error: unknown, context: ErrorContext): PoolError 
       cause: error,
     });
   }
+  if (error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError")) {
+    return new PoolError({
+      code: "POOL_ABORTED",
+      operation,
+      object,
+      reason: error.message,
+      hint: "It was ended by its caller; ask again to have it done.",
+      cause: error,
+    });
+  }
   if (error instanceof Error && "errcode" in error && typeof error.errcode === "number") {
     const [code, hint] = sqliteCode(error.errcode & 0xff);
     const reason = `the ledger failed: ${error.message}`;

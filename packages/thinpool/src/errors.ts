@@ -20,6 +20,8 @@ export type PoolErrorCode =
   /** A roll-back failed; only closing is possible. */
   | "POOL_DEGRADED"
   | "POOL_CLOSED"
+  /** The caller's AbortSignal ended it; nothing has changed. */
+  | "POOL_ABORTED"
   | "POOL_PERMISSION"
   | "POOL_UNSUPPORTED"
   | "POOL_KERNEL"

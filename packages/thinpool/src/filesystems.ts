@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { access } from "node:fs/promises";
 import { PoolError } from "./errors.ts";
 import type { Filesystems, FilesystemType } from "./kernel.ts";
+import { mkfsFlags, type MkfsOptions } from "./mkfs-options.ts";
 
 /** A mkfs of an empty thin device takes a second or two; the rest is for a slow disk under load. */
 export const MKFS_TIMEOUT_MS = 300_000;
@@ -32,13 +33,20 @@ export class LinuxFilesystems implements Filesystems {
   async make(options: {
     readonly path: string;
     readonly type: FilesystemType;
+    readonly options?: MkfsOptions;
     readonly signal?: AbortSignal;
   }): Promise<void> {
     const { path, type, signal } = options;
+    signal?.throwIfAborted();
     const program = await findProgram(type, path);
     const flags = type === "ext4" ? await ext4Flags(program) : XFS_FIXED;
-    const result = await run(program, [...flags, "--", path], signal);
+    const result = await run(
+      program,
+      [...flags, ...mkfsFlags(type, options.options ?? {}), "--", path],
+      signal,
+    );
     if (result.code === 0) return;
+    signal?.throwIfAborted();
     throw new PoolError({
       code: "POOL_KERNEL",
       operation: `mkfs.${type}`,

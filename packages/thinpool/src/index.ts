@@ -4,15 +4,22 @@ export * from "./device.ts";
 export * from "./errors.ts";
 export * from "./filesystems.ts";
 export * from "./kernel.ts";
+export * from "./labels.ts";
 export * from "./linux-kernel.ts";
+export * from "./mkfs-options.ts";
 export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
 export * from "./pool.ts";
-export type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+export type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
 export type { RemoveResult } from "./verbs/remove.ts";
-export type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
+export type {
+  SnapshotManyOptions,
+  SnapshotManyResult,
+  SnapshotOptions,
+  SnapshotResult,
+} from "./verbs/snapshot.ts";
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,

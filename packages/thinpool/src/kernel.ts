@@ -3,6 +3,7 @@
  * @thinpool/dm-sim's has the same shape, so that all above is tested without root.
  */
 import type { BlockDevices, DeviceMapper, LoopDevices, Mounts } from "@thinpool/dm-native";
+import type { MkfsOptions } from "./mkfs-options.ts";
 
 export type FilesystemType = "ext4" | "xfs";
 
@@ -11,6 +12,8 @@ export interface Filesystems {
   make(options: {
     readonly path: string;
     readonly type: FilesystemType;
+    /** Checked by the caller. */
+    readonly options?: MkfsOptions;
     readonly signal?: AbortSignal;
   }): Promise<void>;
 }

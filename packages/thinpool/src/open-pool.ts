@@ -30,7 +30,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
     return await withUndo(async (undo) => {
       const lock = lockPool(paths, "opening");
       undo.pushAlways("releasing the lock", () => lock.release());
-      const ledger = Ledger.open(paths.ledger);
+      const ledger = Ledger.open(paths.ledger, options.onCommit);
       undo.pushAlways("closing the ledger", () => ledger.close());
       const record = ledger.pool();
       if (record?.state !== "created") throw notFound(folder, "creating its pool never ended");

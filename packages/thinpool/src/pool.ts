@@ -1,9 +1,15 @@
 import type { Device, PoolStatus } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
-import type { ActivateResult, DeactivateResult } from "./verbs/activate.ts";
+import type { CommitObserver } from "./store/database.ts";
+import type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
 import type { RemoveResult } from "./verbs/remove.ts";
-import type { SnapshotOptions, SnapshotResult } from "./verbs/snapshot.ts";
+import type {
+  SnapshotManyOptions,
+  SnapshotManyResult,
+  SnapshotOptions,
+  SnapshotResult,
+} from "./verbs/snapshot.ts";
 
 export type PoolBacking =
   | { readonly type: "files"; readonly dataBytes?: bigint; readonly metadataBytes?: bigint }
@@ -16,11 +22,15 @@ export interface CreatePoolOptions {
   readonly backing?: PoolBacking;
   readonly blockSectors?: bigint;
   readonly lowWaterBlocks?: bigint;
+  /** For tests of crashes: told before and after each durable commit of the ledger. */
+  readonly onCommit?: CommitObserver;
 }
 
 export interface OpenPoolOptions {
   readonly folder: string;
   readonly kernel: Kernel;
+  /** For tests of crashes: told before and after each durable commit of the ledger. */
+  readonly onCommit?: CommitObserver;
 }
 
 export interface ThinPool extends AsyncDisposable {
@@ -29,9 +39,11 @@ export interface ThinPool extends AsyncDisposable {
   /** Makes an empty device (default 10 GiB, ext4). DEVICE_EXISTS if the name is taken. */
   createDevice(options: CreateDeviceOptions): Promise<CreateDeviceResult>;
   snapshot(options: SnapshotOptions): Promise<SnapshotResult>;
+  /** Several devices as they were at one moment, in one transaction; says how long origins were held. */
+  snapshotMany(options: SnapshotManyOptions): Promise<SnapshotManyResult>;
   activate(options: { readonly name: string }): Promise<ActivateResult>;
-  /** DEVICE_BUSY while it is open or mounted. */
-  deactivate(options: { readonly name: string }): Promise<DeactivateResult>;
+  /** DEVICE_BUSY while it is open or mounted, unless `deferred`. */
+  deactivate(options: DeactivateOptions): Promise<DeactivateResult>;
   /** Deactivates and deletes. DEVICE_BUSY while open or mounted, and then nothing has changed. */
   remove(options: { readonly name: string }): Promise<RemoveResult>;
   has(options: { readonly name: string }): boolean;

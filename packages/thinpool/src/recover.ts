@@ -1,11 +1,12 @@
 /**
- * What opening does with what a crash left: the table in docs/INVARIANTS.md, as code. Every step can be
- * done again, so a crash during recovery is settled by the next one (INV-6).
+ * Opening does what recovery-plan.ts decided. Every step can be done again, so a crash during recovery
+ * is settled by the next one (INV-6); the decisions are in the journal before the first is done.
  */
 import { type TransactionId, transactionId } from "@thinpool/dm-native";
 import type { DeviceStates } from "./device-state.ts";
 import { PoolError } from "./errors.ts";
 import type { PoolDevice } from "./pool-device.ts";
+import { planOf, type RecoveryPlan } from "./recovery-plan.ts";
 import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 
@@ -14,7 +15,7 @@ export interface Recovered {
   readonly transactionId: TransactionId;
 }
 
-export async function recover(parts: {
+export interface RecoverParts {
   readonly ledger: Ledger;
   readonly record: PoolRecord;
   readonly pool: PoolDevice;
@@ -22,100 +23,68 @@ export async function recover(parts: {
   readonly states: DeviceStates;
   /** The kernel's, from the pool's status. */
   readonly current: TransactionId;
-}): Promise<Recovered> {
-  const { ledger, record, pool, thins, states, current } = parts;
-  checkTransaction(record, current);
-  await adoptLive(ledger, thins, states, current);
-  if (current === record.lastTransactionId) return { transactionId: current };
-
-  const { creations, deletions } = ledger.unsettled(current);
-  const [creation, deletion] = [creations[0], deletions[0]];
-  if (creations.length + deletions.length !== 1) {
-    throw mismatch(
-      record,
-      `transaction ${record.lastTransactionId} has ${creations.length} creations and ${deletions.length} deletions, not one of either`,
-    );
-  }
-  if (creation !== undefined) {
-    await undoCreation(ledger, pool, thins, creation);
-    return { transactionId: current };
-  }
-  if (deletion !== undefined) await finishDeletion(pool, thins, states, deletion, current);
-  return { transactionId: record.lastTransactionId };
 }
 
-/** The ledger runs at most one transaction ahead of the pool (INV-2). */
-function checkTransaction(record: PoolRecord, current: TransactionId): void {
-  const last = record.lastTransactionId;
-  if (current === last || current === last - 1n) return;
-  if (current < last) {
-    throw mismatch(
-      record,
-      `the pool's metadata is at transaction ${current}, the ledger at ${last}: the metadata is older`,
-    );
-  }
-  throw mismatch(
-    record,
-    `the pool's metadata is at transaction ${current}, the ledger at ${last}: the ledger is older`,
-  );
+export async function recover(parts: RecoverParts): Promise<Recovered> {
+  const plan = await planOf(parts);
+  parts.ledger.journal.append(plan.decisions, Date.now());
+  await settleLive(parts, plan);
+  await undoCreations(parts, plan);
+  let { current } = parts;
+  if (plan.deletions.length > 0) current = await finishDeletions(parts, plan.deletions, current);
+  return { transactionId: await removeUnfinished(parts, plan.unfinished, current) };
 }
 
-/** Live thin devices of ours stay live: they may be mounted. What no record explains goes. */
-async function adoptLive(
-  ledger: Ledger,
-  thins: ThinDevices,
-  states: DeviceStates,
-  current: TransactionId,
-): Promise<void> {
-  for (const { deviceUuid, info } of await thins.live()) {
-    const device = ledger.byUuid(deviceUuid, current);
-    if (device === undefined || !info.hasLiveTable) {
-      // Made by a creation that never counted, or between DM_DEV_CREATE and its table: nobody was
-      // told of it, so nobody uses it; where somebody does all the same, opening fails as busy.
-      await thins.deactivate(deviceUuid);
-      continue;
-    }
-    await thins.check(device, info);
-    // A crash between suspend and resume of a snapshot's origin.
-    if (info.suspended) await thins.resume(deviceUuid);
-    states.set(deviceUuid, "active");
+async function settleLive(parts: RecoverParts, plan: RecoveryPlan): Promise<void> {
+  const { thins, states } = parts;
+  for (const { deviceUuid } of plan.strays) await thins.deactivate(deviceUuid);
+  for (const { device, rename, reload, resume } of plan.adopted) {
+    if (rename) await thins.rename(device);
+    if (reload) await thins.reload(device);
+    if (resume) await thins.resume(device.uuid);
+    states.set(device.uuid, "active");
   }
 }
 
 /**
- * The thin id, if the kernel has it, is ours: the ledger gave it out before the kernel was asked, and
- * the pool has no other writer (INV-3).
+ * Before the deletions of the same group, whose end moves the transaction id on: what is then still
+ * recorded counts. A thin id that the kernel has is ours: the ledger gave it out before the kernel was
+ * asked, and the pool has no other writer (INV-3). All thin devices first, then all records.
  */
-async function undoCreation(
-  ledger: Ledger,
-  pool: PoolDevice,
-  thins: ThinDevices,
-  device: DeviceRecord,
-): Promise<void> {
-  await thins.deactivate(device.uuid);
-  await pool.deleteThin(device.thinId);
-  ledger.undoCreate(device);
+async function undoCreations(parts: RecoverParts, plan: RecoveryPlan): Promise<void> {
+  const { ledger, pool } = parts;
+  const { creations, deletions, current } = plan;
+  if (creations.length === 0) return;
+  for (const { thinId } of creations) await pool.deleteThin(thinId);
+  const next = transactionId(current + 1n);
+  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0);
 }
 
-async function finishDeletion(
-  pool: PoolDevice,
-  thins: ThinDevices,
-  states: DeviceStates,
-  device: DeviceRecord,
+async function finishDeletions(
+  parts: RecoverParts,
+  deletions: readonly DeviceRecord[],
   current: TransactionId,
-): Promise<void> {
-  await thins.deactivate(device.uuid);
-  states.forget(device.uuid);
-  await pool.deleteThin(device.thinId);
-  await pool.setTransactionId(current, transactionId(current + 1n));
+): Promise<TransactionId> {
+  const { pool, thins, states } = parts;
+  for (const { uuid, thinId } of deletions) {
+    await thins.deactivate(uuid);
+    states.forget(uuid);
+    await pool.deleteThin(thinId);
+  }
+  const next = transactionId(current + 1n);
+  await pool.setTransactionId(current, next);
+  return next;
 }
 
-function mismatch(record: PoolRecord, reason: string): PoolError {
-  return new PoolError({
-    code: "POOL_MISMATCH",
-    operation: "opening",
-    object: `pool ${record.uuid}`,
-    reason,
-    hint: "pool.sqlite and the metadata are not of the same moment: put back the pair that belongs together.",
-  });
+/** A transaction of its own, as any removal: a crash in it is settled as a deletion. */
+async function removeUnfinished(
+  parts: RecoverParts,
+  unfinished: readonly DeviceRecord[],
+  current: TransactionId,
+): Promise<TransactionId> {
+  if (unfinished.length === 0) return current;
+  const intent = { creations: [], deletions: unfinished };
+  const [outcome] = parts.ledger.beginGroup([intent], transactionId(current + 1n));
+  if (outcome instanceof PoolError) throw outcome;
+  return finishDeletions(parts, unfinished, current);
 }

@@ -17,7 +17,11 @@ import { PoolError } from "./errors.ts";
 import type { DeviceRecord, PoolRecord } from "./store/ledger.ts";
 
 /** The target's length is the data device's in whole blocks. New blocks are zeroed (INV-11). */
-export function poolTable(record: PoolRecord, backing: Backing): readonly DmTarget[] {
+export function poolTable(
+  record: PoolRecord,
+  backing: Backing,
+  options: { readonly readOnly?: boolean } = {},
+): readonly DmTarget[] {
   const totalSectors = record.dataBytes / SECTOR_SIZE_BYTES;
   return [
     {
@@ -29,18 +33,28 @@ export function poolTable(record: PoolRecord, backing: Backing): readonly DmTarg
         data: backing.data.dev,
         blockSectors: sectors(record.blockSectors),
         lowWater: dataBlocks(record.lowWaterBlocks),
+        readOnly: options.readOnly === true,
       }),
     },
   ];
 }
 
-export function thinTable(pool: DevNumber, device: DeviceRecord): readonly DmTarget[] {
+/** Reads of what the device does not have go to `externalOrigin`. */
+export function thinTable(
+  pool: DevNumber,
+  device: DeviceRecord,
+  externalOrigin?: DevNumber,
+): readonly DmTarget[] {
   return [
     {
       startSectors: sectors(0),
       lengthSectors: sectors(device.sizeBytes / SECTOR_SIZE_BYTES),
       type: "thin",
-      params: thinToParams({ pool, id: device.thinId }),
+      params: thinToParams({
+        pool,
+        id: device.thinId,
+        ...(externalOrigin === undefined ? {} : { externalOrigin }),
+      }),
     },
   ];
 }

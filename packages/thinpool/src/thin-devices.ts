@@ -2,6 +2,7 @@
 import {
   type DevNumber,
   type DmDeviceInfo,
+  type DmTarget,
   removeDeviceRetrying,
   sameTable,
 } from "@thinpool/dm-native";
@@ -17,6 +18,19 @@ import { UndoError } from "./undo.ts";
 
 /** How often a resume is tried. It fails for want of memory only, and then soon works again. */
 export const MAX_RESUME_ATTEMPTS = 3;
+
+/** dm-ioctl.c: takes a deferred removal back. */
+const CANCEL_DEFERRED_REMOVE = "@cancel_deferred_remove";
+
+export interface LiveDifference {
+  /** For people: what it is, and what it should be. */
+  readonly found: string;
+  /** Another thin device, another target, or longer than recorded: not ours to change. */
+  readonly isAnother: boolean;
+  /** A crash came between the record of a new size and the device's. */
+  readonly isShorter: boolean;
+  readonly isNamedOtherwise: boolean;
+}
 
 export interface LiveThin {
   readonly deviceUuid: string;
@@ -35,12 +49,64 @@ export class ThinDevices {
   }
 
   /** create, load, resume: three ioctls. A failure leaves no device behind. */
-  async activate(device: DeviceRecord): Promise<void> {
-    await makeLive(this.#kernel.dm, {
+  async activate(
+    device: DeviceRecord,
+    options: { readonly writable?: boolean } = {},
+  ): Promise<void> {
+    const uuid = deviceDmUuid(this.#poolUuid, device.uuid);
+    const { info } = await makeLive(this.#kernel.dm, {
       name: deviceDmName(this.#poolUuid, device.name),
-      uuid: deviceDmUuid(this.#poolUuid, device.uuid),
-      table: thinTable(this.#poolDev, device),
+      uuid,
+      table: await this.table(device),
+      readOnly: device.readOnly && options.writable !== true,
     });
+    // It was to go at its last close, and is wanted again.
+    if (info.deferredRemove) await this.#kernel.dm.message({ uuid }, CANCEL_DEFERRED_REMOVE);
+  }
+
+  /** The table that the record means. POOL_MISMATCH where its external origin is gone. */
+  async table(device: DeviceRecord): Promise<readonly DmTarget[]> {
+    const path = device.externalOrigin;
+    if (path === undefined) return thinTable(this.#poolDev, device);
+    try {
+      return thinTable(this.#poolDev, device, await this.#kernel.blocks.number(path));
+    } catch (error) {
+      if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
+      throw new PoolError({
+        code: "POOL_MISMATCH",
+        operation: "look-up of the external origin",
+        object: device.name,
+        reason: `there is no block device ${path}`,
+        hint: "Attach the device that it was made from at this path again.",
+        cause: error,
+      });
+    }
+  }
+
+  /** Its new table takes over at once; I/O waits for that moment only. "gone": it has no dm device. */
+  async reload(device: DeviceRecord): Promise<"reloaded" | "gone"> {
+    const ref = this.#ref(device.uuid);
+    try {
+      await this.#kernel.dm.loadTable(ref, await this.table(device), { readOnly: device.readOnly });
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return "gone";
+      throw error;
+    }
+    // Swaps the loaded table in, also where it has to suspend first.
+    await this.resume(device.uuid);
+    return "reloaded";
+  }
+
+  /** "gone": it has no dm device, so there is nothing to rename. */
+  async rename(device: DeviceRecord): Promise<"renamed" | "gone"> {
+    const name = deviceDmName(this.#poolUuid, device.name);
+    try {
+      await this.#kernel.dm.renameDevice(this.#ref(device.uuid), name);
+      return "renamed";
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return "gone";
+      throw error;
+    }
   }
 
   /** Bounded retry while it is busy; one that has no dm device (any more) is fine. */
@@ -49,6 +115,16 @@ export class ThinDevices {
       await removeDeviceRetrying(this.#kernel.dm, this.#ref(deviceUuid), REMOVE_RETRY);
     } catch (error) {
       if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
+    }
+  }
+
+  /** Removes it now, or, while somebody has it open, at its last close. */
+  async deactivateDeferred(deviceUuid: string): Promise<"removed" | "deferred"> {
+    try {
+      return await this.#kernel.dm.removeDevice(this.#ref(deviceUuid), { deferred: true });
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return "removed";
+      throw error;
     }
   }
 
@@ -75,7 +151,7 @@ export class ThinDevices {
       }
     }
     const reason = last instanceof Error ? last.message : String(last);
-    throw new UndoError(last, [new Error(`resuming the origin: ${reason}`, { cause: last })]);
+    throw new UndoError(last, [new Error(`resuming the device: ${reason}`, { cause: last })]);
   }
 
   async isLive(deviceUuid: string): Promise<boolean> {
@@ -104,19 +180,21 @@ export class ThinDevices {
     return found;
   }
 
-  /** POOL_MISMATCH where a live device is not what its record says. */
-  async check(device: DeviceRecord, info: DmDeviceInfo): Promise<void> {
+  /** What a live device has instead of what its record says; opening decides what that means. */
+  async compare(device: DeviceRecord, info: DmDeviceInfo): Promise<LiveDifference> {
     const name = deviceDmName(this.#poolUuid, device.name);
-    const wanted = thinTable(this.#poolDev, device);
+    const wanted = await this.table(device);
     const { targets } = await this.#kernel.dm.table(this.#ref(device.uuid));
-    if (sameTable(targets, wanted) && info.name === name) return;
-    throw new PoolError({
-      code: "POOL_MISMATCH",
-      operation: "adoption of a live device",
-      object: device.name,
-      reason: `it is ${info.name} with ${describeTable(targets)}, not ${name} with ${describeTable(wanted)}`,
-      hint: `Somebody changed it: unmount it, remove it (dmsetup remove ${info.name}), open the pool again.`,
-    });
+    const found = `${info.name} with ${describeTable(targets)}, not ${name} with ${describeTable(wanted)}`;
+    const length = targets[0]?.lengthSectors;
+    const asLong =
+      length === undefined ? wanted : wanted.map((line) => ({ ...line, lengthSectors: length }));
+    return {
+      found,
+      isAnother: !sameTable(targets, asLong) || (length ?? 0n) > (wanted[0]?.lengthSectors ?? 0n),
+      isShorter: !sameTable(targets, wanted),
+      isNamedOtherwise: info.name !== name,
+    };
   }
 
   #ref(deviceUuid: string) {

@@ -152,16 +152,6 @@ describe("the life of a pool", () => {
     assert.deepEqual(await kernel.leftovers(), []);
   });
 
-  test("operations asked for at once all happen, one after another", async () => {
-    const { pool } = await freshPool();
-    await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
-    const names = Array.from({ length: 20 }, (_, index) => `clone-${index}`);
-    const made = await Promise.all(names.map((name) => pool.snapshot({ origin: "base", name })));
-    assert.equal(new Set(made.map(({ device }) => device.thinId)).size, names.length);
-    assert.equal((await pool.status()).transactionId, 21n);
-    await pool.close();
-  });
-
   test("a device whose dm device somebody removed is activated again, and can be an origin", async () => {
     const { pool, kernel } = await freshPool();
     await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });

@@ -6,12 +6,20 @@ import {
   activate,
   type ActivateResult,
   deactivate,
+  type DeactivateOptions,
   type DeactivateResult,
 } from "./verbs/activate.ts";
 import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
-import { snapshot, type SnapshotOptions, type SnapshotResult } from "./verbs/snapshot.ts";
+import {
+  snapshot,
+  snapshotMany,
+  type SnapshotManyOptions,
+  type SnapshotManyResult,
+  type SnapshotOptions,
+  type SnapshotResult,
+} from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
 
 export class Pool implements ThinPool {
@@ -38,11 +46,15 @@ export class Pool implements ThinPool {
     return snapshot(this.#engine, options);
   }
 
+  snapshotMany(options: SnapshotManyOptions): Promise<SnapshotManyResult> {
+    return snapshotMany(this.#engine, options);
+  }
+
   activate(options: { readonly name: string }): Promise<ActivateResult> {
     return activate(this.#engine, options);
   }
 
-  deactivate(options: { readonly name: string }): Promise<DeactivateResult> {
+  deactivate(options: DeactivateOptions): Promise<DeactivateResult> {
     return deactivate(this.#engine, options);
   }
 

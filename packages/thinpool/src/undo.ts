@@ -1,5 +1,6 @@
 /** Undoing what was done so far, in reverse, when a later step fails. */
 import { PoolError } from "./errors.ts";
+import { LedgerCommitError } from "./store/database.ts";
 
 /**
  * A roll-back that failed itself. What is left is known to the ledger and settled by the next open
@@ -14,6 +15,11 @@ export class UndoError extends Error {
     super(failures.map((failure) => failure.message).join("; "), { cause });
     this.failures = failures;
   }
+}
+
+/** After it nobody knows what holds until the pool was opened anew: it is degraded (INV-7). */
+export function isDoubt(error: unknown): boolean {
+  return error instanceof UndoError || error instanceof LedgerCommitError;
 }
 
 interface UndoStep {
@@ -57,10 +63,9 @@ export async function withUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> 
   try {
     return await body(undo);
   } catch (error) {
-    const broken = error instanceof UndoError;
-    const failures = await undo.run(broken);
+    const failures = await undo.run(isDoubt(error));
     if (failures.length === 0) throw error;
-    throw broken
+    throw error instanceof UndoError
       ? new UndoError(error.cause, [...error.failures, ...failures])
       : new UndoError(error, failures);
   }

@@ -32,6 +32,7 @@ const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
   POOL_NEEDS_REPAIR: exitCodes.needsRepair,
   POOL_DEGRADED: exitCodes.needsRepair,
   POOL_CLOSED: exitCodes.failed,
+  POOL_ABORTED: exitCodes.failed,
   POOL_OVERLOADED: exitCodes.busy,
   POOL_PERMISSION: exitCodes.refused,
   POOL_UNSUPPORTED: exitCodes.failed,

@@ -8,7 +8,8 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 import { deviceName } from "../names.ts";
-import { Ledger, type NewDevice } from "./ledger.ts";
+import { MAX_JOURNAL_ENTRIES } from "./journal.ts";
+import { type DeviceRecord, Ledger, type NewDevice } from "./ledger.ts";
 
 let folder: string;
 let path: string;
@@ -35,7 +36,28 @@ function device(name: string): NewDevice {
     originUuid: undefined,
     ownerUid: 1000,
     createdAtMs: 2,
+    readOnly: false,
+    labels: { role: "base" },
+    externalOrigin: undefined,
+    growing: false,
+    filling: false,
   };
+}
+
+/** A group of one creation; throws what the ledger has against it. */
+function create(wanted: NewDevice, next: number): DeviceRecord {
+  const [outcome] = ledger.beginGroup(
+    [{ creations: [wanted], deletions: [] }],
+    transactionId(next),
+  );
+  if (outcome === undefined || outcome instanceof PoolError) throw outcome;
+  const [record] = outcome;
+  assert.ok(record !== undefined);
+  return record;
+}
+
+function remove(record: DeviceRecord, next: number): void {
+  ledger.beginGroup([{ creations: [], deletions: [record] }], transactionId(next));
 }
 
 beforeEach(() => {
@@ -53,10 +75,10 @@ afterEach(() => {
 
 describe("what counts (INV-1)", () => {
   test("a creation counts from its transaction on, a deletion until its own", () => {
-    const made = ledger.beginCreate(device("a"), transactionId(1));
+    const made = create(device("a"), 1);
     assert.equal(ledger.byName("a", transactionId(0)), undefined);
     assert.deepEqual(ledger.byName("a", transactionId(1)), made);
-    ledger.beginDelete(made, transactionId(2));
+    remove(made, 2);
     assert.equal(ledger.deviceCount(transactionId(1)), 1);
     assert.equal(ledger.deviceCount(transactionId(2)), 0);
     assert.deepEqual(ledger.unsettled(transactionId(1)).deletions.length, 1);
@@ -66,39 +88,138 @@ describe("what counts (INV-1)", () => {
   test("the pool's record follows the last transaction, also back", () => {
     assert.deepEqual(ledger.pool(), { ...POOL, state: "creating", lastTransactionId: 0n });
     ledger.markPoolCreated();
-    const made = ledger.beginCreate(device("a"), transactionId(1));
+    const made = create(device("a"), 1);
     assert.equal(ledger.pool()?.lastTransactionId, 1n);
-    ledger.undoCreate(made);
+    ledger.dropIntents({ creations: [made], deletions: [] }, transactionId(1), true);
     assert.equal(ledger.pool()?.lastTransactionId, 0n);
     assert.equal(ledger.pool()?.state, "created");
   });
 
   test("each change is one commit", () => {
     const before = ledger.commits;
-    const made = ledger.beginCreate(device("a"), transactionId(1));
-    ledger.beginDelete(made, transactionId(2));
+    const made = create(device("a"), 1);
+    remove(made, 2);
     assert.equal(ledger.commits - before, 2);
+  });
+});
+
+describe("a group", () => {
+  test("is one commit; a member that can't be is left out, the others stand", () => {
+    create(device("taken"), 1);
+    const before = ledger.commits;
+    const outcomes = ledger.beginGroup(
+      ["a", "taken", "b"].map((name) => ({ creations: [device(name)], deletions: [] })),
+      transactionId(2),
+    );
+    assert.equal(ledger.commits - before, 1);
+    assert.deepEqual(
+      outcomes.map((outcome) => (outcome instanceof PoolError ? outcome.code : outcome[0]?.name)),
+      ["a", "DEVICE_EXISTS", "b"],
+    );
+    assert.deepEqual(
+      ledger.devices(transactionId(2)).map(({ name }) => name),
+      ["a", "b", "taken"],
+    );
+  });
+
+  test("of members none of which can be uses no transaction and no commit", () => {
+    create(device("taken"), 1);
+    const before = ledger.commits;
+    const intents = [{ creations: [device("taken")], deletions: [] }];
+    const [outcome] = ledger.beginGroup(intents, transactionId(2));
+    assert.ok(outcome instanceof PoolError);
+    assert.equal(ledger.commits, before);
+    assert.equal(ledger.pool()?.lastTransactionId, 1n);
+  });
+
+  test("goes on without those that were taken out", () => {
+    const old = create(device("old"), 1);
+    const outcomes = ledger.beginGroup(
+      [
+        { creations: [device("a")], deletions: [] },
+        { creations: [], deletions: [old] },
+        { creations: [device("b")], deletions: [] },
+      ],
+      transactionId(2),
+    );
+    const [a] = outcomes[0] as readonly [DeviceRecord];
+    ledger.dropIntents({ creations: [a], deletions: [old] }, transactionId(2), false);
+    assert.equal(ledger.pool()?.lastTransactionId, 2n);
+    assert.deepEqual(
+      ledger.devices(transactionId(2)).map(({ name }) => name),
+      ["b", "old"],
+    );
+  });
+});
+
+describe("a device to be filled (INV-12)", () => {
+  test("does not count before it is, and is found by what opening looks for", () => {
+    const made = create({ ...device("a"), filling: true }, 1);
+    assert.equal(ledger.byName("a", transactionId(1)), undefined);
+    assert.deepEqual(ledger.unfilled(transactionId(1)), [made]);
+    const filled = ledger.finishFilling(made);
+    assert.deepEqual(ledger.byName("a", transactionId(1)), filled);
+    assert.deepEqual(ledger.unfilled(transactionId(1)), []);
+  });
+
+  test("gives its content to another in one commit, and takes that one's", () => {
+    const kept = create(device("a"), 1);
+    const made = create({ ...device("b"), filling: true, sizeBytes: 1n << 34n }, 2);
+    const before = ledger.commits;
+    const reverted = ledger.swapContent(kept, made);
+    assert.equal(ledger.commits - before, 1);
+    assert.deepEqual(reverted, { ...kept, thinId: made.thinId, sizeBytes: 1n << 34n });
+    assert.deepEqual(ledger.byName("a", transactionId(2)), reverted);
+    assert.deepEqual(ledger.unfilled(transactionId(2)), [{ ...made, thinId: kept.thinId }]);
+  });
+});
+
+describe("what only the ledger knows", () => {
+  test("is changed in one commit; a name that is taken is refused, a removed one's is free", () => {
+    const made = create(device("a"), 1);
+    const gone = create(device("b"), 2);
+    create(device("c"), 3);
+    remove(gone, 4);
+    const now = transactionId(4);
+    assert.throws(() => ledger.updateDevice(made, { name: deviceName("c") }, now), {
+      code: "DEVICE_EXISTS",
+    });
+    const change = { name: deviceName("b"), ownerUid: 7, labels: { a: "b" }, readOnly: true };
+    const changed = ledger.updateDevice(made, change, now);
+    assert.deepEqual(ledger.byName("b", now), { ...made, ...change });
+    assert.deepEqual(ledger.byUuid(made.uuid, now), changed);
+  });
+
+  test("the journal keeps the last entries, and never uses a number again", () => {
+    const entry = { action: "undo-creation", object: "a", reason: "a test" };
+    ledger.journal.append(
+      Array.from({ length: MAX_JOURNAL_ENTRIES + 5 }, () => entry),
+      7,
+    );
+    const entries = ledger.journal.entries();
+    assert.equal(entries.length, MAX_JOURNAL_ENTRIES);
+    assert.deepEqual(entries[0], { ...entry, number: 6, atMs: 7 });
   });
 });
 
 describe("names and thin ids", () => {
   test("a name is taken until its deletion is settled, and free in the very next commit", () => {
-    const made = ledger.beginCreate(device("a"), transactionId(1));
+    const made = create(device("a"), 1);
     assert.throws(
-      () => ledger.beginCreate(device("a"), transactionId(2)),
+      () => create(device("a"), 2),
       (error) => error instanceof PoolError && error.code === "DEVICE_EXISTS",
     );
-    ledger.beginDelete(made, transactionId(2));
-    const again = ledger.beginCreate(device("a"), transactionId(3));
+    remove(made, 2);
+    const again = create(device("a"), 3);
     assert.notEqual(again.uuid, made.uuid);
   });
 
   test("ids are used again only after all above were, and foreign ones never", () => {
-    const first = ledger.beginCreate(device("a"), transactionId(1));
-    const second = ledger.beginCreate(device("b"), transactionId(2));
+    const first = create(device("a"), 1);
+    const second = create(device("b"), 2);
     assert.deepEqual([first.thinId, second.thinId], [0, 1]);
-    ledger.beginDelete(first, transactionId(3));
-    const third = ledger.passOverThinId(ledger.beginCreate(device("c"), transactionId(4)), 9);
+    remove(first, 3);
+    const third = ledger.passOverThinId(create(device("c"), 4), 9);
     assert.equal(third.thinId, 3);
     // As if the ids above were used up: the gap that "a" left, then those after "c".
     ledger.close();
@@ -106,7 +227,7 @@ describe("names and thin ids", () => {
     raw.exec(`UPDATE device SET thin_id = 16777215 WHERE name = 'c'`);
     raw.close();
     ledger = Ledger.open(path);
-    const ids = [5, 6].map((n) => ledger.beginCreate(device(`x${n}`), transactionId(n)).thinId);
+    const ids = [5, 6].map((n) => create(device(`x${n}`), n).thinId);
     assert.deepEqual(ids, [0, 3]);
   });
 });
@@ -140,7 +261,7 @@ describe("the file", () => {
   });
 
   test("keeps what was committed when the process dies without a close", () => {
-    const made = ledger.beginCreate(device("a"), transactionId(1));
+    const made = create(device("a"), 1);
     const copy = join(folder, "copy.sqlite");
     for (const suffix of ["", "-wal"]) {
       writeFileSync(copy + suffix, readFileSync(path + suffix), { mode: 0o600 });

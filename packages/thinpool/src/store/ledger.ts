@@ -1,94 +1,57 @@
 /**
  * The ledger: what exists in the pool, in one SQLite file. Every method that writes is one
  * transaction and one durable commit.
- *
- * Journal: WAL with synchronous=FULL costs one fsync per commit (the WAL's), where a rollback journal
- * costs three or more (journal, database, folder); a checkpoint adds two about every 1000 pages.
- * locking_mode=EXCLUSIVE keeps the WAL's index in memory: no -shm file, and no second process can
- * write even if it ignores our lock file. See docs/decisions/0002-ledger-and-transaction-ids.md.
  */
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
-import {
-  MAX_THIN_ID,
-  type ThinId,
-  thinId,
-  type TransactionId,
-  transactionId,
-} from "@thinpool/dm-native";
+import { type TransactionId, transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
-import type { FilesystemType } from "../kernel.ts";
 import type { DeviceName } from "../names.ts";
-import { migrate } from "./schema.ts";
+import { type CommitObserver, LedgerDatabase } from "./database.ts";
+import { Journal } from "./journal.ts";
+import {
+  type DeviceRecord,
+  deviceRecord,
+  type Labels,
+  type NewDevice,
+  type PoolRecord,
+  poolRecord,
+} from "./records.ts";
+import { ThinIds } from "./thin-ids.ts";
 
-export interface PoolRecord {
-  readonly uuid: string;
-  readonly state: "creating" | "created";
-  readonly backing: "files" | "block";
-  readonly dataPath: string;
-  readonly metadataPath: string;
-  readonly dataBytes: bigint;
-  readonly metadataBytes: bigint;
-  readonly blockSectors: bigint;
-  readonly lowWaterBlocks: bigint;
-  readonly lastTransactionId: TransactionId;
-  readonly createdAtMs: number;
+export type { CommitObserver } from "./database.ts";
+export { LedgerCommitError } from "./database.ts";
+export type { DeviceRecord, NewDevice, PoolRecord } from "./records.ts";
+
+/** What one member of a group wants in the ledger: all of it, or the member is taken out. */
+export interface Intent {
+  readonly creations: readonly NewDevice[];
+  readonly deletions: readonly DeviceRecord[];
 }
 
-export interface DeviceRecord {
-  readonly uuid: string;
-  readonly name: DeviceName;
-  readonly thinId: ThinId;
-  readonly sizeBytes: bigint;
-  readonly filesystem: FilesystemType | "none";
-  readonly originUuid: string | undefined;
-  readonly ownerUid: number;
-  readonly createdAtMs: number;
-  readonly transactionId: TransactionId;
-  readonly deletingTransactionId: TransactionId | undefined;
-}
+/** The records of a member's creations, or why it can't be. */
+export type IntentOutcome = readonly DeviceRecord[] | PoolError;
 
-export type NewDevice = Omit<DeviceRecord, "thinId" | "transactionId" | "deletingTransactionId">;
-
-type Row = Record<string, SQLOutputValue>;
+/** Of all intents none could be recorded: the commit is not made. */
+class NothingRecorded extends Error {}
 
 export class Ledger {
-  readonly #path: string;
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
-  /** Where the search for a free id starts: an id is not used again before all others were. */
-  #nextThinId = 0;
-  #commits = 0;
+  readonly db: LedgerDatabase;
+  readonly journal: Journal;
+  readonly #thinIds: ThinIds;
 
-  private constructor(path: string, db: DatabaseSync) {
-    this.#path = path;
-    this.#db = db;
+  private constructor(db: LedgerDatabase) {
+    this.db = db;
+    this.journal = new Journal(db);
+    this.#thinIds = new ThinIds(db);
   }
 
   /**
    * Opens the file, which must exist (made with mode 0600 by the caller), and brings a new one to the
    * current schema.
    */
-  static open(path: string): Ledger {
-    const db = new DatabaseSync(path, { enableForeignKeyConstraints: true });
+  static open(path: string, observer?: CommitObserver): Ledger {
+    const db = new LedgerDatabase(path, observer);
     try {
-      // The order matters: EXCLUSIVE before the first access in WAL mode, so that no -shm is made.
-      db.exec("PRAGMA locking_mode = EXCLUSIVE");
-      const mode = db.prepare("PRAGMA journal_mode = WAL").get()?.["journal_mode"];
-      if (mode !== "wal") {
-        throw new PoolError({
-          code: "POOL_UNSUPPORTED",
-          operation: "opening the ledger",
-          object: path,
-          reason: `SQLite chose the journal mode ${String(mode)} instead of WAL`,
-          hint: "Put the pool's folder on a local filesystem.",
-        });
-      }
-      db.exec("PRAGMA synchronous = FULL");
-      migrate(db, path);
-      const ledger = new Ledger(path, db);
-      const highest = ledger.#get("SELECT max(thin_id) AS id FROM device")?.["id"];
-      ledger.#nextThinId = typeof highest === "bigint" ? Number(highest) + 1 : 0;
-      return ledger;
+      return new Ledger(db);
     } catch (error) {
       db.close();
       throw error;
@@ -97,23 +60,22 @@ export class Ledger {
 
   /** Durable commits since the file was opened; for tests and statistics. */
   get commits(): number {
-    return this.#commits;
+    return this.db.commits;
   }
 
   close(): void {
-    // Statements are finalised by the close; the last connection's close checkpoints the WAL.
-    this.#db.close();
+    this.db.close();
   }
 
   /** Undefined in a file where no pool was ever recorded. */
   pool(): PoolRecord | undefined {
-    const row = this.#get("SELECT * FROM pool");
+    const row = this.db.get("SELECT * FROM pool");
     return row === undefined ? undefined : poolRecord(row);
   }
 
   createPool(pool: Omit<PoolRecord, "state" | "lastTransactionId">): void {
-    this.#write(() => {
-      this.#run(
+    this.db.write("pool", () => {
+      this.db.run(
         `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
            metadata_bytes, block_sectors, low_water_blocks, last_transaction_id, created_at_ms)
          VALUES (1, ?, 'creating', ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
@@ -131,112 +93,151 @@ export class Ledger {
   }
 
   markPoolCreated(): void {
-    this.#write(() => this.#run("UPDATE pool SET state = 'created'"));
+    this.db.write("pool created", () => this.db.run("UPDATE pool SET state = 'created'"));
   }
 
   /**
-   * Records that `device` shall exist from transaction `next` on, with a thin id that is free. Rows
-   * whose deletion is settled go in the same commit, so that their names and ids are free for it.
-   * DEVICE_EXISTS where the name is taken.
+   * One commit for a group: what each member's intent names shall exist, or be gone, from transaction
+   * `next` on. A member that can't be (DEVICE_EXISTS, no thin id left) is left out of it. Rows whose
+   * deletion is settled go in the same commit, so that their names and ids are free for it.
    */
-  beginCreate(device: NewDevice, next: TransactionId): DeviceRecord {
-    return this.#write(() => {
-      this.#purge(previous(next));
-      if (this.#get("SELECT 1 AS one FROM device WHERE name = ?", device.name) !== undefined) {
-        throw new PoolError({
-          code: "DEVICE_EXISTS",
-          operation: "creation",
-          object: device.name,
-          reason: "a device of this name exists",
-          hint: "Choose another name, or remove that device first.",
-        });
+  beginGroup(intents: readonly Intent[], next: TransactionId): readonly IntentOutcome[] {
+    let outcomes: readonly IntentOutcome[] = [];
+    try {
+      this.db.write("intents", () => {
+        this.#purge(previous(next));
+        outcomes = intents.map((intent) => this.#recordIntent(intent, next));
+        if (outcomes.every((outcome) => outcome instanceof PoolError)) throw new NothingRecorded();
+        this.#setLastTransaction(next);
+      });
+    } catch (error) {
+      if (!(error instanceof NothingRecorded)) throw error;
+    }
+    return outcomes;
+  }
+
+  /**
+   * Takes intents of the group at `next` back: of the creations no thin device is in the kernel (any
+   * more), of the deletions none was begun. `empty`: nothing is left of the group, so `next` was never
+   * used.
+   */
+  dropIntents(
+    intent: Pick<Intent, "deletions"> & { readonly creations: readonly DeviceRecord[] },
+    next: TransactionId,
+    empty: boolean,
+  ): void {
+    this.db.write("intents taken back", () => {
+      for (const { uuid } of intent.creations)
+        this.db.run("DELETE FROM device WHERE uuid = ?", uuid);
+      for (const { uuid } of intent.deletions) {
+        this.db.run("UPDATE device SET deleting_transaction_id = NULL WHERE uuid = ?", uuid);
       }
-      const id = this.#takeFreeThinId();
-      this.#run(
-        `INSERT INTO device (uuid, name, thin_id, size_bytes, filesystem, origin_uuid, owner_uid,
-           created_at_ms, transaction_id, deleting_transaction_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)`,
-        device.uuid,
-        device.name,
-        id,
-        device.sizeBytes,
-        device.filesystem,
-        device.originUuid ?? null,
-        device.ownerUid,
-        device.createdAtMs,
-        next,
-      );
-      this.#setLastTransaction(next);
-      return { ...device, thinId: id, transactionId: next, deletingTransactionId: undefined };
+      if (empty) this.#setLastTransaction(previous(next));
     });
   }
 
   /** The kernel has the record's thin id already: remembers that id as not ours, takes another. */
   passOverThinId(device: DeviceRecord, nowMs: number): DeviceRecord {
-    return this.#write(() => {
-      this.#run("INSERT INTO foreign_thin_id VALUES (?, ?)", device.thinId, nowMs);
-      const id = this.#takeFreeThinId();
-      this.#run("UPDATE device SET thin_id = ? WHERE uuid = ?", id, device.uuid);
+    return this.db.write("thin id passed over", () => {
+      this.db.run("INSERT INTO foreign_thin_id VALUES (?, ?)", device.thinId, nowMs);
+      const id = this.#thinIds.take();
+      this.db.run("UPDATE device SET thin_id = ? WHERE uuid = ?", id, device.uuid);
       return { ...device, thinId: id };
     });
   }
 
-  /** Takes the record of a creation back; its thin device is not in the kernel (any more). */
-  undoCreate(device: DeviceRecord): void {
-    this.#write(() => {
-      this.#run("DELETE FROM device WHERE uuid = ?", device.uuid);
-      this.#setLastTransaction(previous(device.transactionId));
+  /** From now on it counts (INV-12). */
+  finishFilling(device: DeviceRecord): DeviceRecord {
+    this.db.write("filled", () =>
+      this.db.run("UPDATE device SET filling = 0 WHERE uuid = ?", device.uuid),
+    );
+    return { ...device, filling: false };
+  }
+
+  /**
+   * `device` gets the content of `filled`, and that one what `device` had: from the commit on the
+   * first is the reverted device, the second is what opening removes (INV-12).
+   */
+  swapContent(device: DeviceRecord, filled: DeviceRecord): DeviceRecord {
+    return this.db.write("revert", () => {
+      this.db.run("DELETE FROM device WHERE uuid = ?", filled.uuid);
+      this.db.run(
+        `UPDATE device SET thin_id = ?, size_bytes = ?, filesystem = ?, external_origin = ?,
+           growing = ? WHERE uuid = ?`,
+        filled.thinId,
+        filled.sizeBytes,
+        filled.filesystem,
+        filled.externalOrigin ?? null,
+        Number(filled.growing),
+        device.uuid,
+      );
+      this.#insert({ ...filled, thinId: device.thinId });
+      const { thinId, sizeBytes, filesystem, externalOrigin, growing } = filled;
+      return { ...device, thinId, sizeBytes, filesystem, externalOrigin, growing };
     });
   }
 
-  /** Records that the device shall be gone from transaction `next` on. */
-  beginDelete(device: DeviceRecord, next: TransactionId): void {
-    this.#write(() => {
-      this.#purge(previous(next));
-      this.#run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, device.uuid);
-      this.#setLastTransaction(next);
+  /** Changes what only the ledger knows of a device. DEVICE_EXISTS where its new name is taken. */
+  updateDevice(device: DeviceRecord, change: DeviceChange, current: TransactionId): DeviceRecord {
+    const changed: DeviceRecord = { ...device, ...change };
+    this.db.write("device changed", () => {
+      if (changed.name !== device.name) {
+        this.#purge(current);
+        this.#refuseTakenName(changed.name);
+      }
+      this.db.run(
+        `UPDATE device SET name = ?, owner_uid = ?, labels = ?, read_only = ?, size_bytes = ?,
+           growing = ? WHERE uuid = ?`,
+        changed.name,
+        changed.ownerUid,
+        JSON.stringify(changed.labels),
+        Number(changed.readOnly),
+        changed.sizeBytes,
+        Number(changed.growing),
+        device.uuid,
+      );
     });
-  }
-
-  /** Takes the record of a deletion back; the kernel refused it. */
-  undoDelete(device: DeviceRecord, next: TransactionId): void {
-    this.#write(() => {
-      this.#run("UPDATE device SET deleting_transaction_id = NULL WHERE uuid = ?", device.uuid);
-      this.#setLastTransaction(previous(next));
-    });
+    return changed;
   }
 
   /** The device of this name that counts when the pool is at `current`. */
   byName(name: string, current: TransactionId): DeviceRecord | undefined {
-    const row = this.#get(
-      `SELECT * FROM device WHERE name = ? AND ${COUNTS}`,
-      name,
-      current,
-      current,
-    );
-    return row === undefined ? undefined : deviceRecord(row);
+    return this.#one(`SELECT * FROM device WHERE name = ? AND ${COUNTS}`, name, current, current);
   }
 
   byUuid(uuid: string, current: TransactionId): DeviceRecord | undefined {
-    const row = this.#get(
-      `SELECT * FROM device WHERE uuid = ? AND ${COUNTS}`,
-      uuid,
-      current,
-      current,
-    );
-    return row === undefined ? undefined : deviceRecord(row);
+    return this.#one(`SELECT * FROM device WHERE uuid = ? AND ${COUNTS}`, uuid, current, current);
   }
 
   /** All that count when the pool is at `current`, by name. */
   devices(current: TransactionId): readonly DeviceRecord[] {
-    return this.#all(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current).map(
-      deviceRecord,
+    return this.#many(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current);
+  }
+
+  /** The devices that were made from this one, at most `limit`. */
+  madeFrom(uuid: string, current: TransactionId, limit: number): readonly DeviceRecord[] {
+    return this.#many(
+      `SELECT * FROM device WHERE origin_uuid = ? AND ${COUNTS} ORDER BY name LIMIT ?`,
+      uuid,
+      current,
+      current,
+      limit,
     );
   }
 
   deviceCount(current: TransactionId): number {
-    const row = this.#get(`SELECT count(*) AS n FROM device WHERE ${COUNTS}`, current, current);
+    const row = this.db.get(`SELECT count(*) AS n FROM device WHERE ${COUNTS}`, current, current);
     return Number(row?.["n"] ?? 0);
+  }
+
+  /** Made and never finished when the pool was at `current` (INV-12). */
+  unfilled(current: TransactionId): readonly DeviceRecord[] {
+    return this.#many(
+      `SELECT * FROM device INDEXED BY device_filling WHERE filling = 1 AND transaction_id <= ?
+         AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?)`,
+      current,
+      current,
+    );
   }
 
   /** What was begun and had not ended when the pool was at `current`. */
@@ -245,155 +246,102 @@ export class Ledger {
     readonly deletions: readonly DeviceRecord[];
   } {
     return {
-      creations: this.#all("SELECT * FROM device WHERE transaction_id > ?", current).map(
-        deviceRecord,
-      ),
-      deletions: this.#all("SELECT * FROM device WHERE deleting_transaction_id > ?", current).map(
-        deviceRecord,
-      ),
+      creations: this.#many("SELECT * FROM device WHERE transaction_id > ?", current),
+      deletions: this.#many("SELECT * FROM device WHERE deleting_transaction_id > ?", current),
     };
   }
 
+  #recordIntent(intent: Intent, next: TransactionId): IntentOutcome {
+    try {
+      return this.db.part(() => {
+        const records = intent.creations.map((device) => {
+          this.#refuseTakenName(device.name);
+          const record: DeviceRecord = {
+            ...device,
+            thinId: this.#thinIds.take(),
+            transactionId: next,
+            deletingTransactionId: undefined,
+          };
+          this.#insert(record);
+          return record;
+        });
+        for (const { uuid } of intent.deletions) {
+          this.db.run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, uuid);
+        }
+        return records;
+      });
+    } catch (error) {
+      if (error instanceof PoolError) return error;
+      throw error;
+    }
+  }
+
   #purge(current: TransactionId): void {
-    this.#run("DELETE FROM device WHERE deleting_transaction_id <= ?", current);
+    this.db.run("DELETE FROM device WHERE deleting_transaction_id <= ?", current);
+  }
+
+  #refuseTakenName(name: DeviceName): void {
+    if (this.db.get("SELECT 1 AS one FROM device WHERE name = ?", name) === undefined) return;
+    throw new PoolError({
+      code: "DEVICE_EXISTS",
+      operation: "creation",
+      object: name,
+      reason: "a device of this name exists",
+      hint: "Choose another name, or remove that device first.",
+    });
+  }
+
+  #insert(device: DeviceRecord): void {
+    this.db.run(
+      `INSERT INTO device (uuid, name, thin_id, size_bytes, filesystem, origin_uuid, owner_uid,
+         created_at_ms, read_only, labels, external_origin, growing, filling, transaction_id,
+         deleting_transaction_id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      device.uuid,
+      device.name,
+      device.thinId,
+      device.sizeBytes,
+      device.filesystem,
+      device.originUuid ?? null,
+      device.ownerUid,
+      device.createdAtMs,
+      Number(device.readOnly),
+      JSON.stringify(device.labels),
+      device.externalOrigin ?? null,
+      Number(device.growing),
+      Number(device.filling),
+      device.transactionId,
+      device.deletingTransactionId ?? null,
+    );
   }
 
   #setLastTransaction(id: TransactionId): void {
-    this.#run("UPDATE pool SET last_transaction_id = ?", id);
+    this.db.run("UPDATE pool SET last_transaction_id = ?", id);
   }
 
-  #takeFreeThinId(): ThinId {
-    const id = this.#freeThinIdFrom(this.#nextThinId) ?? this.#freeThinIdFrom(0);
-    if (id === undefined) {
-      throw new PoolError({
-        code: "POOL_NO_SPACE",
-        operation: "creation",
-        object: this.#path,
-        reason: `all ${MAX_THIN_ID + 1} thin ids of the pool are in use`,
-        hint: "Remove devices that are not needed.",
-      });
-    }
-    this.#nextThinId = id + 1;
-    return thinId(id);
+  #one(sql: string, ...values: readonly (bigint | string)[]): DeviceRecord | undefined {
+    const row = this.db.get(sql, ...values);
+    return row === undefined ? undefined : deviceRecord(row);
   }
 
-  /** The first id from `start` on that no row holds; the indexes make it one step but for full runs. */
-  #freeThinIdFrom(start: number): number | undefined {
-    if (start > MAX_THIN_ID) return undefined;
-    const row = this.#get(
-      `WITH taken (id) AS (SELECT thin_id FROM device UNION ALL SELECT thin_id FROM foreign_thin_id)
-       SELECT candidate.id AS id FROM
-         (SELECT ? AS id UNION ALL
-          SELECT * FROM (SELECT thin_id + 1 FROM device WHERE thin_id >= ? ORDER BY thin_id)
-          UNION ALL
-          SELECT * FROM (SELECT thin_id + 1 FROM foreign_thin_id WHERE thin_id >= ? ORDER BY thin_id)
-         ) AS candidate
-       WHERE candidate.id <= ${MAX_THIN_ID}
-         AND NOT EXISTS (SELECT 1 FROM taken WHERE taken.id = candidate.id) LIMIT 1`,
-      // A number would be bound as REAL, and the id would come back as one.
-      BigInt(start),
-      BigInt(start),
-      BigInt(start),
-    );
-    const id = row?.["id"];
-    return typeof id === "bigint" ? Number(id) : undefined;
-  }
-
-  /** One durable commit. A commit that fails leaves it open whether it lasted: see `LedgerCommitError`. */
-  #write<T>(body: () => T): T {
-    this.#db.exec("BEGIN IMMEDIATE");
-    let result: T;
-    try {
-      result = body();
-    } catch (error) {
-      this.#db.exec("ROLLBACK");
-      throw error;
-    }
-    try {
-      this.#db.exec("COMMIT");
-    } catch (error) {
-      throw new LedgerCommitError(this.#path, error);
-    }
-    this.#commits += 1;
-    return result;
-  }
-
-  #statement(sql: string): StatementSync {
-    const known = this.#statements.get(sql);
-    if (known !== undefined) return known;
-    const statement = this.#db.prepare(sql);
-    statement.setReadBigInts(true);
-    this.#statements.set(sql, statement);
-    return statement;
-  }
-
-  #get(sql: string, ...values: readonly (bigint | number | string | null)[]): Row | undefined {
-    return this.#statement(sql).get(...values);
-  }
-
-  #all(sql: string, ...values: readonly (bigint | number | string | null)[]): readonly Row[] {
-    return this.#statement(sql).all(...values);
-  }
-
-  #run(sql: string, ...values: readonly (bigint | number | string | null)[]): void {
-    this.#statement(sql).run(...values);
+  #many(sql: string, ...values: readonly (bigint | number | string)[]): readonly DeviceRecord[] {
+    return this.db.all(sql, ...values).map(deviceRecord);
   }
 }
 
-/**
- * A COMMIT that failed (a disk that failed or is full). The WAL may or may not hold it, so the
- * transaction id that it used must not be used again in this run: the pool becomes degraded, and
- * opening it anew reads what the disk really holds (INV-7).
- */
-export class LedgerCommitError extends Error {
-  override readonly name = "LedgerCommitError";
-
-  constructor(path: string, cause: unknown) {
-    super(
-      `the commit to ${path} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
-  }
+export interface DeviceChange {
+  readonly name?: DeviceName;
+  readonly ownerUid?: number;
+  readonly labels?: Labels;
+  readonly readOnly?: boolean;
+  readonly sizeBytes?: bigint;
+  readonly growing?: boolean;
 }
 
-/** A row counts from its transaction on, until its deletion's (INV-1). */
+/** A row counts from its transaction on, until its deletion's (INV-1), and once it is filled (INV-12). */
 const COUNTS =
-  "transaction_id <= ? AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?)";
+  "transaction_id <= ? AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?) AND filling = 0";
 
 function previous(id: TransactionId): TransactionId {
   return transactionId(id - 1n);
-}
-
-function poolRecord(row: Row): PoolRecord {
-  return {
-    uuid: row["uuid"] as string,
-    state: row["state"] as PoolRecord["state"],
-    backing: row["backing"] as PoolRecord["backing"],
-    dataPath: row["data_path"] as string,
-    metadataPath: row["metadata_path"] as string,
-    dataBytes: row["data_bytes"] as bigint,
-    metadataBytes: row["metadata_bytes"] as bigint,
-    blockSectors: row["block_sectors"] as bigint,
-    lowWaterBlocks: row["low_water_blocks"] as bigint,
-    lastTransactionId: transactionId(row["last_transaction_id"] as bigint),
-    createdAtMs: Number(row["created_at_ms"]),
-  };
-}
-
-function deviceRecord(row: Row): DeviceRecord {
-  const deleting = row["deleting_transaction_id"];
-  const origin = row["origin_uuid"];
-  return {
-    uuid: row["uuid"] as string,
-    // Written through `deviceName` only.
-    name: row["name"] as DeviceName,
-    thinId: thinId(Number(row["thin_id"])),
-    sizeBytes: row["size_bytes"] as bigint,
-    filesystem: row["filesystem"] as DeviceRecord["filesystem"],
-    originUuid: typeof origin === "string" ? origin : undefined,
-    ownerUid: Number(row["owner_uid"]),
-    createdAtMs: Number(row["created_at_ms"]),
-    transactionId: transactionId(row["transaction_id"] as bigint),
-    deletingTransactionId: typeof deleting === "bigint" ? transactionId(deleting) : undefined,
-  };
 }

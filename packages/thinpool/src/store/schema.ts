@@ -34,6 +34,14 @@ CREATE TABLE device (
   origin_uuid TEXT,
   owner_uid INTEGER NOT NULL CHECK (owner_uid BETWEEN 0 AND 4294967294),
   created_at_ms INTEGER NOT NULL,
+  read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+  labels TEXT NOT NULL CHECK (json_valid(labels)),
+  -- A block device's path: reads of blocks that the device does not have go there.
+  external_origin TEXT,
+  -- The device has grown, its filesystem not yet.
+  growing INTEGER NOT NULL DEFAULT 0 CHECK (growing IN (0, 1)),
+  -- Made, but not yet what was asked for: it does not count, and opening removes it.
+  filling INTEGER NOT NULL CHECK (filling IN (0, 1)),
   -- The row counts once the pool has reached this transaction.
   transaction_id INTEGER NOT NULL CHECK (transaction_id > 0),
   -- The row counts no longer once the pool has reached this one.
@@ -42,11 +50,22 @@ CREATE TABLE device (
 CREATE INDEX device_by_transaction ON device (transaction_id);
 CREATE INDEX device_by_deleting ON device (deleting_transaction_id)
   WHERE deleting_transaction_id IS NOT NULL;
+CREATE INDEX device_filling ON device (uuid) WHERE filling = 1;
+CREATE INDEX device_by_origin ON device (origin_uuid) WHERE origin_uuid IS NOT NULL;
 
 -- Ids that the kernel's pool has and no record of ours explains: passed over, never deleted (INV-4).
 CREATE TABLE foreign_thin_id (
   thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
   found_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- What opening decided, and why. AUTOINCREMENT: a number is not used again when the oldest have gone.
+CREATE TABLE journal (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ms INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  object TEXT NOT NULL,
+  reason TEXT NOT NULL
 ) STRICT;
 `;
 

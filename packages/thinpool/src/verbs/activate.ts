@@ -1,14 +1,21 @@
 import type { Device } from "../device.ts";
 import type { Engine } from "../engine.ts";
-import { transition } from "../transition.ts";
+import { activateRecord, deactivateRecord } from "./steps.ts";
 
 export interface ActivateResult {
   readonly outcome: "activated" | "already-active";
   readonly device: Device;
 }
 
+export interface DeactivateOptions {
+  readonly name: string;
+  /** While it is open or mounted: goes at its last close instead of DEVICE_BUSY. */
+  readonly deferred?: boolean;
+}
+
 export interface DeactivateResult {
-  readonly outcome: "deactivated" | "already-inactive";
+  /** "deferred": somebody has it open; its dm device goes at the last close. */
+  readonly outcome: "deactivated" | "already-inactive" | "deferred";
   readonly device: Device;
 }
 
@@ -26,23 +33,27 @@ export function activate(
       // Somebody removed its dm device: it is inactive, whatever we thought.
       states.set(record.uuid, "inactive");
     }
-    await transition(states, record, "activate", () => thins.activate(record));
+    await activateRecord(engine, record);
     return { outcome: "activated", device: engine.view(record) };
   });
 }
 
-/** DEVICE_BUSY while it is open or mounted. */
-export function deactivate(
-  engine: Engine,
-  options: { readonly name: string },
-): Promise<DeactivateResult> {
+/** DEVICE_BUSY while it is open or mounted, unless `deferred`. */
+export function deactivate(engine: Engine, options: DeactivateOptions): Promise<DeactivateResult> {
   return engine.changeDevice("deactivation", options.name, async (name) => {
     const { states, thins } = engine;
     const record = engine.device("deactivation", name);
     if (!states.isActive(record.uuid)) {
       return { outcome: "already-inactive", device: engine.view(record) };
     }
-    await transition(states, record, "deactivate", () => thins.deactivate(record.uuid));
+    if (options.deferred === true) {
+      const removed = await engine.withPool(() => thins.deactivateDeferred(record.uuid));
+      // Until its last close it is live: a snapshot must still hold it still.
+      if (removed === "deferred") return { outcome: "deferred", device: engine.view(record) };
+      states.set(record.uuid, "inactive");
+    } else {
+      await deactivateRecord(engine, record);
+    }
     return { outcome: "deactivated", device: engine.view(record) };
   });
 }

@@ -1,15 +1,23 @@
 import type { Device } from "../device.ts";
 import type { Engine } from "../engine.ts";
+import { PoolError } from "../errors.ts";
+import { checkLabels } from "../labels.ts";
 import { deviceName } from "../names.ts";
 import { checkOwner } from "../options.ts";
-import type { DeviceRecord } from "../store/ledger.ts";
-import { transition } from "../transition.ts";
-import { makeDevice, newDevice } from "./make-device.ts";
+import type { DeviceRecord, Labels } from "../store/records.ts";
+import type { Creation } from "../thin-maker.ts";
+import { MAX_GROUP_DEVICES } from "../transactions.ts";
+import { withUndo } from "../undo.ts";
+import { activateRecord, deleteRecord, makeDevices, newDevice } from "./steps.ts";
 
 export interface SnapshotOptions {
   readonly origin: string;
   readonly name: string;
+  /** Default the origin's. */
   readonly ownerUid?: number;
+  /** Default none. */
+  readonly labels?: Labels;
+  readonly readOnly?: boolean;
   /** Activate in the same stride: the short way from a request to a usable device. */
   readonly activate?: boolean;
 }
@@ -19,44 +27,86 @@ export interface SnapshotResult {
   readonly device: Device;
 }
 
+export interface SnapshotManyOptions {
+  /** All of them are of one moment; at most 64. */
+  readonly snapshots: readonly Omit<SnapshotOptions, "activate">[];
+}
+
+export interface SnapshotManyResult {
+  readonly outcome: "created";
+  /** In the order asked for. */
+  readonly devices: readonly Device[];
+  /** How long the active origins were held still, in milliseconds; 0 where none was active. */
+  readonly pauseMs: number;
+}
+
+/** An active origin is suspended for the moment of its snapshot, so that it is consistent (INV-10). */
 export function snapshot(engine: Engine, options: SnapshotOptions): Promise<SnapshotResult> {
-  return engine.changeDevice("snapshot", options.name, async (name) => {
-    const { pool, thins } = engine;
-    const origin = engine.device("snapshot", deviceName(options.origin));
-    const ownerUid = options.ownerUid ?? origin.ownerUid;
-    checkOwner(ownerUid);
-    const { sizeBytes, filesystem, uuid: originUuid } = origin;
-    const record = await makeDevice(engine, {
-      device: newDevice({ name, sizeBytes, filesystem, ownerUid, originUuid }),
-      verb: options.activate === true ? "createActive" : "create",
-      make: (id) => whileSuspended(engine, origin, () => pool.createSnapshot(id, origin.thinId)),
-      // Before the transaction counts: should it fail, all is undone without a second commit.
-      fill: options.activate === true ? (made) => thins.activate(made) : undefined,
+  const { origin, name: object } = options;
+  const request = { operation: "snapshot", object, reads: [origin], changes: [object] };
+  return engine.changeDevices(request, async () => {
+    const creation = creationOf(engine, options);
+    return withUndo(async (undo) => {
+      const { records } = await makeDevices(engine, [creation]);
+      const [record] = records as readonly [DeviceRecord];
+      if (options.activate === true) {
+        undo.push("removing it", () => deleteRecord(engine, record));
+        await activateRecord(engine, record);
+      }
+      return { outcome: "created", device: engine.view(record) };
     });
-    return { outcome: "created", device: engine.view(record) };
   });
 }
 
-/** Runs `body` while an active origin is suspended, so that the snapshot is consistent. */
-async function whileSuspended(
+/**
+ * Snapshots of several devices as they were at one moment: all active origins are suspended before the
+ * first is taken and resumed after the last, in one transaction: all of them, or none.
+ */
+export function snapshotMany(
   engine: Engine,
-  origin: DeviceRecord,
-  body: () => Promise<void>,
-): Promise<void> {
-  const { states, thins } = engine;
-  if (!states.isActive(origin.uuid)) return body();
-  const outcome = await transition(states, origin, "suspend", () => thins.suspend(origin.uuid));
-  if (outcome === "gone") {
-    // Somebody removed its dm device: it is inactive, whatever we thought.
-    states.set(origin.uuid, "inactive");
-    return body();
-  }
-  try {
-    await body();
-  } finally {
-    // Whatever happened: a suspended origin hangs everybody who uses it. A failure of this is an
-    // UndoError and outranks body's.
-    await transition(states, origin, "resume", () => thins.resume(origin.uuid));
-  }
-  return undefined;
+  options: SnapshotManyOptions,
+): Promise<SnapshotManyResult> {
+  const { snapshots } = options;
+  const request = {
+    operation: "snapshot",
+    object: snapshots.map(({ name }) => name).join(", "),
+    reads: snapshots.map(({ origin }) => origin),
+    changes: snapshots.map(({ name }) => name),
+  };
+  return engine.changeDevices(request, async () => {
+    checkCount(snapshots.length);
+    const creations = snapshots.map((one) => creationOf(engine, one));
+    const { records, pauseMs } = await makeDevices(engine, creations);
+    return { outcome: "created", devices: records.map((record) => engine.view(record)), pauseMs };
+  });
+}
+
+function creationOf(engine: Engine, options: SnapshotOptions): Creation {
+  const origin = engine.device("snapshot", deviceName(options.origin));
+  const ownerUid = options.ownerUid ?? origin.ownerUid;
+  checkOwner(ownerUid);
+  const { sizeBytes, filesystem, uuid: originUuid, externalOrigin, growing } = origin;
+  const device = newDevice({
+    name: deviceName(options.name),
+    sizeBytes,
+    filesystem,
+    ownerUid,
+    originUuid,
+    externalOrigin,
+    growing,
+    labels: checkLabels(options.labels ?? {}),
+    readOnly: options.readOnly ?? false,
+  });
+  return { device, origin };
+}
+
+function checkCount(count: number): void {
+  if (count > 0 && count <= MAX_GROUP_DEVICES) return;
+  throw new PoolError({
+    code: "POOL_OPTION_INVALID",
+    operation: "snapshot",
+    object: `${count} devices`,
+    reason: "it is no number of snapshots for one transaction",
+    hint: `Ask for 1 to ${MAX_GROUP_DEVICES}.`,
+  });
 }

@@ -15,6 +15,7 @@ export async function status(engine: Engine): Promise<PoolStatus> {
       uuid: engine.uuid,
       folder: engine.folder,
       state: poolStateOf(kernel),
+      degradedReason: engine.life.state === "degraded" ? engine.life.reason : undefined,
       transactionId: engine.transactionId,
       blockSizeBytes,
       dataUsedBytes: (space?.usedData ?? 0n) * blockSizeBytes,

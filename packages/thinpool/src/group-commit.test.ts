@@ -1,0 +1,162 @@
+/** Operations asked for at the same time share a transaction, and none pays for another's failure. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
+import { createPool } from "./create-pool.ts";
+import { Pool } from "./thin-pool.ts";
+import { MAX_GROUP_DEVICES } from "./transactions.ts";
+
+const SIZES = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
+const DEVICE_BYTES = 16n << 20n;
+let parent: string;
+let kernel: SimKernel;
+let pool: Pool;
+
+before(async () => {
+  parent = await mkdtemp(join(tmpdir(), "thinpool-group-"));
+});
+
+after(() => rm(parent, { recursive: true }));
+
+beforeEach(async (t) => {
+  kernel = createSimKernel();
+  const folder = await mkdtemp(join(parent, "pool-"));
+  const made = await createPool({ folder, kernel, backing: SIZES });
+  assert.ok(made instanceof Pool, t.name);
+  pool = made;
+  await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+});
+
+function snapshots(count: number): Promise<PromiseSettledResult<unknown>[]> {
+  return Promise.allSettled(
+    Array.from({ length: count }, (_, index) =>
+      pool.snapshot({ origin: "base", name: `clone-${index}` }),
+    ),
+  );
+}
+
+async function transactions(body: () => Promise<unknown>): Promise<number> {
+  const { transactionId } = await pool.status();
+  await body();
+  return Number((await pool.status()).transactionId - transactionId);
+}
+
+test("a group is one commit and one set_transaction_id, and has a largest size", async () => {
+  const commits = pool.commits;
+  const count = MAX_GROUP_DEVICES + 10;
+  assert.equal(await transactions(() => snapshots(count)), 2);
+  assert.equal(pool.commits - commits, 2);
+  const ids = new Set(pool.list().map(({ thinId }) => thinId));
+  assert.equal(ids.size, count + 1);
+  await pool.close();
+});
+
+test("what is asked for while a transaction runs is in the next, all of it", async () => {
+  let asked: Promise<unknown> | undefined;
+  const stop = kernel.onCall(({ phase, detail }) => {
+    if (phase === "before" && detail.startsWith("create_thin")) asked ??= snapshots(20);
+  });
+  const used = await transactions(async () => {
+    await pool.createDevice({ name: "a", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+    await asked;
+  });
+  stop();
+  assert.equal(used, 2);
+  await pool.close();
+});
+
+test("a member that fails is taken out, the others count", async () => {
+  await pool.snapshot({ origin: "base", name: "taken" });
+  const id = pool.get({ name: "taken" }).thinId + 3;
+  kernel.failNext({ operation: "DM_TARGET_MSG", match: `create_snap ${id} `, errno: "EIO" });
+  let results: readonly PromiseSettledResult<unknown>[] = [];
+  const used = await transactions(async () => {
+    results = await Promise.allSettled([
+      pool.snapshot({ origin: "base", name: "a" }),
+      pool.snapshot({ origin: "base", name: "taken" }),
+      pool.snapshot({ origin: "base", name: "b" }),
+      pool.snapshot({ origin: "base", name: "c" }),
+      pool.snapshot({ origin: "base", name: "d" }),
+    ]);
+  });
+  assert.equal(used, 1);
+  const codes = results.map((result) =>
+    result.status === "fulfilled" ? "made" : (result.reason as { code: string }).code,
+  );
+  assert.deepEqual(codes, ["made", "DEVICE_EXISTS", "made", "POOL_KERNEL", "made"]);
+  assert.deepEqual(
+    pool.list().map(({ name }) => name),
+    ["a", "b", "base", "d", "taken"],
+  );
+  await pool.close();
+});
+
+test("an active origin is held once for all its snapshots of a group", async () => {
+  await pool.activate({ name: "base" });
+  kernel.resetCalls();
+  await snapshots(10);
+  assert.equal(kernel.calls["DM_DEV_SUSPEND"], 1);
+  assert.equal(kernel.calls["DM_DEV_RESUME"], 1);
+  await kernel.write(pool.get({ name: "base" }).path, 0, Buffer.alloc(4096, "x"));
+  await pool.activate({ name: "clone-9" });
+  const read = await kernel.read(pool.get({ name: "clone-9" }).path, 0, 4096);
+  assert.deepEqual(read, Buffer.alloc(4096));
+  await pool.close();
+});
+
+test("snapshots of one moment: every origin is suspended before the first is taken", async () => {
+  await pool.snapshot({ origin: "base", name: "log", activate: true });
+  await pool.activate({ name: "base" });
+  const seen: string[] = [];
+  const stop = kernel.onCall(({ phase, operation, detail }) => {
+    if (phase === "before") seen.push(detail.split(" ")[0] || operation);
+  });
+  const { devices, pauseMs } = await pool.snapshotMany({
+    snapshots: [
+      { origin: "log", name: "log-1", readOnly: true },
+      { origin: "base", name: "base-1", labels: { at: "1" } },
+    ],
+  });
+  stop();
+  const pair = (what: string): readonly string[] => [what, what];
+  assert.deepEqual(seen, [
+    ...pair("DM_DEV_SUSPEND"),
+    ...pair("create_snap"),
+    ...pair("DM_DEV_RESUME"),
+    "set_transaction_id",
+  ]);
+  assert.ok(pauseMs > 0);
+  assert.deepEqual(
+    devices.map(({ name, readOnly, labels }) => [name, readOnly, labels]),
+    [
+      ["log-1", true, {}],
+      ["base-1", false, { at: "1" }],
+    ],
+  );
+  await assert.rejects(pool.snapshotMany({ snapshots: [] }), { code: "POOL_OPTION_INVALID" });
+  await pool.close();
+});
+
+test("nobody waits for another's mkfs, and it can be ended", async () => {
+  const begun = Promise.withResolvers<void>();
+  const stop = new AbortController();
+  kernel.filesystems.make = ({ signal }) => {
+    begun.resolve();
+    return new Promise((_resolve, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  };
+  const { signal } = stop;
+  const creation = pool.createDevice({ name: "slow", sizeBytes: DEVICE_BYTES, signal });
+  await begun.promise;
+  await pool.snapshot({ origin: "base", name: "clone", activate: true });
+  assert.equal(pool.has({ name: "slow" }), false);
+  stop.abort();
+  await assert.rejects(creation, { code: "POOL_ABORTED" });
+  await pool.createDevice({ name: "slow", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  await pool.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});

@@ -1,0 +1,136 @@
+/**
+ * The ledger's SQLite file: pragmas, prepared statements, and the one way to a durable commit.
+ *
+ * Journal: WAL with synchronous=FULL costs one fsync per commit (the WAL's), where a rollback journal
+ * costs three or more (journal, database, folder); a checkpoint adds two about every 1000 pages.
+ * locking_mode=EXCLUSIVE keeps the WAL's index in memory: no -shm file, and no second process can
+ * write even if it ignores our lock file. See docs/decisions/0002-ledger-and-transaction-ids.md.
+ */
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import { PoolError } from "../errors.ts";
+import { migrate } from "./schema.ts";
+
+export type Row = Record<string, SQLOutputValue>;
+export type SqlValue = bigint | number | string | null;
+
+/**
+ * Told right before and right after each durable commit, with the commit's name. For tests of crashes
+ * and faults: what it throws counts as a commit that failed.
+ */
+export type CommitObserver = (phase: "before" | "after", commit: string) => void;
+
+export class LedgerDatabase {
+  readonly path: string;
+  readonly #db: DatabaseSync;
+  readonly #observer: CommitObserver | undefined;
+  readonly #statements = new Map<string, StatementSync>();
+  #commits = 0;
+
+  /** Opens the file, which must exist, and brings a new one to the current schema. */
+  constructor(path: string, observer?: CommitObserver) {
+    this.path = path;
+    this.#observer = observer;
+    this.#db = new DatabaseSync(path, { enableForeignKeyConstraints: true });
+    try {
+      // The order matters: EXCLUSIVE before the first access in WAL mode, so that no -shm is made.
+      this.#db.exec("PRAGMA locking_mode = EXCLUSIVE");
+      const mode = this.#db.prepare("PRAGMA journal_mode = WAL").get()?.["journal_mode"];
+      if (mode !== "wal") {
+        throw new PoolError({
+          code: "POOL_UNSUPPORTED",
+          operation: "opening the ledger",
+          object: path,
+          reason: `SQLite chose the journal mode ${String(mode)} instead of WAL`,
+          hint: "Put the pool's folder on a local filesystem.",
+        });
+      }
+      this.#db.exec("PRAGMA synchronous = FULL");
+      migrate(this.#db, path);
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  /** Durable commits since the file was opened; for tests and statistics. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  close(): void {
+    // Statements are finalised by the close; the last connection's close checkpoints the WAL.
+    this.#db.close();
+  }
+
+  /** One durable commit. A commit that fails leaves it open whether it lasted: see `LedgerCommitError`. */
+  write<T>(commit: string, body: () => T): T {
+    this.#db.exec("BEGIN IMMEDIATE");
+    let result: T;
+    try {
+      result = body();
+    } catch (error) {
+      this.#db.exec("ROLLBACK");
+      throw error;
+    }
+    try {
+      this.#observer?.("before", commit);
+      this.#db.exec("COMMIT");
+      this.#observer?.("after", commit);
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      throw new LedgerCommitError(this.path, error);
+    }
+    this.#commits += 1;
+    return result;
+  }
+
+  /** A part of a `write` that can fail by itself: then only what it wrote is taken back. */
+  part<T>(body: () => T): T {
+    this.#db.exec("SAVEPOINT part");
+    try {
+      const result = body();
+      this.#db.exec("RELEASE part");
+      return result;
+    } catch (error) {
+      this.#db.exec("ROLLBACK TO part; RELEASE part");
+      throw error;
+    }
+  }
+
+  get(sql: string, ...values: readonly SqlValue[]): Row | undefined {
+    return this.#statement(sql).get(...values);
+  }
+
+  all(sql: string, ...values: readonly SqlValue[]): readonly Row[] {
+    return this.#statement(sql).all(...values);
+  }
+
+  run(sql: string, ...values: readonly SqlValue[]): void {
+    this.#statement(sql).run(...values);
+  }
+
+  #statement(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#db.prepare(sql);
+    statement.setReadBigInts(true);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+}
+
+/**
+ * A COMMIT that failed (a disk that failed or is full). The WAL may or may not hold it, so the
+ * transaction id that it used must not be used again in this run: the pool becomes degraded, and
+ * opening it anew reads what the disk really holds (INV-7).
+ */
+export class LedgerCommitError extends Error {
+  override readonly name = "LedgerCommitError";
+
+  constructor(path: string, cause: unknown) {
+    super(
+      `the commit to ${path} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+}

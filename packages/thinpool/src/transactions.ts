@@ -1,0 +1,203 @@
+/**
+ * Group commit: what is asked for while a transaction runs shares the next one. One durable commit of
+ * all intents, the kernel's messages, one set_transaction_id (INV-1 to INV-3; the table of crashes is
+ * in docs/INVARIANTS.md).
+ */
+import { type TransactionId, transactionId } from "@thinpool/dm-native";
+import { PoolError } from "./errors.ts";
+import type { PoolDevice } from "./pool-device.ts";
+import type { DeviceRecord, Ledger } from "./store/ledger.ts";
+import type { Creation, ThinMaker } from "./thin-maker.ts";
+import { isDoubt, UndoError } from "./undo.ts";
+
+/**
+ * How many devices one group makes and deletes at most. A group's members wait for each other, and a
+ * message takes one to two milliseconds: nobody waits longer than a tenth of a second for others'.
+ */
+export const MAX_GROUP_DEVICES = 64;
+
+/** What one operation wants of a transaction: all of it or nothing. */
+export interface Member {
+  readonly creations: readonly Creation[];
+  /** At most one: two could not be taken back together. */
+  readonly deletion?: DeviceRecord;
+}
+
+export interface Committed {
+  /** In the order of the creations. */
+  readonly records: readonly DeviceRecord[];
+  /** How long active origins were held for them; 0 where none was. */
+  readonly pauseMs: number;
+}
+
+interface Waiting {
+  readonly member: Member;
+  readonly resolve: (result: Committed) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A member whose intent is recorded. */
+interface Recorded {
+  readonly waiting: Waiting;
+  /** With the ids that the kernel took. */
+  records: readonly DeviceRecord[];
+  pauseMs: number;
+}
+
+export interface TransactionsHost {
+  readonly ledger: Ledger;
+  readonly pool: PoolDevice;
+  /** The kernel's pool is at it; moved on by each group. */
+  transactionId: TransactionId;
+  /** For one group. */
+  thinMaker(): ThinMaker;
+  /** Keeps whoever needs the pool for itself (a reload of its table) out while `body` runs. */
+  withPool<T>(body: () => Promise<T>): Promise<T>;
+  /** POOL_DEGRADED, POOL_CLOSED. */
+  assertWritable(operation: string, object: string): void;
+}
+
+export class Transactions {
+  readonly #host: TransactionsHost;
+  #waiting: Waiting[] = [];
+  #running = false;
+
+  constructor(host: TransactionsHost) {
+    this.#host = host;
+  }
+
+  /** Resolves once the member counts. Rejects with it taken out, or with an UndoError or LedgerCommitError. */
+  commit(member: Member): Promise<Committed> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ member, resolve, reject });
+      if (this.#running) return;
+      this.#running = true;
+      // At the end of this turn: what is asked for at the same moment is in the same group.
+      queueMicrotask(() => void this.#run());
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const group = this.#take();
+      try {
+        await this.#host.withPool(() => this.#runGroup(group));
+      } catch (error) {
+        for (const { reject } of group) reject(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  #take(): readonly Waiting[] {
+    let devices = 0;
+    const size = this.#waiting.findIndex(({ member }, index) => {
+      devices += devicesOf(member);
+      return index > 0 && devices > MAX_GROUP_DEVICES;
+    });
+    return this.#waiting.splice(0, size < 0 ? this.#waiting.length : size);
+  }
+
+  /** A throw is every member's failure: the pool is degraded, or nothing has happened. */
+  async #runGroup(group: readonly Waiting[]): Promise<void> {
+    const { pool, transactionId: current } = this.#host;
+    this.#host.assertWritable("transaction", `transaction ${current + 1n}`);
+    const next = transactionId(current + 1n);
+    const recorded = this.#record(group, next);
+    if (recorded.length === 0) return;
+    const dropped: { readonly member: Recorded; readonly error: unknown }[] = [];
+    const step = async (member: Recorded, body: () => Promise<void>): Promise<void> => {
+      try {
+        await body();
+      } catch (error) {
+        if (isDoubt(error)) throw error;
+        dropped.push({ member, error });
+      }
+    };
+    // Creations first: they can be undone, so until the first deletion there is a way back for all.
+    const maker = this.#host.thinMaker();
+    for (const member of recorded) {
+      await step(member, async () => {
+        const made = await maker.make(member.waiting.member.creations, member.records);
+        member.records = made.records;
+        member.pauseMs = made.pauseMs;
+      });
+    }
+    let deleted = false;
+    for (const member of recorded) {
+      const { deletion } = member.waiting.member;
+      if (deletion === undefined || dropped.some((other) => other.member === member)) continue;
+      await step(member, async () => {
+        await pool.deleteThin(deletion.thinId);
+        deleted = true;
+      });
+    }
+    const left = recorded.filter((member) => !dropped.some((other) => other.member === member));
+    if (dropped.length > 0) {
+      // Before the id moves on: what is still recorded then counts.
+      this.#drop(
+        dropped.map(({ member }) => member),
+        next,
+        left.length === 0,
+      );
+      for (const { member, error } of dropped) member.waiting.reject(error);
+    }
+    if (left.length === 0) return;
+    try {
+      await pool.setTransactionId(current, next);
+    } catch (error) {
+      if (deleted)
+        throw new UndoError(error, [new Error("what was deleted can't be brought back")]);
+      await this.#undo(left, error, next);
+      throw error;
+    }
+    this.#host.transactionId = next;
+    for (const { waiting, records, pauseMs } of left) waiting.resolve({ records, pauseMs });
+  }
+
+  /** Those that could be recorded; the others have been told. */
+  #record(group: readonly Waiting[], next: TransactionId): Recorded[] {
+    const outcomes = this.#host.ledger.beginGroup(
+      group.map(({ member }) => ({
+        creations: member.creations.map(({ device }) => device),
+        deletions: member.deletion === undefined ? [] : [member.deletion],
+      })),
+      next,
+    );
+    const recorded: Recorded[] = [];
+    for (const [index, waiting] of group.entries()) {
+      const outcome = outcomes[index];
+      if (outcome === undefined || outcome instanceof PoolError) waiting.reject(outcome);
+      else recorded.push({ waiting, records: outcome, pauseMs: 0 });
+    }
+    return recorded;
+  }
+
+  #drop(members: readonly Recorded[], next: TransactionId, empty: boolean): void {
+    this.#host.ledger.dropIntents(
+      {
+        creations: members.flatMap(({ records }) => records),
+        deletions: members.flatMap(({ waiting }) => waiting.member.deletion ?? []),
+      },
+      next,
+      empty,
+    );
+  }
+
+  /** The id did not move: the whole group goes back. */
+  async #undo(members: readonly Recorded[], cause: unknown, next: TransactionId): Promise<void> {
+    try {
+      for (const { records } of members) {
+        for (const { thinId } of records) await this.#host.pool.deleteThin(thinId);
+      }
+      this.#drop(members, next, true);
+    } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
+      throw new UndoError(cause, [failure]);
+    }
+  }
+}
+
+function devicesOf(member: Member): number {
+  return member.creations.length + (member.deletion === undefined ? 0 : 1);
+}

@@ -1,0 +1,56 @@
+/** Steps that several verbs are made of. Each changes one device's state through `transition`. */
+import { randomUUID } from "node:crypto";
+import type { Engine } from "../engine.ts";
+import type { DeviceRecord, NewDevice } from "../store/ledger.ts";
+import type { Creation } from "../thin-maker.ts";
+import type { Committed } from "../transactions.ts";
+import { transition } from "../transition.ts";
+
+export function newDevice(
+  device: Pick<NewDevice, "name" | "sizeBytes" | "filesystem" | "ownerUid"> & Partial<NewDevice>,
+): NewDevice {
+  return {
+    originUuid: undefined,
+    readOnly: false,
+    labels: {},
+    externalOrigin: undefined,
+    growing: false,
+    filling: false,
+    ...device,
+    uuid: randomUUID(),
+    createdAtMs: Date.now(),
+  };
+}
+
+/** In one transaction: when it resolves they count (unless still to be filled) and are inactive. */
+export async function makeDevices(
+  engine: Engine,
+  creations: readonly Creation[],
+): Promise<Committed> {
+  const commit = (left: readonly Creation[]): Promise<Committed> => {
+    const [first, ...others] = left;
+    if (first === undefined) return engine.commit({ creations });
+    engine.states.set(first.device.uuid, "absent");
+    return transition(engine.states, first.device, "create", () => commit(others));
+  };
+  return commit(creations);
+}
+
+export async function activateRecord(engine: Engine, record: DeviceRecord): Promise<void> {
+  await transition(engine.states, record, "activate", () =>
+    engine.withPool(() => engine.thins.activate(record)),
+  );
+}
+
+export async function deactivateRecord(engine: Engine, record: DeviceRecord): Promise<void> {
+  await transition(engine.states, record, "deactivate", () =>
+    engine.withPool(() => engine.thins.deactivate(record.uuid)),
+  );
+}
+
+/** Of an inactive device: a transaction that deletes it. */
+export async function deleteRecord(engine: Engine, record: DeviceRecord): Promise<void> {
+  await transition(engine.states, record, "remove", () =>
+    engine.commit({ creations: [], deletion: record }),
+  );
+}
