@@ -24,10 +24,10 @@ export function startLoad(options: {
   readonly steps?: number;
 }): Load & { readonly done: Promise<void> } {
   const { kernel, pool, seed, states, acknowledged, steps = Number.MAX_SAFE_INTEGER } = options;
-  let stopping = false;
+  const stopping = new AbortController();
   const work = async (worker: number): Promise<void> => {
     let state = states[worker] ?? {};
-    for (let number = 0; number < steps && !stopping; number += 1) {
+    for (let number = 0; number < steps && !stopping.signal.aborted; number += 1) {
       const planned = planStep(seed, worker, number, state);
       await runStep(kernel, pool, planned.step, planned.state);
       state = planned.state;
@@ -38,7 +38,7 @@ export function startLoad(options: {
   return {
     done,
     stop() {
-      stopping = true;
+      stopping.abort();
       return done;
     },
   };

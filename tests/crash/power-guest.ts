@@ -136,7 +136,7 @@ async function begin(): Promise<readonly WorkerState[]> {
   return Array.from({ length: WORKERS }, () => ({}));
 }
 
-async function load(states: readonly WorkerState[]): Promise<void> {
+async function loadUntilCut(states: readonly WorkerState[]): Promise<void> {
   const { point } = task;
   const watched = point === undefined ? kernel : withPoint(kernel, point.name, point.times);
   const pool = await openPool({ folder: FOLDER, kernel: watched });
@@ -160,7 +160,7 @@ async function boot(): Promise<void> {
     states = await flakeyCut(seedOf(task.seed, cut + 1), states);
   }
   say("checked", JSON.stringify(states));
-  await load(states);
+  await loadUntilCut(states);
 }
 
 try {

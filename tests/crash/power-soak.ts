@@ -46,7 +46,7 @@ const folder = mkdtempSync(join(MEMORY_FOLDER, "thinpool-power-"));
 let begun = 0;
 let boots = 0;
 
-function found(kind: FindingKind, where: string, message: string): void {
+function report(kind: FindingKind, where: string, message: string): void {
   totals[kind] += 1;
   process.stderr.write(`soak power: ${kind}: ${where}: ${message}\n`);
 }
@@ -78,7 +78,7 @@ async function boot(disk: string, task: PowerTask, random: Random, where: string
         message: string;
       };
       clean = false;
-      found(kind, where, message);
+      report(kind, where, message);
     }
   };
   const { exitCode, said } = await runInLab({
@@ -93,7 +93,7 @@ async function boot(disk: string, task: PowerTask, random: Random, where: string
   // 137 and 143: the power went as it should. 0: nothing but a check was asked for.
   if (clean && ![0, 137, 143].includes(exitCode)) {
     clean = false;
-    found("failed", where, `the guest ended with ${exitCode}: ${said}`);
+    report("failed", where, `the guest ended with ${exitCode}: ${said}`);
   }
   if (workers.length === 0) return { record: undefined, clean };
   return { record: { seed: task.seed, workers, created: true }, clean };
