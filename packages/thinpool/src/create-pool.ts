@@ -31,7 +31,7 @@ import { probeKernel } from "./probe.ts";
 import { type CommitObserver, Ledger, type PoolRecord } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, type Undo, isUndoError, UndoError, withUndo } from "./undo.ts";
+import { degradedError, isDoubt, type Undo, withUndo } from "./undo.ts";
 
 /** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
 const METADATA_HEAD_BYTES = 4096n;
@@ -81,9 +81,9 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
         createdAtMs: Date.now(),
       };
       return await build(kernel, paths, record, undo, lock, options.onCommit);
-    }, isUndoError);
+    });
   } catch (error) {
-    if (error instanceof UndoError) throw degradedError("creation", folder, error);
+    if (isDoubt(error)) throw degradedError("creation", folder, error);
     throw poolErrorFrom(error, { operation: "creation", object: folder });
   }
 }
