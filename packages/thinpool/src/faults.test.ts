@@ -204,25 +204,6 @@ test("open: call by call fails, and nothing is left that was not there before", 
   assert.fail("opening has no end");
 });
 
-test("createPool: commit by commit fails, and nothing is left", async () => {
-  for (let point = 0; point < MAX_POINTS; point += 1) {
-    const { folder, kernel } = await emptyWorld();
-    let seen = 0;
-    const onCommit = (): void => {
-      seen += 1;
-      if (seen === point + 1) throw new Error("a fault was injected");
-    };
-    const made = await createPool({ folder, kernel, backing: SIZES, onCommit }).catch(
-      (error: unknown) => error,
-    );
-    if (seen <= point) return;
-    assert.ok(made instanceof PoolError);
-    assert.deepEqual(await kernel.leftovers(), []);
-    assert.deepEqual(await readdir(dirname(folder)), []);
-  }
-  assert.fail("creating has no end");
-});
-
 test("createPool: call by call fails, and the folder is gone again", async () => {
   for (let point = 0; point < MAX_POINTS; point += 1) {
     const { folder, kernel } = await emptyWorld();

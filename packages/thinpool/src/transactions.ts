@@ -58,10 +58,10 @@ export interface TransactionsHost {
   thinMaker(): ThinMaker;
   /** Keeps whoever needs the pool for itself (a reload of its table) out while `body` runs. */
   withPool<T>(body: () => Promise<T>): Promise<T>;
-  /** Makes the pool degraded where the error leaves doubt (INV-7). */
-  failure(error: unknown, operation: string, object: string): PoolError;
   /** POOL_DEGRADED, POOL_CLOSED. */
   assertWritable(operation: string, object: string): void;
+  /** A failure that leaves doubt makes the pool degraded at once. */
+  failure(error: unknown, operation: string, object: string): PoolError;
 }
 
 /** What a run of messages came to, handed out in the order in which they were sent. */
@@ -115,8 +115,8 @@ export class Transactions {
       try {
         await this.#host.withPool(() => this.#runGroup(group));
       } catch (error) {
-        // At once: the members hear of it later than the next group would begin.
-        this.#host.failure(error, "transaction", `transaction ${this.#host.transactionId + 1n}`);
+        // Before the next group begins: it would use the transaction id that is in doubt (INV-7).
+        if (isDoubt(error)) this.#host.failure(error, "transaction", "the group");
         for (const { reject } of group) reject(error);
       }
     }

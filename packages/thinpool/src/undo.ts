@@ -57,31 +57,24 @@ export class Undo {
   }
 }
 
+/** For `withUndo` in opening and creating: what they made in the kernel stands on no commit of the ledger. */
+export function isUndoError(error: unknown): boolean {
+  return error instanceof UndoError;
+}
+
 /**
  * Runs `body`; when it fails, all that it pushed is undone and its error goes up, or an UndoError.
- * After a doubt (INV-7) nothing is undone: it might take away what is recorded to be there.
+ * After an error that is `broken` only what is pushed for always is.
  */
-export function withUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
-  return undoing(body, isDoubt);
-}
-
-/**
- * The same for making and opening a pool: all is taken down also after a commit that failed, since the
- * ledger goes with it or is read anew by the next open. Only a failed roll-back in it stops it.
- */
-export function withFullUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
-  return undoing(body, (error) => error instanceof UndoError);
-}
-
-async function undoing<T>(
+export async function withUndo<T>(
   body: (undo: Undo) => Promise<T>,
-  stops: (error: unknown) => boolean,
+  broken: (error: unknown) => boolean = isDoubt,
 ): Promise<T> {
   const undo = new Undo();
   try {
     return await body(undo);
   } catch (error) {
-    const failures = await undo.run(stops(error));
+    const failures = await undo.run(broken(error));
     if (failures.length === 0) throw error;
     throw error instanceof UndoError
       ? new UndoError(error.cause, [...error.failures, ...failures])
