@@ -76,6 +76,7 @@ export {
   peerCredentials,
   receiveDescriptor,
   sameDevNumber,
+  sendDatagram,
   sendDescriptor,
   socketFd,
   withCallerIds,

@@ -17,7 +17,7 @@ import { recover } from "./recover.ts";
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, UndoError, withUndo } from "./undo.ts";
+import { degradedError, isUndoError, UndoError, withUndo } from "./undo.ts";
 
 /**
  * Opens the pool of a folder. What a killed process left live is adopted after it was checked to be
@@ -72,7 +72,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         states,
         transactionId: recovered.transactionId,
       });
-    });
+    }, isUndoError);
   } catch (error) {
     if (error instanceof UndoError) throw degradedError("opening", folder, error);
     throw poolErrorFrom(error, { operation: "opening", object: folder });

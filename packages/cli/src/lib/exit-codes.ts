@@ -102,6 +102,7 @@ const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
   SOCKET_IN_USE: exitCodes.busy,
   OPTION_INVALID: exitCodes.usage,
   POLICY_INVALID: exitCodes.usage,
+  SERVICE_MANAGER: exitCodes.failed,
 };
 
 const all: ReadonlyMap<string, ExitCode> = new Map(

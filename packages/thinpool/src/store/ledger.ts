@@ -163,7 +163,9 @@ export class Ledger {
     try {
       this.db.write("intents", () => {
         this.#purge(previous(next));
-        outcomes = intents.map((intent) => this.#recordIntent(intent, next));
+        // One alone needs no part of its own: where it can't be, there is nothing to commit.
+        const alone = intents.length === 1;
+        outcomes = intents.map((intent) => this.#recordIntent(intent, next, alone));
         if (outcomes.every((outcome) => outcome instanceof PoolError)) throw new NothingRecorded();
         this.#setLastTransaction(next);
       });
@@ -329,9 +331,9 @@ export class Ledger {
     };
   }
 
-  #recordIntent(intent: Intent, next: TransactionId): IntentOutcome {
+  #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {
     try {
-      return this.db.part(() => {
+      const record = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
           const record: DeviceRecord = {
@@ -347,7 +349,8 @@ export class Ledger {
           this.db.run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, uuid);
         }
         return records;
-      });
+      };
+      return alone ? record() : this.db.part(record);
     } catch (error) {
       if (error instanceof PoolError) return error;
       throw error;
