@@ -2,12 +2,13 @@
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { lab } from "./commands/lab.ts";
+import { mutants } from "./commands/mutants.ts";
 import { soak } from "./commands/soak.ts";
 import { test } from "./commands/test.ts";
 import type { RunCommand } from "./lib/command.ts";
 import { Stopped } from "./lib/run-process.ts";
 
-const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, soak, lab, doctor };
+const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, soak, mutants, lab, doctor };
 
 function usage(): string {
   const lines = Object.entries(COMMANDS).map(
