@@ -34,7 +34,7 @@ import { Pool } from "./thin-pool.ts";
 import { degradedError, isDoubt, type Undo, withUndo } from "./undo.ts";
 
 /** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
-const METADATA_HEAD_BYTES = 4096n;
+export const METADATA_HEAD_BYTES = 4096n;
 
 type NewPoolRecord = Omit<PoolRecord, "state" | "lastTransactionId">;
 
