@@ -71,7 +71,7 @@ test("mounts are nosuid and nodev, with the filesystem's fixed options", async (
 test("a daemon that stops keeps its mounts, the next one knows them and their counts", async () => {
   await using w = await world();
   const before = await w.start();
-  const client = await w.connect();
+  await using client = await w.connect();
   await client.clone({ origin: "base", name: "one" });
   await client.clone({ origin: "base", name: "two" });
   const held = [
@@ -81,10 +81,13 @@ test("a daemon that stops keeps its mounts, the next one knows them and their co
   ];
   const known = await client.mounts();
   await before.stop();
-  await assert.rejects(client.status(), (error) => hasCode(error, "CONNECTION_LOST"));
+  assert.equal(client.state, "reconnecting");
+  const meanwhile = client.status({ timeoutMs: 50 });
+  await assert.rejects(meanwhile, (error) => hasCode(error, "TIMEOUT"));
   await assert.rejects(w.connect(), (error) => hasCode(error, "DAEMON_UNREACHABLE"));
   assert.equal((await w.kernel.mounts.list()).length, 2);
   const after = await w.start();
+  assert.deepEqual(await client.mounts(), known, "the same client goes on");
   await using again = await w.connect();
   assert.deepEqual(await again.mounts(), known);
   for (const { reference } of held) await again.release({ reference });

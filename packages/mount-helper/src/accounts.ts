@@ -24,6 +24,16 @@ export async function primaryGroupOf(uid: number): Promise<number> {
   return row?.[3] !== undefined && /^\d+$/.test(row[3]) ? Number(row[3]) : NO_GROUP;
 }
 
+/** The groups that /etc/group lists the user's account in; none for a uid without an account. */
+export async function groupIdsOf(uid: number): Promise<readonly number[]> {
+  const account = (await rows(PASSWD)).find((fields) => fields[2] === String(uid))?.[0];
+  if (account === undefined) return [];
+  return (await rows(GROUP))
+    .filter((fields) => (fields[3] ?? "").split(",").includes(account))
+    .map((fields) => Number(fields[2]))
+    .filter((gid) => Number.isInteger(gid));
+}
+
 /** Undefined where there is no such account. */
 export async function accountOf(
   user: string | number,
@@ -50,11 +60,6 @@ export async function accountNames(): Promise<AccountNames> {
 export async function idsOf(
   uid: number,
 ): Promise<{ readonly uid: number; readonly gid: number; readonly groups: readonly number[] }> {
-  const [passwd, group] = await Promise.all([rows(PASSWD), rows(GROUP)]);
-  const account = passwd.find((fields) => fields[2] === String(uid));
-  const name = account?.[0];
-  const groups = group
-    .filter((fields) => name !== undefined && (fields[3] ?? "").split(",").includes(name))
-    .map((fields) => Number(fields[2]));
-  return { uid, gid: Number(account?.[3] ?? NO_GROUP), groups };
+  const [gid, groups] = await Promise.all([primaryGroupOf(uid), groupIdsOf(uid)]);
+  return { uid, gid, groups };
 }

@@ -102,7 +102,8 @@ function dial(
 
 async function opened(w: World): Promise<WebSocket> {
   const socket = dial(w);
-  await once(socket, "open");
+  // The hello: the daemon's first word, and the only one unasked.
+  await once(socket, "message");
   return socket;
 }
 
@@ -245,7 +246,7 @@ test("a client that answers no ping is cut at the next one", async (t) => {
   await using w = await world();
   w.caller = USER;
   const deaf = dial(w, [SUBPROTOCOL], { autoPong: false });
-  await once(deaf, "open");
+  await once(deaf, "message");
   const well = await opened(w);
   const closed = closeCode(deaf);
   const pinged = once(well, "ping");

@@ -10,23 +10,28 @@ import { RightsStore } from "./policy/rights-store.ts";
 import { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers/index.ts";
+import { KeyStore } from "./idempotency/key-store.ts";
+import { KeyedCalls } from "./idempotency/keyed-calls.ts";
+import { recognitionRules } from "./idempotency/rules.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
-import { MountFolders } from "./mounts/folders.ts";
-import { Mounter } from "./mounts/mounter.ts";
-import { MountService } from "./references/mount-service.ts";
-import { ReferenceStore } from "./references/store.ts";
-import type { OpenFront } from "./server/back.ts";
+import type { RulesFor } from "./mounts/rules.ts";
+import { mountRulesBy } from "./policy/mount-rules.ts";
+import type { References } from "./references/open.ts";
+import { openReferences } from "./references/open.ts";
+import type { ConnectionWatch, OpenFront } from "./server/back.ts";
+import { Back } from "./server/back.ts";
+import { directChannel } from "./server/direct-channel.ts";
+import { helloTo } from "./server/hello.ts";
+import type { Identify } from "./server/listener.ts";
+import { Listener, identifyByKernel } from "./server/listener.ts";
 import { StartError } from "./start-error.ts";
 import { rootWorkerIdentity } from "./worker/root-identity.ts";
 import { WorkerPool } from "./worker/worker-pool.ts";
-import { Back } from "./server/back.ts";
-import { directChannel } from "./server/direct-channel.ts";
-import type { Identify } from "./server/listener.ts";
-import { Listener, identifyByKernel } from "./server/listener.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
-const STORE_FILE = "references.sqlite";
+const KEY_FILE = "keys.sqlite";
 const RIGHTS_FILE = "rights.sqlite";
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
@@ -47,6 +52,10 @@ export interface DaemonOptions {
   readonly policyFile?: string;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
+  /** What users' mounts may be; default: what the policy says. */
+  readonly mountRulesFor?: RulesFor;
+  /** How long a session outlives its connection; default: half a minute. */
+  readonly sessionGraceMs?: number;
   /** Default: one line of JSON per event on stderr. */
   readonly logger?: Logger;
 }
@@ -75,40 +84,68 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   await using undo = new AsyncDisposableStack();
   const pool = await openPool({ folder, kernel });
   undo.defer(() => letGo(pool));
-  const store = undo.use(new ReferenceStore(join(folder, STORE_FILE)));
-  const folders = new MountFolders(options.mountRoot ?? DEFAULT_MOUNT_ROOT);
-  await folders.prepareRoot();
-  const mounter = new Mounter(kernel, folders);
-  const mounts = new MountService({ pool, store, mounter, folders, logger });
-  await mounts.recover();
   const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
   const live = await LivePolicy.load(options.policyFile, socketGid, logger);
+  const queue = new KeyedQueue();
+  const references = await openReferences({
+    pool,
+    kernel,
+    mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
+    queue,
+    rulesFor: options.mountRulesFor ?? mountRulesBy(live),
+    logger,
+    graceMs: options.sessionGraceMs,
+  });
+  undo.defer(() => references.close());
+  const { mounts, sessions, ephemerals, reaper } = references;
   const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
   const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
   const access = new Access({ pool, live, book, referenceHolder });
+  const work = { pool, mounts, sessions, ephemerals, access, book };
+  const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
+  const keyed = new KeyedCalls({
+    poolUuid: pool.uuid,
+    store: keys,
+    recognise: recognitionRules(work),
+    logger,
+  });
+  keyed.recover();
   const dispatcher = new Dispatcher({
-    handlers: makeHandlers({ pool, mounts, access, book }),
+    handlers: makeHandlers(work),
+    keyed,
     access,
     deviceOfReference: (id) => mounts.deviceOf(id),
+    queue,
     logger,
   });
   const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
   const openFront: OpenFront = (principal, port) =>
     workers === undefined ? directChannel(port) : workers.open(principal, port);
+  const watch: ConnectionWatch = {
+    opened: ({ uid }, connection) => {
+      back.push(connection, helloTo(sessions.open(uid, connection)));
+    },
+    closed: (connection) => {
+      sessions.closed(connection);
+      reaper.schedule();
+    },
+  };
   const back = new Back({
     dispatcher,
+    watch,
     openFront,
     limitsOf: (principal) => access.limits(principal),
     logger,
   });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
+  reaper.start();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
   return new RunningDaemon({
     socketPath,
     pool,
-    store,
-    mounts,
+    references,
+    keys,
     live,
     book,
     dispatcher,
@@ -144,8 +181,8 @@ async function letGo(pool: ThinPool): Promise<void> {
 interface Parts {
   readonly socketPath: string;
   readonly pool: ThinPool;
-  readonly store: ReferenceStore;
-  readonly mounts: MountService;
+  readonly references: References;
+  readonly keys: KeyStore;
   readonly live: LivePolicy;
   readonly book: RightsBook;
   readonly dispatcher: Dispatcher;
@@ -179,17 +216,19 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, book, mounts, dispatcher, back, listener, workers, logger } = this.#parts;
+    const { pool, references, keys, book, dispatcher, back, listener, workers, logger } =
+      this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
+    await references.reaper.stop();
     await back.close();
     await workers?.drained();
     listener.release();
     try {
       if (teardown) {
-        await mounts.releaseAll();
+        await references.mounts.releaseAll();
         await pool.close();
       } else {
         await pool.detach();
@@ -198,7 +237,8 @@ class RunningDaemon implements Daemon {
       if (teardown) await pool.detach();
       throw error;
     } finally {
-      store.close();
+      await references.close();
+      keys.close();
       book.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });
     }

@@ -2,6 +2,7 @@
  * The one funnel from a request to its answer: turn, policy, handler, schema of the result. Every throw
  * becomes an answer here; every call that changes something leaves an audit line.
  */
+import { randomUUID } from "node:crypto";
 import type { KnownRequest } from "@thinpool/protocol";
 import {
   MAX_RESPONSE_BYTES,
@@ -11,9 +12,11 @@ import {
   methods,
   parseResult,
 } from "@thinpool/protocol";
+import type { Caller } from "./caller.ts";
 import { RequestError, describeError } from "./errors.ts";
-import type { Handlers } from "./handlers/index.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
+import type { CallContext, Handlers } from "./handlers/index.ts";
+import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
 import type { Access } from "./policy/access.ts";
@@ -25,15 +28,19 @@ export interface DispatcherParts {
   readonly access: Pick<Access, "actingAs" | "judge">;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
+  readonly keyed: KeyedCalls;
+  /** The turns of the devices. */
+  readonly queue: KeyedQueue;
   readonly logger: Logger;
+  /** Told of each call that has ended. */
+  readonly observe?: (call: EndedCall) => void;
 }
 
-export interface Caller {
-  readonly principal: Principal;
-  /** Which connection the call came by. */
-  readonly connection: number;
-  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
-  readonly signal: AbortSignal;
+export interface EndedCall {
+  readonly method: string;
+  /** "done", or an error code. */
+  readonly outcome: string;
+  readonly seconds: number;
 }
 
 /** What the audit line gets to know on a call's way. */
@@ -42,10 +49,11 @@ interface Trail {
   rule?: string;
   onBehalfOf?: number;
 }
+/** A call without an idempotency key: nothing of it is remembered. */
+const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #queue = new KeyedQueue();
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
   #nextCall = 1;
@@ -91,8 +99,9 @@ export class Dispatcher {
       ...("name" in request.params ? { name: request.params.name } : {}),
     };
     try {
-      const result = await this.#inTurn(request, caller.principal, trail);
+      const result = await this.#once(request, caller, trail);
       const answer = encodeChecked(request, result);
+      this.#observe(method, "done", startedAt);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
         this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: "done", ms });
@@ -100,6 +109,7 @@ export class Dispatcher {
       return answer;
     } catch (error) {
       const description = describeError(error, { operation: method, object });
+      this.#observe(method, description.code, startedAt);
       if (description.code === "INTERNAL") {
         const fields = { call, id: String(request.id), method, error: errorText(error) };
         this.#parts.logger.log("error", "internal-error", fields);
@@ -111,11 +121,26 @@ export class Dispatcher {
     }
   }
 
+  /** With an idempotency key: at most once, whatever happens in between. */
+  #once(request: KnownRequest, caller: Caller, trail: Trail): Promise<unknown> {
+    const { key } = request;
+    if (key === undefined) return this.#inTurn(request, caller, UNKEYED, trail);
+    const { uid } = caller.principal;
+    return this.#parts.keyed.run({ ...request, key }, uid, (work) =>
+      this.#inTurn(request, caller, work, trail),
+    );
+  }
+
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, caller: Principal, trail: Trail): Promise<unknown> {
+  async #inTurn(
+    request: KnownRequest,
+    caller: Caller,
+    work: KeyedWork,
+    trail: Trail,
+  ): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, trail);
-    return key === undefined ? run() : this.#queue.run(key, request.method, run);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work, trail);
+    return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
   }
 
   #turnOf(request: KnownRequest): string | undefined {
@@ -126,7 +151,12 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(request: KnownRequest, caller: Principal, trail: Trail): Promise<unknown> {
+  async #judgeAndHandle(
+    request: KnownRequest,
+    caller: Caller,
+    work: KeyedWork,
+    trail: Trail,
+  ): Promise<unknown> {
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -137,10 +167,14 @@ export class Dispatcher {
         reason: "the daemon is stopping",
       });
     }
+    if (caller.signal.aborted) {
+      const reason = "its caller gave it up before its turn came";
+      throw new RequestError({ code: "CANCELLED", operation, object, reason });
+    }
     const { access } = this.#parts;
     const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
     if (named !== undefined) trail.onBehalfOf = named;
-    const { principal } = await access.actingAs(caller, request);
+    const { principal } = await access.actingAs(caller.principal, request);
     const verdict = access.judge(principal, request);
     trail.rule = verdict.rule;
     if (!verdict.allowed) {
@@ -149,9 +183,15 @@ export class Dispatcher {
     }
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
-      caller: Principal,
+      principal: Principal,
+      call: CallContext,
     ) => Promise<unknown>;
-    return handler(request.params, principal);
+    work.begin();
+    return handler(request.params, principal, { ...caller, newUuid: work.newUuid });
+  }
+
+  #observe(method: string, outcome: string, startedAt: number): void {
+    this.#parts.observe?.({ method, outcome, seconds: (performance.now() - startedAt) / 1000 });
   }
 }
 

@@ -24,6 +24,10 @@ export type {
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,
+  bootId,
+  bootTimeMs,
+  type CallerIds,
+  closeDescriptor,
   type DeviceMapper,
   type DevNumber,
   type DmDeviceInfo,
@@ -44,10 +48,12 @@ export {
   type Mounts,
   NativeError,
   type NativeErrorCode,
+  openFolderAsCaller,
   peerCredentials,
   receiveDescriptor,
   sameDevNumber,
   sendDescriptor,
   socketFd,
+  withCallerIds,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";

@@ -77,6 +77,9 @@ const ofDaemon: Readonly<Record<ErrorCode, ExitCode>> = {
   TOO_LARGE: exitCodes.failed,
   TIMEOUT: exitCodes.failed,
   UNSUPPORTED: exitCodes.failed,
+  CANCELLED: exitCodes.failed,
+  SESSION_GONE: exitCodes.unreachable,
+  KEY_REUSED: exitCodes.usage,
 };
 
 const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {

@@ -7,7 +7,8 @@ import type { Principal } from "../policy/policy.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function deviceHandlers({ pool, mounts, access, book }: HandlerParts): Topic<"device"> {
+export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
+  const { pool, mounts, sessions, ephemerals, access, book } = parts;
   const devices = new Quota("devices");
   const virtualBytes = new Quota("bytes of devices");
   /** Makes one more device of that size, within the user's limits. */
@@ -25,17 +26,15 @@ export function deviceHandlers({ pool, mounts, access, book }: HandlerParts): To
       ),
     );
   };
-  const toWire = (device: Device): MethodResult<"device.get"> => ({
-    ...deviceToWire(device),
-    ...(book.isPublic(device.uuid) ? { public: true } : {}),
-  });
+  const toWire = deviceToWire(parts);
   return {
-    "device.create": async ({ name, sizeBytes, filesystem }, principal) => {
+    "device.create": async ({ name, sizeBytes, filesystem }, principal, call) => {
       const size = sizeBytes === undefined ? DEFAULT_DEVICE_BYTES : BigInt(sizeBytes);
       const { device } = await within(principal, size, () =>
         pool.createDevice({
           name,
           ownerUid: principal.uid,
+          uuid: call.newUuid(),
           sizeBytes: size,
           ...(filesystem === undefined ? {} : { filesystem }),
         }),
@@ -43,15 +42,22 @@ export function deviceHandlers({ pool, mounts, access, book }: HandlerParts): To
       return toWire(device);
     },
 
-    "device.clone": async ({ origin, name }, principal) => {
+    "device.clone": async ({ origin, name, ephemeral = false }, principal, call) => {
+      const { uid } = principal;
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: origin });
-      const { device } = await within(principal, judged.sizeBytes, () =>
-        pool.snapshot({ origin, name, ownerUid: principal.uid }),
-      );
+      const make = async (): Promise<Device> =>
+        (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
+      const device = await within(principal, judged.sizeBytes, () => {
+        if (!ephemeral) return make();
+        const session = sessions.of(call.principal.uid, call.connection);
+        sessions.keep(session);
+        return ephemerals.create(name, session, make);
+      });
       if (device.originUuid !== judged.uuid) {
         // While this waited, the origin was removed and another took its name.
         await pool.remove({ name });
+        ephemerals.forget(device);
         throw new RequestError({
           code: "NOT_FOUND",
           operation: "device.clone",
@@ -95,7 +101,23 @@ export function deviceHandlers({ pool, mounts, access, book }: HandlerParts): To
   };
 }
 
-function deviceToWire(device: Device): MethodResult<"device.get"> {
+/** A device as the wire has it, with what the daemon knows of it beyond the engine. */
+export function deviceToWire({
+  ephemerals,
+  mounts,
+  book,
+}: Pick<HandlerParts, "ephemerals" | "mounts" | "book">): (
+  device: Device,
+) => MethodResult<"device.get"> {
+  return (device) => ({
+    ...engineDeviceToWire(device),
+    ...(book.isPublic(device.uuid) ? { public: true } : {}),
+    ...(ephemerals.has(device.uuid) ? { ephemeral: true } : {}),
+    ...(mounts.isReleasing(device.uuid) ? { releasing: true } : {}),
+  });
+}
+
+function engineDeviceToWire(device: Device): MethodResult<"device.get"> {
   return {
     name: device.name,
     uuid: device.uuid,

@@ -5,17 +5,55 @@ import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers({ pool, mounts, access }: HandlerParts): Topic<"mount"> {
+export function mountHandlers(parts: HandlerParts): Topic<"mount"> {
+  const { pool, mounts, sessions, access } = parts;
   const references = new Quota("references");
+  const leases = new Quota("leases");
   return {
-    "mount.create": async ({ device }, principal) => {
+    "mount.create": async (params, principal, call) => {
       const { uid } = principal;
-      const held = BigInt(mounts.countOf(uid));
-      const limit = BigInt(access.limits(principal).mounts);
-      const reference = await references.reserve({ uid, held, more: 1n, limit }, () =>
-        mounts.create(principal, pool.get({ name: device })),
-      );
-      return mountToWire(reference);
+      const { device, holder = { type: "session" }, folder } = params;
+      const { readOnly, noExec, noSymFollow, ownership } = params;
+      const judged = pool.get({ name: device });
+      const wish = {
+        holder:
+          holder.type === "session"
+            ? { ...holder, session: sessions.of(uid, call.connection) }
+            : holder,
+        folder,
+        asOwn: !access.touches(principal, judged),
+        form: {
+          ...(readOnly === undefined ? {} : { readOnly }),
+          ...(noExec === undefined ? {} : { noExec }),
+          ...(noSymFollow === undefined ? {} : { noSymFollow }),
+          ...(ownership === undefined ? {} : { ownership }),
+        },
+      };
+      const limits = access.limits(principal);
+      const own = mounts.list().filter(({ holderUid }) => holderUid === uid);
+      const make = (): Promise<HeldReference> =>
+        mounts.create(principal, judged, wish, call.newUuid());
+      const held = BigInt(own.length);
+      const limit = BigInt(limits.mounts);
+      const made = await references.reserve({ uid, held, more: 1n, limit }, () => {
+        if (holder.type !== "lease") return make();
+        const leased = BigInt(own.filter((each) => each.holder === "lease").length);
+        const most = BigInt(limits.leases);
+        return leases.reserve({ uid, held: leased, more: 1n, limit: most }, make);
+      });
+      return mountToWire(made);
+    },
+
+    "mount.renew": ({ reference, ttlMs }) => {
+      const renewed = mounts.renew(reference, ttlMs);
+      if (renewed !== undefined) return Promise.resolve(mountToWire(renewed));
+      throw new RequestError({
+        code: "NOT_MOUNTED",
+        operation: "mount.renew",
+        object: reference,
+        reason: "you hold no such lease",
+        hint: "What a session holds needs no renewal; an ended lease is asked for anew.",
+      });
     },
 
     "mount.release": async ({ reference }) => {
@@ -36,7 +74,17 @@ export function mountHandlers({ pool, mounts, access }: HandlerParts): Topic<"mo
   };
 }
 
-function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
-  const { reference, device, path, holderUid, count } = held;
-  return { reference, device, path, ownerUid: holderUid, count };
+export function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
+  const { reference, device, path, holderUid, count, holder, leaseLeftMs, readOnly } = held;
+  return {
+    reference,
+    device,
+    path,
+    ownerUid: holderUid,
+    count,
+    holder,
+    ...(leaseLeftMs === undefined ? {} : { leaseLeftMs: Math.max(0, Math.round(leaseLeftMs)) }),
+    readOnly,
+    mounted: held.state === "mounted",
+  };
 }

@@ -59,6 +59,7 @@ test("the whole table without a file: what root, the owner, another of the group
     ["pool.status", "", "yes", "yes", "yes", never],
     ["device.list", "", "yes", "yes", "yes", never],
     ["mount.list", "", "yes", "yes", "yes", never],
+    ["session.resume", "", "yes", "yes", "yes", "yes"],
     ["token.list", "", "yes", "yes", "yes", never],
     ["token.revoke", "", "yes", "yes", "yes", never],
     ["policy.whoami", "", "yes", "yes", "yes", "yes"],
@@ -81,6 +82,8 @@ test("the whole table without a file: what root, the owner, another of the group
     ["mount.create", "none", no, no, no, no],
     ["token.create", "image", "yes", never, never, no],
     ["token.create", "clone", "yes", "yes", no, no],
+    ["mount.renew", "held", "yes", "yes", "NOT_MOUNTED", "NOT_MOUNTED"],
+    ["mount.renew", "none", "NOT_MOUNTED", "NOT_MOUNTED", "NOT_MOUNTED", "NOT_MOUNTED"],
     ["mount.release", "held", "yes", "yes", "NOT_MOUNTED", "NOT_MOUNTED"],
     ["mount.release", "none", "NOT_MOUNTED", "NOT_MOUNTED", "NOT_MOUNTED", "NOT_MOUNTED"],
   ];

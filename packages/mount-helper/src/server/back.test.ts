@@ -4,7 +4,7 @@ import { Socket } from "node:net";
 import { test } from "node:test";
 import { MAX_CONNECTIONS_PER_UID, MAX_REQUESTS_IN_FLIGHT } from "@thinpool/protocol";
 import type { KnownRequest } from "@thinpool/protocol";
-import type { Caller } from "../dispatch.ts";
+import type { Caller } from "../caller.ts";
 import { jsonLogger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { RequestLimits } from "./back.ts";
@@ -65,8 +65,9 @@ function world(limits: RequestLimits = GENEROUS): World {
     };
   };
   const logger = jsonLogger((line) => log.push(line));
+  const watch = { opened: () => undefined, closed: () => undefined };
   return {
-    back: new Back({ dispatcher, openFront, limitsOf: () => limits, logger }),
+    back: new Back({ dispatcher, watch, openFront, limitsOf: () => limits, logger }),
     fronts,
     calls,
     log,

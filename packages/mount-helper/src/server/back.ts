@@ -40,8 +40,15 @@ export const MAX_NOTES_PER_CONNECTION = 32;
 /** Makes the front of a principal's uid; throws where there can be none now. */
 export type OpenFront = (principal: Principal, back: BackPort) => FrontPort;
 
+/** Told of each connection whose handshake is over, and of its end. */
+export interface ConnectionWatch {
+  opened(principal: Principal, connection: number): void;
+  closed(connection: number): void;
+}
+
 export interface BackParts {
   readonly dispatcher: Pick<Dispatcher, "answer">;
+  readonly watch: ConnectionWatch;
   readonly openFront: OpenFront;
   /** What the policy lets a user have of requests. */
   readonly limitsOf: (principal: Principal) => RequestLimits;
@@ -229,6 +236,7 @@ class UidFront implements BackPort {
     connection.opened = true;
     const { uid, pid } = connection.principal;
     this.#parts.logger.log("info", "connected", { connection: connection.number, uid, pid });
+    this.#parts.watch.opened(connection.principal, connection.number);
   }
 
   #request(message: ToBack & { type: "request" }, connection: Connection): void {
@@ -303,6 +311,7 @@ class UidFront implements BackPort {
     if (!opened) return;
     const fields = { connection: number, uid: principal.uid, reason };
     this.#parts.logger.log("info", "disconnected", fields);
+    this.#parts.watch.closed(number);
   }
 
   /** Our own front never does this: it has been taken over, or is broken. */

@@ -46,6 +46,7 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
       answer: ({ id }, { principal }) =>
         Promise.resolve(JSON.stringify({ jsonrpc: "2.0", id, result: { uid: principal.uid } })),
     },
+    watch: { opened: () => undefined, closed: () => undefined },
     openFront: (principal, port) => pool.open(principal, port),
     limitsOf: () => ({ requestsInFlight: 100, requestsPerSecond: 100_000 }),
     logger,

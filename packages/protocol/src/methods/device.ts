@@ -16,6 +16,10 @@ export const device = v.object({
   active: v.boolean(),
   /** An image of root's that others may clone. */
   public: v.optional(v.boolean()),
+  /** It goes with its last reference. */
+  ephemeral: v.optional(v.boolean()),
+  /** Nobody holds its mount any more, but a process still works in it. */
+  releasing: v.optional(v.boolean()),
 });
 
 export const deviceMethods = {
@@ -40,6 +44,8 @@ export const deviceMethods = {
       token: v.optional(tokenSecret),
       /** The user in whose name this is done: a right of its own, and then his rights decide. */
       onBehalfOf: v.optional(uid),
+      /** Remove it with its last reference; until its first mount the caller's session holds it. */
+      ephemeral: v.optional(v.boolean()),
     }),
     result: device,
   },

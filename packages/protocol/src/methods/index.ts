@@ -7,6 +7,7 @@ import { deviceMethods } from "./device.ts";
 import { mountMethods } from "./mount.ts";
 import { policyMethods } from "./policy.ts";
 import { poolMethods } from "./pool.ts";
+import { sessionMethods } from "./session.ts";
 import { tokenMethods } from "./token.ts";
 
 export * from "./device.ts";
@@ -15,12 +16,14 @@ export * from "./mount.ts";
 export * from "./policy.ts";
 export * from "./pool.ts";
 export * from "./scalars.ts";
+export * from "./session.ts";
 export * from "./token.ts";
 
 export const methods = {
   ...poolMethods,
   ...deviceMethods,
   ...mountMethods,
+  ...sessionMethods,
   ...policyMethods,
   ...tokenMethods,
 } as const;
