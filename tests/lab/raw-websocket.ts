@@ -6,6 +6,8 @@ import { SUBPROTOCOL } from "@thinpool/protocol";
 
 const OPCODE_TEXT = 1;
 const OPCODE_CLOSE = 8;
+const OPCODE_PING = 9;
+const OPCODE_PONG = 10;
 const FIN = 0x80;
 const MASKED = 0x80;
 /** A mask of zeros leaves the payload as it is. */
@@ -49,13 +51,18 @@ export async function openRaw(socketPath: string): Promise<Socket> {
   return socket;
 }
 
-/** Reads the daemon's frames (not masked); gives each text, and the code of a close. */
+/** The daemon's pings are empty. */
+const PONG: Buffer = Buffer.from([FIN | OPCODE_PONG, MASKED, 0, 0, 0, 0]);
+
+/** Answers pings. Reads the daemon's frames (not masked); gives each text, and the code of a close. */
 export class RawReader {
   #rest: Buffer = Buffer.alloc(0);
+  readonly #socket: Socket;
   readonly #onText: (text: string) => void;
   closeCode: number | undefined;
 
   constructor(socket: Socket, onText: (text: string) => void) {
+    this.#socket = socket;
     this.#onText = onText;
     socket.on("data", (chunk: Buffer) => this.#push(chunk));
   }
@@ -67,6 +74,7 @@ export class RawReader {
       const frame = frameAt(bytes, at);
       if (frame === undefined) break;
       if (frame.opcode === OPCODE_TEXT) this.#onText(frame.payload.toString("utf8"));
+      if (frame.opcode === OPCODE_PING) this.#socket.write(PONG);
       if (frame.opcode === OPCODE_CLOSE) this.closeCode = frame.payload.readUInt16BE(0);
       at = frame.end;
     }
