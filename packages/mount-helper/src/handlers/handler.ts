@@ -33,8 +33,8 @@ export type Topic<T extends string> = Pick<Handlers, Extract<MethodName, `${T}.$
 export interface HandlerParts {
   readonly pool: ThinPool;
   readonly mounts: MountService;
-  readonly access: Access;
-  readonly book: RightsBook;
   readonly sessions: Sessions;
   readonly ephemerals: Ephemerals;
+  readonly access: Access;
+  readonly book: RightsBook;
 }

@@ -1,6 +1,7 @@
 /** mount.*: references to mounted devices. */
 import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
+import { assertSameMounts } from "../mounts/namespace.ts";
 import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
@@ -14,7 +15,9 @@ export function mountHandlers(parts: HandlerParts): Topic<"mount"> {
       const { uid } = principal;
       const { device, holder = { type: "session" }, folder } = params;
       const { readOnly, noExec, noSymFollow, ownership } = params;
+      // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: device });
+      if (folder !== undefined) await assertSameMounts(principal.pid, folder);
       const wish = {
         holder:
           holder.type === "session"

@@ -8,8 +8,9 @@ export function tokenHandlers({ pool, access, book }: HandlerParts): Topic<"toke
   const nameOf = ({ deviceUuid }: Token): string | undefined =>
     pool.list().find(({ uuid }) => uuid === deviceUuid)?.name;
   return {
-    "token.create": ({ device, allow, uid, lifetimeMs }, principal) => {
+    "token.create": ({ device, allow, uid, lifetimeMs }, principal, call) => {
       const { token, secret } = book.createToken({
+        id: call.newUuid(),
         deviceUuid: pool.get({ name: device }).uuid,
         creatorUid: principal.uid,
         allow,

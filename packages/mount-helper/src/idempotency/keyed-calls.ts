@@ -29,8 +29,8 @@ export type Recognise<R extends KnownRequest = KnownRequest> =
     }
   /** Done twice it is as if done once: it sets what is there to what the call says. */
   | { readonly how: "repeated" }
-  /** Its result holds a secret, and is not written down: asked again, it is done again. */
-  | { readonly how: "secret" };
+  /** The same, and what it answers is secret: it is not written down, but made anew for a repetition. */
+  | { readonly how: "replaced" };
 
 export interface KeyedCallsParts {
   readonly poolUuid: string;
@@ -135,7 +135,7 @@ export class KeyedCalls {
     };
     try {
       const outcome = await work(context);
-      if (rule?.how !== "secret") store.done(used, JSON.stringify(outcome));
+      if (rule?.how !== "replaced") store.done(used, JSON.stringify(outcome));
       return outcome;
     } catch (error) {
       if (!begun) throw error;

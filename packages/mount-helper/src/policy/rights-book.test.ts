@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,6 +22,7 @@ function fresh(): { readonly path: string; readonly book: RightsBook } {
 
 function make(book: RightsBook, more: { uid?: number; lifetimeMs?: number } = {}): string {
   const { secret } = book.createToken({
+    id: randomUUID(),
     deviceUuid: "device",
     creatorUid: 1000,
     allow: ["clone"],

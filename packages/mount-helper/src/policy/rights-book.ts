@@ -1,5 +1,5 @@
 /** The rights that users give and take while the daemon runs: public images and tokens. */
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { RequestError } from "../errors.ts";
 import type { RightsStore, Token, TokenVerb } from "./rights-store.ts";
 
@@ -8,6 +8,8 @@ const SECRET_BYTES = 32;
 export const MAX_TOKENS_PER_UID = 128;
 
 export interface NewToken {
+  /** One of this id is replaced: nobody was told its secret (its call is repeated). */
+  readonly id: string;
   readonly deviceUuid: string;
   readonly creatorUid: number;
   readonly allow: readonly TokenVerb[];
@@ -58,7 +60,7 @@ export class RightsBook {
       });
     }
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
-    const token: Token = { ...fields, id: randomUUID(), createdAtMs: now };
+    const token: Token = { ...fields, createdAtMs: now };
     this.#store.addToken(token, hashOf(secret));
     return { token, secret };
   }

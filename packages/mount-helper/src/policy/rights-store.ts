@@ -68,9 +68,10 @@ export class RightsStore implements Disposable {
     this.#database.prepare(sql).run(deviceUuid);
   }
 
+  /** One of the same id is replaced. */
   addToken(token: Token, secretHash: Uint8Array): void {
     this.#database
-      .prepare("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+      .prepare("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
       .run(
         token.id,
         secretHash,

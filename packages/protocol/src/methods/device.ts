@@ -40,12 +40,12 @@ export const deviceMethods = {
     params: v.object({
       origin: deviceName,
       name: deviceName,
+      /** Remove it with its last reference; until its first mount the caller's session holds it. */
+      ephemeral: v.optional(v.boolean()),
       /** Does where the policy does not let the caller clone the origin. */
       token: v.optional(tokenSecret),
       /** The user in whose name this is done: a right of its own, and then his rights decide. */
       onBehalfOf: v.optional(uid),
-      /** Remove it with its last reference; until its first mount the caller's session holds it. */
-      ephemeral: v.optional(v.boolean()),
     }),
     result: device,
   },
