@@ -40,6 +40,16 @@ async function outcome(call: Promise<unknown>): Promise<string> {
   }
 }
 
+async function pause(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Until the kernel has taken all that was written, and what has come was read. */
+async function written(socket: Socket): Promise<void> {
+  do await pause(1);
+  while (socket.writableLength > 0 && !socket.destroyed);
+}
+
 async function closed(socket: Socket): Promise<void> {
   if (!socket.destroyed) await once(socket, "close", { signal: AbortSignal.timeout(WAIT_MS) });
 }
@@ -145,10 +155,7 @@ const scenarios: Readonly<Record<string, () => Promise<unknown>>> = {
     for (let id = 1; id <= TINY_REQUESTS && !socket.destroyed; id += 1) {
       socket.write(textFrame(encodeRequest(id, "mount.list", {})));
       // It reads what comes, else it would only be cut as one that does not.
-      while (socket.writableLength > MAX_UNSENT_BYTES || id % ASKED_AT_ONCE === 0) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-        if (socket.destroyed || socket.writableLength === 0) break;
-      }
+      if (id % ASKED_AT_ONCE === 0) await written(socket);
     }
     const end = await promise;
     socket.destroy();
@@ -163,9 +170,7 @@ const scenarios: Readonly<Record<string, () => Promise<unknown>>> = {
     while (!socket.destroyed && asked < TINY_REQUESTS) {
       asked += 1;
       socket.write(textFrame(encodeRequest(asked, "device.list", {})));
-      if (socket.writableLength > MAX_UNSENT_BYTES) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
+      if (socket.writableLength > MAX_UNSENT_BYTES) await pause(1);
       if (socket.writableLength > MAX_KEPT_BYTES) break;
     }
     socket.resume();
@@ -186,7 +191,7 @@ const scenarios: Readonly<Record<string, () => Promise<unknown>>> = {
         if (data.toString("latin1").startsWith("HTTP/1.1 503 ")) refused += 1;
       });
       sockets.push(socket);
-      if (count % 50 === 49) await new Promise((resolve) => setTimeout(resolve, 10));
+      if (count % 50 === 49) await pause(10);
     }
     await Promise.all(sockets.map(closed));
     return {
