@@ -50,7 +50,7 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
       const device = await within(principal, judged.sizeBytes, () => {
         if (!ephemeral) return make();
-        const session = sessions.of(uid, call.connection);
+        const session = sessions.of(call.principal.uid, call.connection);
         sessions.keep(session);
         return ephemerals.create(name, session, make);
       });
@@ -105,9 +105,13 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
 export function deviceToWire({
   ephemerals,
   mounts,
-}: Pick<HandlerParts, "ephemerals" | "mounts">): (device: Device) => MethodResult<"device.get"> {
+  book,
+}: Pick<HandlerParts, "ephemerals" | "mounts" | "book">): (
+  device: Device,
+) => MethodResult<"device.get"> {
   return (device) => ({
     ...engineDeviceToWire(device),
+    ...(book.isPublic(device.uuid) ? { public: true } : {}),
     ...(ephemerals.has(device.uuid) ? { ephemeral: true } : {}),
     ...(mounts.isReleasing(device.uuid) ? { releasing: true } : {}),
   });
