@@ -22,6 +22,11 @@ const guestTools: readonly Requirement[] = [
   ...tools,
   { package: "udev", needs: "/lib/systemd/systemd-udevd" },
   { package: "iproute2", needs: "ip" },
+  // The client in another language: tests/lab/python-client.py.
+  {
+    package: "python3-websockets",
+    needs: "/usr/lib/python3/dist-packages/websockets/version.py",
+  },
 ];
 
 const requirements: Readonly<Record<LabKernel, readonly Requirement[]>> = {
@@ -38,9 +43,14 @@ const requirements: Readonly<Record<LabKernel, readonly Requirement[]>> = {
   host: tools,
 };
 
-/** What this machine lacks for a kernel. */
-export function missing(kernel: LabKernel): Requirement[] {
-  return requirements[kernel].filter(({ needs }) =>
+/** What a kernel needs. */
+export function requirementsOf(kernel: LabKernel): readonly Requirement[] {
+  return requirements[kernel];
+}
+
+/** What of it this machine lacks. */
+export function missing(wanted: readonly Requirement[]): Requirement[] {
+  return wanted.filter(({ needs }) =>
     needs.startsWith("/") ? !isUsable(needs) : findProgram(needs) === undefined,
   );
 }

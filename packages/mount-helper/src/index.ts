@@ -9,5 +9,6 @@ export { parseMetricsAddress } from "./metrics/metrics-server.ts";
 export type { InstallPlace, ServiceStatus } from "./service/install.ts";
 export { installService, serviceStatus, uninstallService } from "./service/install.ts";
 export type { UnitOptions } from "./service/units.ts";
+export { DEFAULT_POLICY_FILE, choosePolicyFile } from "./policy/policy-file.ts";
 export type { StartErrorCode } from "./start-error.ts";
 export { StartError } from "./start-error.ts";

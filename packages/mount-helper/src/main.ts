@@ -6,6 +6,7 @@ import { USAGE, parseArguments } from "./arguments.ts";
 import { startDaemon } from "./daemon.ts";
 import { RequestError } from "./errors.ts";
 import { errorText, stderrLogger } from "./log.ts";
+import { choosePolicyFile } from "./policy/policy-file.ts";
 import { inheritedSocket } from "./service/listen-fds.ts";
 import { ServiceManager } from "./service/notify.ts";
 import { StartError } from "./start-error.ts";
@@ -33,6 +34,7 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   const { folder, socketPath, socketGroup, metrics, sessionGraceMs, teardown } = parsed;
+  const policyFile = await choosePolicyFile(parsed.policyFile);
   shedInheritance();
   const logger = stderrLogger();
   const manager = new ServiceManager(process.env, logger);
@@ -46,8 +48,10 @@ async function main(argv: readonly string[]): Promise<void> {
     kernel,
     logger,
     ...(socketGroup === undefined ? {} : { socketGroup }),
+    ...(policyFile === undefined ? {} : { policyFile }),
     ...(sessionGraceMs === undefined ? {} : { sessionGraceMs }),
   });
+  process.on("SIGHUP", () => void daemon.reloadPolicy());
   await manager.ready();
   await untilSignal();
   await manager.stopping();

@@ -2,7 +2,7 @@
 import type { MethodResult } from "@thinpool/protocol";
 import { hasCode } from "./errors.ts";
 import type { MountOptions } from "./mount-options.ts";
-import type { CallOptions } from "./requests.ts";
+import type { ChangeOptions } from "./requests.ts";
 
 export type Filesystem = "ext4" | "xfs" | "none";
 export type PoolState = "working" | "read-only" | "out-of-data" | "needs-check" | "failed";
@@ -19,6 +19,8 @@ export interface Device {
   readonly transactionId: bigint;
   readonly ownerUid: number;
   readonly active: boolean;
+  /** An image of root's that others may clone. */
+  readonly public?: boolean | undefined;
 }
 
 export interface PoolStatus {
@@ -61,9 +63,9 @@ export interface ReleaseResult {
 
 /** What the resources need of their client. */
 export interface Owner {
-  mount(options: { readonly device: string } & MountOptions, call?: CallOptions): Promise<Mount>;
-  release(options: { readonly reference: string }, call?: CallOptions): Promise<ReleaseResult>;
-  remove(options: { readonly name: string }, call?: CallOptions): Promise<void>;
+  mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount>;
+  release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult>;
+  remove(options: { readonly name: string } & ChangeOptions): Promise<void>;
 }
 
 export function deviceFromWire(wire: MethodResult<"device.get">): Device {
@@ -103,8 +105,8 @@ export class Mount implements AsyncDisposable {
   }
 
   /** The last reference unmounts. BUSY while a process still works in it, and then it stays held. */
-  async release(call?: CallOptions): Promise<ReleaseResult> {
-    return this.#owner.release({ reference: this.reference }, call);
+  async release(options: ChangeOptions = {}): Promise<ReleaseResult> {
+    return this.#owner.release({ ...options, reference: this.reference });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -130,13 +132,13 @@ export class Clone implements AsyncDisposable {
     this.device = device;
   }
 
-  async mount(options: MountOptions = {}, call?: CallOptions): Promise<Mount> {
-    return this.#owner.mount({ ...options, device: this.name }, call);
+  async mount(options: MountOptions & ChangeOptions = {}): Promise<Mount> {
+    return this.#owner.mount({ ...options, device: this.name });
   }
 
   /** BUSY while it is mounted. */
-  async remove(call?: CallOptions): Promise<void> {
-    await this.#owner.remove({ name: this.name }, call);
+  async remove(options: ChangeOptions = {}): Promise<void> {
+    await this.#owner.remove({ ...options, name: this.name });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,8 +1,21 @@
 export * from "./create-pool.ts";
+export { DEFAULT_DEVICE_BYTES } from "./defaults.ts";
 export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
 export * from "./filesystems.ts";
+export * from "./health/adopt.ts";
+export { type BackupOptions, listBackups } from "./health/backup.ts";
+export { type Backup, DEFAULT_BACKUPS_KEPT } from "./health/backup-files.ts";
+export type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
+export * from "./health/check-closed.ts";
+export type { CheckOptions, CheckReport } from "./health/check-report.ts";
+export * from "./health/destroy.ts";
+export type { Finding, FindingCode } from "./health/findings.ts";
+export * from "./health/repair.ts";
+export * from "./health/restore.ts";
+export type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+export type { DeviceUsage, PoolUsage, UsageOptions } from "./health/usage.ts";
 export * from "./kernel.ts";
 export * from "./labels.ts";
 export * from "./linux-kernel.ts";
@@ -10,10 +23,22 @@ export * from "./mkfs-options.ts";
 export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
+export * from "./plan-recovery.ts";
 export * from "./pool.ts";
+export type { RecoveryAction, RecoveryDecision } from "./recovery-plan.ts";
+export type { CommitObserver } from "./store/database.ts";
+export type { JournalEntry } from "./store/journal.ts";
+export type { Labels } from "./store/records.ts";
+export { LinuxMetadataTools } from "./tools/linux-metadata-tools.ts";
+export type * from "./tools/metadata-tools.ts";
 export type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+export type { Lineage, ListFilter } from "./verbs/list.ts";
 export type { RemoveResult } from "./verbs/remove.ts";
+export type { RenameResult } from "./verbs/rename.ts";
+export type { ResizeOptions, ResizeResult } from "./verbs/resize.ts";
+export type { RevertOptions, RevertResult } from "./verbs/revert.ts";
+export type { UpdateOptions, UpdateResult } from "./verbs/update.ts";
 export type {
   SnapshotManyOptions,
   SnapshotManyResult,
@@ -36,6 +61,7 @@ export {
   dmUuid,
   type FileLock,
   formatDevNumber,
+  keepDescriptorsFromChildren,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -48,8 +74,10 @@ export {
   type NativeErrorCode,
   openFolderAsCaller,
   peerCredentials,
+  receiveDescriptor,
   sameDevNumber,
   sendDatagram,
+  sendDescriptor,
   socketFd,
   withCallerIds,
 } from "@thinpool/dm-native";

@@ -3,6 +3,7 @@ import {
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
+  type NativeError,
   removeDeviceRetrying,
   sameTable,
   type ThinId,
@@ -14,40 +15,58 @@ import type { Backing } from "./backing.ts";
 import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
+import { isSick, sickPoolError } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
+import { describeTable, poolStateOf, poolStatusOf, poolTable } from "./tables.ts";
 import type { Undo } from "./undo.ts";
 
 export class PoolDevice {
   readonly dev: DevNumber;
+  /** It was live already and was taken over. */
+  readonly adopted: boolean;
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
 
-  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber) {
+  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber, adopted: boolean) {
     this.#kernel = kernel;
     this.#poolUuid = poolUuid;
     this.dev = dev;
+    this.adopted = adopted;
   }
 
   /**
-   * Takes over the pool's live device if its table is the recorded one, else makes it. One that a
-   * crash left without a table is removed first; one left suspended is resumed.
+   * True where the kernel has the pool live: its metadata is in use and can't be checked. A device that a
+   * crash left without a live table is removed: a table that was loaded only holds the metadata, too.
+   */
+  static async isLive(kernel: Kernel, poolUuid: string): Promise<boolean> {
+    const found = await findDevice(kernel, poolUuid);
+    if (found === undefined || found.hasLiveTable) return found !== undefined;
+    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);
+    return false;
+  }
+
+  /**
+   * Takes over the pool's live device if its table is the recorded one, else makes it (after `isLive`
+   * has cleared the way). One left suspended is resumed.
    */
   static async open(
     kernel: Kernel,
     record: PoolRecord,
     backing: Backing,
     undo: Undo,
+    /** For a look only: what is live stays as it is, and what is not is brought up read-only. */
+    options: { readonly look?: boolean } = {},
   ): Promise<PoolDevice> {
+    const look = options.look === true;
     const table = poolTable(record, backing);
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
       await checkLiveTable(kernel, record, table);
-      if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
-      return new PoolDevice(kernel, record.uuid, live.dev);
+      if (live.suspended && !look) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
+      return new PoolDevice(kernel, record.uuid, live.dev, true);
     }
     if (live !== undefined) {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
@@ -55,9 +74,9 @@ export class PoolDevice {
     const made = await makeLive(kernel.dm, {
       name: poolDmName(record.uuid),
       uuid: poolDmUuid(record.uuid),
-      table,
+      table: look ? poolTable(record, backing, { readOnly: true }) : table,
     });
-    const pool = new PoolDevice(kernel, record.uuid, made.info.dev);
+    const pool = new PoolDevice(kernel, record.uuid, made.info.dev, false);
     undo.push("removing the pool's dm device", () => pool.remove());
     return pool;
   }
@@ -66,6 +85,20 @@ export class PoolDevice {
   async status(): Promise<ThinPoolStatus> {
     const reply = await this.#kernel.dm.tableStatus(this.#ref, { noFlush: true });
     return poolStatusOf(reply, this.#poolUuid);
+  }
+
+  /**
+   * Messages one after another, up to the first that is refused: how many were accepted, and why not
+   * the next. For those that follow each other whatever happens.
+   */
+  async messages(
+    texts: readonly string[],
+  ): Promise<{ readonly accepted: number; readonly failure: NativeError | undefined }> {
+    const device = this.#ref;
+    const { infos, failure } = await this.#kernel.dm.run(
+      texts.map((text) => ({ command: "message", device, text })),
+    );
+    return { accepted: infos.length, failure };
   }
 
   createThin(id: ThinId): Promise<void> {
@@ -91,6 +124,20 @@ export class PoolDevice {
     return this.#message(thinPoolMessage.setTransactionId(from, to));
   }
 
+  /** Commits the pool and keeps that state readable for the tools. NATIVE_BUSY: one is held already. */
+  reserveMetadataSnapshot(): Promise<void> {
+    return this.#message(thinPoolMessage.reserveMetadataSnap());
+  }
+
+  /** Gives it back; none being held is fine. */
+  async releaseMetadataSnapshot(): Promise<void> {
+    try {
+      await this.#message(thinPoolMessage.releaseMetadataSnap());
+    } catch (error) {
+      if (!isNative(error, "NATIVE_INVALID")) throw error;
+    }
+  }
+
   /** Removes the dm device; DEVICE_BUSY by the caller's mapping where a thin device still uses it. */
   async remove(): Promise<void> {
     try {
@@ -106,7 +153,14 @@ export class PoolDevice {
   }
 
   async #message(text: string): Promise<void> {
-    await this.#kernel.dm.message(this.#ref, text);
+    try {
+      await this.#kernel.dm.message(this.#ref, text);
+    } catch (error) {
+      // A pool that is not writable takes no message at all; which of three reasons, its status says.
+      if (!isNative(error, "NATIVE_REFUSED")) throw error;
+      const state = poolStateOf(await this.status());
+      throw isSick(state) ? sickPoolError(state, text, poolDmName(this.#poolUuid), error) : error;
+    }
   }
 }
 

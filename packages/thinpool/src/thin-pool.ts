@@ -1,7 +1,20 @@
 /** An open pool: each verb is a function in verbs/, this only gives them one face. */
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
+import { backup, type BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
+import {
+  changedBlocks,
+  type ChangedBlocksOptions,
+  type ChangedRange,
+} from "./health/changed-blocks.ts";
+import { checkOpen } from "./health/check-open.ts";
+import type { CheckOptions, CheckReport } from "./health/check-report.ts";
+import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import { removeOrphan } from "./health/orphans.ts";
+import { type PoolUsage, UsageCache, type UsageOptions } from "./health/usage.ts";
 import type { ThinPool } from "./pool.ts";
+import type { JournalEntry } from "./store/journal.ts";
 import {
   activate,
   type ActivateResult,
@@ -11,7 +24,11 @@ import {
 } from "./verbs/activate.ts";
 import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
+import { type Lineage, lineage, list, type ListFilter } from "./verbs/list.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
+import { rename, type RenameResult } from "./verbs/rename.ts";
+import { resize, type ResizeOptions, type ResizeResult } from "./verbs/resize.ts";
+import { revert, type RevertOptions, type RevertResult } from "./verbs/revert.ts";
 import {
   snapshot,
   snapshotMany,
@@ -21,14 +38,17 @@ import {
   type SnapshotResult,
 } from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
+import { update, type UpdateOptions, type UpdateResult } from "./verbs/update.ts";
 
 export class Pool implements ThinPool {
   readonly uuid: string;
   readonly folder: string;
   readonly #engine: Engine;
+  readonly #usage: UsageCache;
 
   constructor(parts: EngineParts) {
     this.#engine = new Engine(parts);
+    this.#usage = new UsageCache(this.#engine);
     this.uuid = this.#engine.uuid;
     this.folder = this.#engine.folder;
   }
@@ -58,6 +78,22 @@ export class Pool implements ThinPool {
     return deactivate(this.#engine, options);
   }
 
+  revert(options: RevertOptions): Promise<RevertResult> {
+    return revert(this.#engine, options);
+  }
+
+  resize(options: ResizeOptions): Promise<ResizeResult> {
+    return resize(this.#engine, options);
+  }
+
+  rename(options: { readonly name: string; readonly to: string }): Promise<RenameResult> {
+    return rename(this.#engine, options);
+  }
+
+  update(options: UpdateOptions): Promise<UpdateResult> {
+    return update(this.#engine, options);
+  }
+
   remove(options: { readonly name: string }): Promise<RemoveResult> {
     return remove(this.#engine, options);
   }
@@ -74,14 +110,45 @@ export class Pool implements ThinPool {
     return engine.view(engine.device("get", options.name));
   }
 
-  list(): readonly Device[] {
-    const engine = this.#engine;
-    engine.assertNotClosed("list", this.folder);
-    return engine.ledger.devices(engine.transactionId).map((record) => engine.view(record));
+  list(filter?: ListFilter): readonly Device[] {
+    return list(this.#engine, filter);
+  }
+
+  lineage(options: { readonly name: string }): Lineage {
+    return lineage(this.#engine, options);
+  }
+
+  recoveryJournal(): readonly JournalEntry[] {
+    this.#engine.assertNotClosed("recovery journal", this.folder);
+    return this.#engine.ledger.journal.entries();
   }
 
   status(): Promise<PoolStatus> {
     return status(this.#engine);
+  }
+
+  usage(options?: UsageOptions): Promise<PoolUsage> {
+    return this.#usage.get(options);
+  }
+
+  changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange> {
+    return changedBlocks(this.#engine, options);
+  }
+
+  check(options?: CheckOptions): Promise<CheckReport> {
+    return checkOpen(this.#engine, options);
+  }
+
+  backup(options?: BackupOptions): Promise<Backup> {
+    return backup(this.#engine, options);
+  }
+
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }> {
+    return removeOrphan(this.#engine, options);
+  }
+
+  metadataSnapshot(): SnapshotStatus {
+    return this.#engine.metadataSnapshot.status;
   }
 
   close(): Promise<void> {

@@ -3,20 +3,22 @@ import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
 import { assertSameMounts } from "../mounts/namespace.ts";
 import type { HeldReference } from "../references/mount-service.ts";
-import { MAX_REFERENCES_PER_UID, Quota } from "../references/quota.ts";
+import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers({ pool, mounts, sessions }: HandlerParts): Topic<"mount"> {
-  const references = new Quota("references", MAX_REFERENCES_PER_UID);
+export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts): Topic<"mount"> {
+  const references = new Quota("references");
   return {
-    "mount.create": async (params, principal, { connection }) => {
+    "mount.create": async (params, principal, call) => {
       const { uid } = principal;
       const { device, holder = { type: "session" }, folder } = params;
       const { readOnly, noExec, noSymFollow, ownership } = params;
       if (folder !== undefined) await assertSameMounts(principal.pid, folder);
       const wish = {
         holder:
-          holder.type === "session" ? { ...holder, session: sessions.of(uid, connection) } : holder,
+          holder.type === "session"
+            ? { ...holder, session: sessions.of(uid, call.connection) }
+            : holder,
         folder,
         form: {
           ...(readOnly === undefined ? {} : { readOnly }),
@@ -25,8 +27,10 @@ export function mountHandlers({ pool, mounts, sessions }: HandlerParts): Topic<"
           ...(ownership === undefined ? {} : { ownership }),
         },
       };
-      const reference = await references.reserve(uid, mounts.countOf(uid), () =>
-        mounts.create(principal, pool.get({ name: device }), wish),
+      const held = BigInt(mounts.countOf(uid));
+      const limit = BigInt(access.limits(principal).mounts);
+      const reference = await references.reserve({ uid, held, more: 1n, limit }, () =>
+        mounts.create(principal, pool.get({ name: device }), wish, call.newUuid()),
       );
       return mountToWire(reference);
     },
@@ -61,7 +65,7 @@ export function mountHandlers({ pool, mounts, sessions }: HandlerParts): Topic<"
   };
 }
 
-function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
+export function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
   const { reference, device, path, holderUid, count, holder, leaseLeftMs, readOnly } = held;
   return {
     reference,

@@ -114,12 +114,17 @@ export class MountService {
     await this.#reportStrangers();
   }
 
-  /** One more reference to the device, for the caller. */
-  async create(claimant: Claimant, device: Device, wish: MountWish): Promise<HeldReference> {
+  /** One more reference to the device, for the caller, under an id that was never used before. */
+  async create(
+    claimant: Claimant,
+    device: Device,
+    wish: MountWish,
+    id: string = randomUUID(),
+  ): Promise<HeldReference> {
     const { records, steps, sessions, ephemerals, onChange } = this.#parts;
     const rules = this.#parts.rulesFor(claimant);
     const reference: Reference = {
-      id: randomUUID(),
+      id,
       holderUid: claimant.uid,
       holder: this.#holder(wish.holder, rules, device),
       createdAtMs: Date.now(),
