@@ -33,6 +33,12 @@ export interface OpenPoolOptions {
   readonly onCommit?: CommitObserver;
 }
 
+export interface Owned {
+  readonly devices: number;
+  /** Of their sizes; what they take of the pool's data is less. */
+  readonly sizeBytes: bigint;
+}
+
 export interface ThinPool extends AsyncDisposable {
   readonly uuid: string;
   readonly folder: string;
@@ -49,6 +55,8 @@ export interface ThinPool extends AsyncDisposable {
   has(options: { readonly name: string }): boolean;
   get(options: { readonly name: string }): Device;
   list(): readonly Device[];
+  /** What one user has; its cost follows that user's devices, not the pool's. */
+  owned(options: { readonly ownerUid: number }): Owned;
   status(): Promise<PoolStatus>;
   /**
    * Deactivates all, removes the pool's dm device, detaches the loops, releases the lock.

@@ -1,7 +1,7 @@
 /** An open pool: each verb is a function in verbs/, this only gives them one face. */
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
-import type { ThinPool } from "./pool.ts";
+import type { Owned, ThinPool } from "./pool.ts";
 import {
   activate,
   type ActivateResult,
@@ -78,6 +78,12 @@ export class Pool implements ThinPool {
     const engine = this.#engine;
     engine.assertNotClosed("list", this.folder);
     return engine.ledger.devices(engine.transactionId).map((record) => engine.view(record));
+  }
+
+  owned(options: { readonly ownerUid: number }): Owned {
+    const engine = this.#engine;
+    engine.assertNotClosed("owned", this.folder);
+    return engine.ledger.owned(options.ownerUid, engine.transactionId);
   }
 
   status(): Promise<PoolStatus> {
