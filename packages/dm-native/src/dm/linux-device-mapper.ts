@@ -369,6 +369,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     );
     this.#inFlight.add(call);
     let done = 0;
+    let unsettled: DmRun | undefined;
     try {
       const { replies, failure } = await call;
       done = replies.length;
@@ -379,8 +380,15 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
         const [step, info, cookie] = [steps[index], infos[index], cookies.get(index)];
         if (step?.command !== "resume" || info === undefined) continue;
         if (cookie !== undefined) await this.#awaitUdev(cookie, header.flags, step);
-        if (info.hasLiveTable) this.#settleNode(info, info.name);
+        if (!info.hasLiveTable) continue;
+        try {
+          this.#settleNode(info, info.name);
+        } catch (error) {
+          if (!(error instanceof NativeError)) throw error;
+          unsettled ??= { infos: infos.slice(0, index), failure: error };
+        }
       }
+      if (unsettled !== undefined) return unsettled;
       return { infos, failure };
     } finally {
       this.#inFlight.delete(call);
