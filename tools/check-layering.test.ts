@@ -152,3 +152,23 @@ test("the command prints file, line and rule, and exits 1; without a violation 0
   assert.equal(status, 1);
   assert.match(stdout, /^packages\/protocol\/src\/broken\.ts:1: not-allowed: protocol may not/);
 });
+
+test("the testing entry alone may import what users' tests need, and nothing may import it", () => {
+  const daemon = 'import "@thinpool/mount-helper";\n';
+  assert.deepEqual(rulesBroken("sdk/src/testing/more.ts", daemon), []);
+  assert.deepEqual(rulesBroken("sdk/src/broken.ts", daemon), ["1 not-allowed"]);
+  assert.deepEqual(rulesBroken("sdk/src/broken.test.ts", daemon), ["1 not-allowed"]);
+  const testing = 'import "./testing/index.ts";\n';
+  assert.deepEqual(rulesBroken("sdk/src/broken.ts", testing), ["1 testing-imported"]);
+  const cli = 'import "@thinpool/cli";\n';
+  assert.deepEqual(rulesBroken("sdk/src/testing/broken.ts", cli), ["1 not-allowed"]);
+});
+
+test("what the testing entry needs must be an optional peer", () => {
+  const rules = rulesBrokenByEdit("sdk/package.json", (text) => {
+    const manifest = JSON.parse(text) as { peerDependenciesMeta: Record<string, unknown> };
+    delete manifest.peerDependenciesMeta["@thinpool/dm-sim"];
+    return JSON.stringify(manifest, undefined, 2);
+  });
+  assert.ok(rules.includes("peer-not-optional"), String(rules));
+});

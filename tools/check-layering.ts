@@ -22,6 +22,11 @@ const SCOPE = "@thinpool/";
 interface Allowed {
   readonly imports: readonly string[];
   readonly tests: readonly string[];
+  /**
+   * A folder below src/ that is an entry of its own, for users' tests: what it may import on top, as
+   * optional peer dependencies. Nothing outside it may import it.
+   */
+  readonly testing?: { readonly folder: string; readonly imports: readonly string[] };
 }
 
 /** The arrows between the packages; a package that is missing here is a violation itself. */
@@ -31,7 +36,11 @@ export const LAYERS: Readonly<Record<string, Allowed>> = {
   "dm-sim": { imports: ["dm-native"], tests: [] },
   thinpool: { imports: ["dm-native"], tests: ["dm-sim"] },
   "mount-helper": { imports: ["thinpool", "protocol"], tests: ["dm-sim"] },
-  sdk: { imports: ["protocol"], tests: ["dm-sim"] },
+  sdk: {
+    imports: ["protocol"],
+    tests: ["dm-sim"],
+    testing: { folder: "src/testing", imports: ["dm-sim", "thinpool", "mount-helper"] },
+  },
   cli: {
     imports: ["dm-native", "thinpool", "mount-helper", "protocol", "sdk"],
     tests: ["dm-sim"],
@@ -47,6 +56,8 @@ export type Rule =
   | "deep-import"
   | "computed-import"
   | "reference-mismatch"
+  | "testing-imported"
+  | "peer-not-optional"
   | "unreadable";
 
 export interface Violation {
@@ -118,6 +129,8 @@ function checkPackage(where: PackageFolder): readonly Violation[] {
 /** Names in package.json: those a consumer gets too, and those only our own tests and build get. */
 interface Declared {
   readonly runtime: ReadonlySet<string>;
+  /** For the testing entry alone: a consumer may leave them out. */
+  readonly optionalPeers: ReadonlySet<string>;
   readonly development: ReadonlySet<string>;
 }
 
@@ -147,12 +160,24 @@ function checkManifest(
     }
     return names;
   };
-  const runtime = ["dependencies", "peerDependencies", "optionalDependencies"].map((section) =>
+  const testing = allowed.testing?.imports ?? [];
+  const runtime = ["dependencies", "optionalDependencies"].map((section) =>
     read(section, allowed.imports),
   );
+  const optionalPeers = new Set<string>();
+  for (const name of read("peerDependencies", [...allowed.imports, ...testing])) {
+    if (findNodeAtLocation(tree, ["peerDependenciesMeta", name, "optional"])?.value === true) {
+      optionalPeers.add(name);
+    } else if (testing.includes(name.slice(SCOPE.length))) {
+      report(0, "peer-not-optional", `${name} is for the testing entry alone: make it optional`);
+    } else {
+      runtime.push(new Set([name]));
+    }
+  }
   return {
     runtime: new Set(runtime.flatMap((names) => [...names])),
-    development: read("devDependencies", [...allowed.imports, ...allowed.tests]),
+    optionalPeers,
+    development: read("devDependencies", [...allowed.imports, ...allowed.tests, ...testing]),
   };
 }
 
@@ -258,8 +283,24 @@ function checkSource(source: Source): void {
   }).visit(program);
 }
 
-function checkRelative(specifier: string, offset: number, { file, where, report }: Source): void {
+/** The testing entry's folder; undefined where the package has none. */
+function testingFolder({ where, allowed }: Source): string | undefined {
+  return allowed.testing === undefined
+    ? undefined
+    : join(where.folder, allowed.testing.folder) + sep;
+}
+
+function checkRelative(specifier: string, offset: number, source: Source): void {
+  const { file, where, report } = source;
   const target = resolve(dirname(file), specifier);
+  const testing = testingFolder(source);
+  if (testing !== undefined && target.startsWith(testing) && !file.startsWith(testing)) {
+    report(
+      offset,
+      "testing-imported",
+      `${specifier} is for users' tests; nothing else may need it`,
+    );
+  }
   if (!target.startsWith(where.folder + sep)) {
     report(offset, "relative-escape", `${specifier} leaves the package; import it by its name`);
   }
@@ -274,13 +315,19 @@ function checkSpecifier(specifier: string, offset: number, source: Source): void
   if (specifier.startsWith("node:") && isBuiltin(specifier)) return;
 
   const inTest = /\.test(\.support)?\.ts$/.test(file);
+  const testing = testingFolder(source);
+  const inTesting = testing !== undefined && file.startsWith(testing);
   const segments = specifier.split("/");
   const name = segments.slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
   if (name.startsWith(SCOPE)) {
     if (name !== specifier) {
       report(offset, "deep-import", `${specifier} reaches into ${name}; import ${name} itself`);
     }
-    const ours = inTest ? [...allowed.imports, ...allowed.tests] : allowed.imports;
+    const ours = [
+      ...allowed.imports,
+      ...(inTest ? allowed.tests : []),
+      ...(inTesting ? (allowed.testing?.imports ?? []) : []),
+    ];
     if (!ours.includes(name.slice(SCOPE.length))) {
       const who = inTest ? `a test of ${where.name}` : where.name;
       report(offset, "not-allowed", `${who} may not import ${name}${tell(ours)}`);
@@ -288,6 +335,7 @@ function checkSpecifier(specifier: string, offset: number, source: Source): void
     }
   }
   if (declared.runtime.has(name) || (inTest && declared.development.has(name))) return;
+  if (inTesting && declared.optionalPeers.has(name)) return;
   report(
     offset,
     "not-declared",

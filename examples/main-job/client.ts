@@ -16,6 +16,9 @@ const CLONES = 10;
 const KEPT_TWICE = "clone-1";
 const KEPT_ONCE = "clone-2";
 
+/** They outlive this program: a session's mounts would go with it. */
+const LEASE = { holder: { type: "lease", ttlMs: 3_600_000 } } as const;
+
 const names = Array.from({ length: CLONES }, (_, index) => `clone-${index + 1}`);
 
 /** Changes one file, adds one, removes one; gives the manifest that the clone must have after. */
@@ -42,7 +45,10 @@ async function fill(client: Client): Promise<void> {
   });
   const mounts = new Map<string, { path: string; release(): Promise<unknown> }>();
   await step("mount", async () => {
-    for (const clone of clones) mounts.set(clone.name, await clone.mount());
+    for (const clone of clones) {
+      const isKept = [KEPT_TWICE, KEPT_ONCE].includes(clone.name);
+      mounts.set(clone.name, await clone.mount(isKept ? LEASE : {}));
+    }
     return `${CLONES} clones mounted for uid ${process.getuid?.()}`;
   });
   const pathOf = (name: string): string => {
@@ -83,7 +89,7 @@ async function fill(client: Client): Promise<void> {
   });
   await step("leave two", async () => {
     for (const name of names.slice(3)) await mounts.get(name)?.release();
-    await client.mount({ device: KEPT_TWICE });
+    await client.mount({ device: KEPT_TWICE, ...LEASE });
     return `${KEPT_TWICE} stays mounted twice, ${KEPT_ONCE} once; the program ends`;
   });
 }

@@ -22,6 +22,11 @@ const guestTools: readonly Requirement[] = [
   ...tools,
   { package: "udev", needs: "/lib/systemd/systemd-udevd" },
   { package: "iproute2", needs: "ip" },
+  // The client in another language: tests/lab/python-client.py.
+  {
+    package: "python3-websockets",
+    needs: "/usr/lib/python3/dist-packages/websockets/version.py",
+  },
 ];
 
 const requirements: Readonly<Record<LabKernel, readonly Requirement[]>> = {

@@ -71,7 +71,7 @@ test("mounts are nosuid and nodev, with the filesystem's fixed options", async (
 test("a daemon that stops keeps its mounts, the next one knows them and their counts", async () => {
   await using w = await world();
   const before = await w.start();
-  const client = await w.connect();
+  await using client = await w.connect();
   await client.clone({ origin: "base", name: "one" });
   await client.clone({ origin: "base", name: "two" });
   const held = [
@@ -81,10 +81,13 @@ test("a daemon that stops keeps its mounts, the next one knows them and their co
   ];
   const known = await client.mounts();
   await before.stop();
-  await assert.rejects(client.status(), (error) => hasCode(error, "CONNECTION_LOST"));
+  assert.equal(client.state, "reconnecting");
+  const meanwhile = client.status({ timeoutMs: 50 });
+  await assert.rejects(meanwhile, (error) => hasCode(error, "TIMEOUT"));
   await assert.rejects(w.connect(), (error) => hasCode(error, "DAEMON_UNREACHABLE"));
   assert.equal((await w.kernel.mounts.list()).length, 2);
   const after = await w.start();
+  assert.deepEqual(await client.mounts(), known, "the same client goes on");
   await using again = await w.connect();
   assert.deepEqual(await again.mounts(), known);
   for (const { reference } of held) await again.release({ reference });
@@ -102,7 +105,7 @@ test("after a power cut the records of the mounts that are gone are dropped", as
   await before.stop();
   const kernel = w.kernel.powerCut();
   const logger = jsonLogger((line) => w.log.push(line));
-  await using after = await startDaemon({ ...w, kernel, logger });
+  await using after = await startDaemon({ ...w, kernel, logger, workers: "in-process" });
   await using again = await w.connect();
   assert.deepEqual(await again.mounts(), []);
   assert.ok(w.log.some((line) => line.includes("record-dropped")));
@@ -197,20 +200,29 @@ test("bad input: names, a second daemon, a socket that is somebody else's", asyn
   const pool = await createPool({ folder: other, kernel: w.kernel, backing: BACKING });
   await pool.detach();
   const { kernel, mountRoot, socketPath } = w;
-  await assert.rejects(startDaemon({ folder: other, kernel, mountRoot, socketPath }), {
-    code: "SOCKET_IN_USE",
-  });
+  await assert.rejects(
+    startDaemon({ folder: other, kernel, mountRoot, socketPath, workers: "in-process" }),
+    {
+      code: "SOCKET_IN_USE",
+    },
+  );
   assert.equal((await client.status()).state, "working");
   const file = join(w.parent, "run", "file");
   await writeFile(file, "");
-  await assert.rejects(startDaemon({ folder: other, kernel, mountRoot, socketPath: file }), {
-    code: "SOCKET_IN_USE",
-  });
+  await assert.rejects(
+    startDaemon({ folder: other, kernel, mountRoot, socketPath: file, workers: "in-process" }),
+    {
+      code: "SOCKET_IN_USE",
+    },
+  );
   const foreign = join(w.parent, "run", "foreign.sock");
   const server = createServer().listen(foreign);
-  await assert.rejects(startDaemon({ folder: other, kernel, mountRoot, socketPath: foreign }), {
-    code: "SOCKET_IN_USE",
-  });
+  await assert.rejects(
+    startDaemon({ folder: other, kernel, mountRoot, socketPath: foreign, workers: "in-process" }),
+    {
+      code: "SOCKET_IN_USE",
+    },
+  );
   server.close();
   await daemon.stop({ teardown: true });
 });

@@ -29,7 +29,14 @@ test("the example of packages/sdk/README.md does what it says", async (t) => {
   const socketPath = join(parent, "s");
   const mountRoot = join(parent, "mounts");
   const logger = jsonLogger(() => undefined);
-  const daemon = await startDaemon({ folder, socketPath, kernel, mountRoot, logger });
+  const daemon = await startDaemon({
+    folder,
+    socketPath,
+    kernel,
+    mountRoot,
+    logger,
+    workers: "in-process",
+  });
   const { stdout } = await promisify(execFile)(process.execPath, [...RUN_FLAGS, example], {
     cwd: new URL("..", import.meta.url).pathname,
     env: { ...process.env, THINPOOL_SOCKET: socketPath },

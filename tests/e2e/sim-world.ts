@@ -48,7 +48,7 @@ export async function world(): Promise<World> {
     log,
     start: () => {
       const logger = jsonLogger((line) => log.push(line));
-      return startDaemon({ folder, socketPath, kernel, mountRoot, logger });
+      return startDaemon({ folder, socketPath, kernel, mountRoot, logger, workers: "in-process" });
     },
     connect: () => connect({ socketPath, timeoutMs: 5_000 }),
     [Symbol.asyncDispose]: () => rm(parent, { recursive: true, force: true }),

@@ -1,7 +1,7 @@
 /** The daemon's socket as a hostile or broken client meets it, on the simulated kernel. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,13 +45,23 @@ async function world(): Promise<World> {
   await pool.createDevice({ name: "theirs", sizeBytes: 16n << 20n, ownerUid: 1000 });
   await pool.detach();
   const logger = jsonLogger((line) => log.push(line));
+  const policyFile = join(parent, "policy.json");
+  await writeFile(policyFile, JSON.stringify(POLICY), { mode: 0o600 });
   const self: World = {
     socketPath,
     log,
     kernel,
     caller: undefined,
     daemon: await startDaemonWith(
-      { folder, socketPath, kernel, mountRoot: join(parent, "mounts"), logger },
+      {
+        folder,
+        socketPath,
+        kernel,
+        mountRoot: join(parent, "mounts"),
+        logger,
+        workers: "in-process",
+        policyFile,
+      },
       (socket) => {
         assert.equal(identifyByKernel(socket).uid, process.geteuid?.());
         if (self.caller === undefined) throw new Error("doubt");
@@ -67,6 +77,11 @@ async function world(): Promise<World> {
   return self;
 }
 
+/** All may clone root's devices. */
+const POLICY = {
+  version: 1,
+  rules: [{ name: "all", users: "all", allow: { clone: { names: ["*"] } } }],
+};
 const USER: Principal = { uid: 1001, gid: 1001, pid: 4, groups: [] };
 
 /** Several times as many as fill MAX_BUFFERED_BYTES with this world's short answers. */
@@ -87,7 +102,8 @@ function dial(
 
 async function opened(w: World): Promise<WebSocket> {
   const socket = dial(w);
-  await once(socket, "open");
+  // The hello: the daemon's first word, and the only one unasked.
+  await once(socket, "message");
   return socket;
 }
 
@@ -230,7 +246,7 @@ test("a client that answers no ping is cut at the next one", async (t) => {
   await using w = await world();
   w.caller = USER;
   const deaf = dial(w, [SUBPROTOCOL], { autoPong: false });
-  await once(deaf, "open");
+  await once(deaf, "message");
   const well = await opened(w);
   const closed = closeCode(deaf);
   const pinged = once(well, "ping");

@@ -2,22 +2,40 @@
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
 import { PoolError, openPool } from "@thinpool/thinpool";
+import { groupIdOf } from "./accounts.ts";
+import { Access } from "./policy/access.ts";
+import { LivePolicy } from "./policy/live-policy.ts";
+import { RightsBook } from "./policy/rights-book.ts";
+import { RightsStore } from "./policy/rights-store.ts";
+import { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers/index.ts";
+import { KeyStore } from "./idempotency/key-store.ts";
+import { KeyedCalls } from "./idempotency/keyed-calls.ts";
+import { recognitionRules } from "./idempotency/rules.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
-import { MountFolders } from "./mounts/folders.ts";
-import { Mounter } from "./mounts/mounter.ts";
-import { MountService } from "./references/mount-service.ts";
-import { ReferenceStore } from "./references/store.ts";
-import type { OpenFront } from "./server/back.ts";
+import type { RulesFor } from "./mounts/rules.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import type { MetricsAddress } from "./metrics/metrics-server.ts";
+import { MetricsServer } from "./metrics/metrics-server.ts";
+import { defaultRulesFor } from "./mounts/rules.ts";
+import type { References } from "./references/open.ts";
+import { openReferences } from "./references/open.ts";
+import type { ConnectionWatch, OpenFront } from "./server/back.ts";
 import { Back } from "./server/back.ts";
 import { directChannel } from "./server/direct-channel.ts";
+import { helloTo } from "./server/hello.ts";
 import type { Identify } from "./server/listener.ts";
 import { Listener, identifyByKernel } from "./server/listener.ts";
+import { StartError } from "./start-error.ts";
+import { rootWorkerIdentity } from "./worker/root-identity.ts";
+import { WorkerPool } from "./worker/worker-pool.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
-const STORE_FILE = "references.sqlite";
+const KEY_FILE = "keys.sqlite";
+const RIGHTS_FILE = "rights.sqlite";
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -28,14 +46,31 @@ export interface DaemonOptions {
   readonly kernel: Kernel;
   /** Who may connect besides root; default: the group "thinpool", if the machine has it. */
   readonly socketGroup?: string;
+  /**
+   * Who parses clients' bytes: worker processes without privileges (default; takes root), or this very
+   * process, for tests that have nothing to protect.
+   */
+  readonly workers?: "processes" | "in-process";
+  /** Who may do what (docs/POLICY.md); default: who may connect clones public images. */
+  readonly policyFile?: string;
+  /** A socket that the service manager has opened at `socketPath`, by its descriptor. */
+  readonly inheritedSocket?: number | undefined;
+  /** Where to serve Prometheus metrics; default: nowhere. */
+  readonly metrics?: MetricsAddress | undefined;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
+  /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
+  readonly mountRulesFor?: RulesFor;
+  /** How long a session outlives its connection; default: half a minute. */
+  readonly sessionGraceMs?: number;
   /** Default: one line of JSON per event on stderr. */
   readonly logger?: Logger;
 }
 
 export interface Daemon extends AsyncDisposable {
   readonly socketPath: string;
+  /** Reads the policy file anew. Where it is refused, the log says why and nothing changes. */
+  reloadPolicy(): Promise<void>;
   /**
    * Stops accepting, ends what runs, and lets the pool go. Mounts stay for the next start, unless
    * `teardown`: then all references are given up and the pool is taken down (BUSY, and nothing more
@@ -56,27 +91,110 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   await using undo = new AsyncDisposableStack();
   const pool = await openPool({ folder, kernel });
   undo.defer(() => letGo(pool));
-  const store = undo.use(new ReferenceStore(join(folder, STORE_FILE)));
-  const folders = new MountFolders(options.mountRoot ?? DEFAULT_MOUNT_ROOT);
-  await folders.prepareRoot();
-  const mounter = new Mounter(kernel, folders);
-  const mounts = new MountService({ pool, store, mounter, folders, logger });
-  await mounts.recover();
-  const dispatcher = new Dispatcher({
-    handlers: makeHandlers({ pool, mounts }),
-    facts: {
-      deviceOwner: (name) => (pool.has({ name }) ? pool.get({ name }).ownerUid : undefined),
-      referenceHolder: (id) => mounts.holderOf(id),
-    },
-    deviceOfReference: (id) => mounts.deviceOf(id),
+  const queue = new KeyedQueue();
+  const references = await openReferences({
+    pool,
+    kernel,
+    mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
+    queue,
+    rulesFor: options.mountRulesFor ?? defaultRulesFor,
+    logger,
+    graceMs: options.sessionGraceMs,
+  });
+  undo.defer(() => references.close());
+  const { mounts, sessions, ephemerals, reaper } = references;
+  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
+  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
+  const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
+  const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
+  const access = new Access({ pool, live, book, referenceHolder });
+  const work = { pool, mounts, sessions, ephemerals, access, book };
+  const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
+  const keyed = new KeyedCalls({
+    poolUuid: pool.uuid,
+    store: keys,
+    recognise: recognitionRules(work),
     logger,
   });
-  const openFront: OpenFront = (_principal, port) => directChannel(port);
-  const back = new Back({ dispatcher, openFront, logger });
-  const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
+  keyed.recover();
+  const metrics = new Metrics({
+    pool,
+    census: () => mounts.census(),
+    sessions: () => sessions.counts,
+    workers: () => back.workerCount,
+    logger,
+  });
+  const dispatcher = new Dispatcher({
+    handlers: makeHandlers(work),
+    keyed,
+    access,
+    deviceOfReference: (id) => mounts.deviceOf(id),
+    queue,
+    logger,
+    observe: (call) => metrics.observe(call),
+  });
+  const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
+  const openFront: OpenFront = (principal, port) =>
+    workers === undefined ? directChannel(port) : workers.open(principal, port);
+  const watch: ConnectionWatch = {
+    opened: ({ uid }, connection) => {
+      back.push(connection, helloTo(sessions.open(uid, connection)));
+    },
+    closed: (connection) => {
+      sessions.closed(connection);
+      reaper.schedule();
+    },
+  };
+  const back = new Back({
+    dispatcher,
+    watch,
+    openFront,
+    limitsOf: (principal) => access.limits(principal),
+    logger,
+  });
+  const { inheritedSocket } = options;
+  const metricsServer =
+    options.metrics === undefined
+      ? undefined
+      : await MetricsServer.listen(options.metrics, metrics, logger);
+  undo.defer(() => metricsServer?.close());
+  const listener = await Listener.listen({
+    socketPath,
+    socketGroup,
+    inheritedSocket,
+    back,
+    logger,
+    identify,
+  });
   undo.move();
+  reaper.start();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
-  return new RunningDaemon({ socketPath, pool, store, mounts, dispatcher, back, listener, logger });
+  return new RunningDaemon({
+    socketPath,
+    pool,
+    references,
+    keys,
+    live,
+    book,
+    dispatcher,
+    back,
+    listener,
+    workers,
+    metricsServer,
+    logger,
+  });
+}
+
+async function workerPool(logger: Logger): Promise<WorkerPool> {
+  if (process.geteuid?.() === 0) {
+    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger });
+  }
+  throw new StartError({
+    code: "OPTION_INVALID",
+    object: "the workers",
+    reason: "only root can start processes of other users",
+    hint: "Run it as root.",
+  });
 }
 
 /** A start that failed: as it was, the pool down, unless an earlier daemon's mounts need it. */
@@ -92,11 +210,15 @@ async function letGo(pool: ThinPool): Promise<void> {
 interface Parts {
   readonly socketPath: string;
   readonly pool: ThinPool;
-  readonly store: ReferenceStore;
-  readonly mounts: MountService;
+  readonly references: References;
+  readonly keys: KeyStore;
+  readonly live: LivePolicy;
+  readonly book: RightsBook;
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
+  readonly workers: WorkerPool | undefined;
+  readonly metricsServer: MetricsServer | undefined;
   readonly logger: Logger;
 }
 
@@ -110,6 +232,10 @@ class RunningDaemon implements Daemon {
     this.#parts = parts;
   }
 
+  reloadPolicy(): Promise<void> {
+    return this.#parts.live.reload();
+  }
+
   stop(options: { readonly teardown?: boolean } = {}): Promise<void> {
     this.#stopped ??= this.#stop(options.teardown ?? false);
     return this.#stopped;
@@ -120,16 +246,20 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, store, mounts, dispatcher, back, listener, logger } = this.#parts;
+    const { pool, references, keys, book, dispatcher, back, listener } = this.#parts;
+    const { workers, metricsServer, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
+    await metricsServer?.close();
+    await references.reaper.stop();
     await back.close();
+    await workers?.drained();
     listener.release();
     try {
       if (teardown) {
-        await mounts.releaseAll();
+        await references.mounts.releaseAll();
         await pool.close();
       } else {
         await pool.detach();
@@ -138,7 +268,9 @@ class RunningDaemon implements Daemon {
       if (teardown) await pool.detach();
       throw error;
     } finally {
-      store.close();
+      await references.close();
+      keys.close();
+      book.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });
     }
   }

@@ -2,6 +2,7 @@
  * The one funnel from a request to its answer: turn, policy, handler, schema of the result. Every throw
  * becomes an answer here; every call that changes something leaves an audit line.
  */
+import { randomUUID } from "node:crypto";
 import type { KnownRequest } from "@thinpool/protocol";
 import {
   MAX_RESPONSE_BYTES,
@@ -11,33 +12,48 @@ import {
   methods,
   parseResult,
 } from "@thinpool/protocol";
+import type { Caller } from "./caller.ts";
 import { RequestError, describeError } from "./errors.ts";
-import type { Handlers } from "./handlers/index.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
+import type { CallContext, Handlers } from "./handlers/index.ts";
+import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
+import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
-import type { PolicyFacts, Principal } from "./policy/policy.ts";
-import { assertPolicyComplete, judge, objectOf, paramOf, policy } from "./policy/policy.ts";
+import type { Access } from "./policy/access.ts";
+import type { Principal } from "./policy/policy.ts";
+import { assertPolicyComplete, objectOf, paramOf, policy } from "./policy/policy.ts";
 
 export interface DispatcherParts {
   readonly handlers: Handlers;
-  readonly facts: PolicyFacts;
+  readonly access: Pick<Access, "actingAs" | "judge">;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
+  readonly keyed: KeyedCalls;
+  /** The turns of the devices. */
+  readonly queue: KeyedQueue;
   readonly logger: Logger;
+  /** Told of each call that has ended. */
+  readonly observe?: (call: EndedCall) => void;
 }
 
-export interface Caller {
-  readonly principal: Principal;
-  /** Which connection the call came by. */
-  readonly connection: number;
-  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
-  readonly signal: AbortSignal;
+export interface EndedCall {
+  readonly method: string;
+  /** "done", or an error code. */
+  readonly outcome: string;
+  readonly seconds: number;
 }
+
+/** What the audit line gets to know on a call's way. */
+interface Trail {
+  /** The rule that decided; undefined where it did not come to that. */
+  rule?: string;
+  onBehalfOf?: number;
+}
+/** A call without an idempotency key: nothing of it is remembered. */
+const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #queue = new KeyedQueue();
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
   #nextCall = 1;
@@ -71,6 +87,7 @@ export class Dispatcher {
     const call = this.#nextCall;
     this.#nextCall += 1;
     const startedAt = performance.now();
+    const trail: Trail = {};
     const audit = {
       call,
       connection: caller.connection,
@@ -82,31 +99,48 @@ export class Dispatcher {
       ...("name" in request.params ? { name: request.params.name } : {}),
     };
     try {
-      const result = await this.#inTurn(request, caller.principal);
+      const result = await this.#once(request, caller, trail);
       const answer = encodeChecked(request, result);
+      this.#observe(method, "done", startedAt);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
-        this.#parts.logger.log("info", "audit", { ...audit, outcome: "done", ms });
+        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: "done", ms });
       }
       return answer;
     } catch (error) {
       const description = describeError(error, { operation: method, object });
+      this.#observe(method, description.code, startedAt);
       if (description.code === "INTERNAL") {
         const fields = { call, id: String(request.id), method, error: errorText(error) };
         this.#parts.logger.log("error", "internal-error", fields);
       }
       if (methods[method].changes) {
-        this.#parts.logger.log("info", "audit", { ...audit, outcome: description.code });
+        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: description.code });
       }
       return encodeFailure(request.id, errorObjectOf(description));
     }
   }
 
+  /** With an idempotency key: at most once, whatever happens in between. */
+  #once(request: KnownRequest, caller: Caller, trail: Trail): Promise<unknown> {
+    const { key } = request;
+    if (key === undefined) return this.#inTurn(request, caller, UNKEYED, trail);
+    const { uid } = caller.principal;
+    return this.#parts.keyed.run({ ...request, key }, uid, (work) =>
+      this.#inTurn(request, caller, work, trail),
+    );
+  }
+
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #inTurn(
+    request: KnownRequest,
+    caller: Caller,
+    work: KeyedWork,
+    trail: Trail,
+  ): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, principal);
-    return key === undefined ? run() : this.#queue.run(key, request.method, run);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work, trail);
+    return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
   }
 
   #turnOf(request: KnownRequest): string | undefined {
@@ -117,7 +151,12 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(request: KnownRequest, principal: Principal): Promise<unknown> {
+  async #judgeAndHandle(
+    request: KnownRequest,
+    caller: Caller,
+    work: KeyedWork,
+    trail: Trail,
+  ): Promise<unknown> {
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -128,16 +167,31 @@ export class Dispatcher {
         reason: "the daemon is stopping",
       });
     }
-    const verdict = judge(principal, request, this.#parts.facts);
+    if (caller.signal.aborted) {
+      const reason = "its caller gave it up before its turn came";
+      throw new RequestError({ code: "CANCELLED", operation, object, reason });
+    }
+    const { access } = this.#parts;
+    const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
+    if (named !== undefined) trail.onBehalfOf = named;
+    const { principal } = await access.actingAs(caller.principal, request);
+    const verdict = access.judge(principal, request);
+    trail.rule = verdict.rule;
     if (!verdict.allowed) {
       const { code, reason } = verdict;
       throw new RequestError({ code, operation, object, reason });
     }
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
-      caller: Principal,
+      principal: Principal,
+      call: CallContext,
     ) => Promise<unknown>;
-    return handler(request.params, principal);
+    work.begin();
+    return handler(request.params, principal, { ...caller, newUuid: work.newUuid });
+  }
+
+  #observe(method: string, outcome: string, startedAt: number): void {
+    this.#parts.observe?.({ method, outcome, seconds: (performance.now() - startedAt) / 1000 });
   }
 }
 

@@ -3,6 +3,7 @@ import type { ErrorObject, RequestId } from "./envelopes.ts";
 import type { ErrorCode } from "./error-codes.ts";
 import { errorCodes } from "./error-codes.ts";
 import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
+import type { DaemonNotification } from "./notifications.ts";
 
 export interface ErrorDescription {
   readonly code: ErrorCode;
@@ -21,8 +22,18 @@ export function encodeRequest<M extends MethodName>(
   id: RequestId,
   method: M,
   params: MethodParams<M>,
+  key?: string,
 ): string {
-  return JSON.stringify({ jsonrpc: "2.0", id, method, params });
+  const all = key === undefined ? params : { ...params, idempotencyKey: key };
+  return JSON.stringify({ jsonrpc: "2.0", id, method, params: all });
+}
+
+export function encodeCancel(id: RequestId): string {
+  return JSON.stringify({ jsonrpc: "2.0", method: "request.cancel", params: { id } });
+}
+
+export function encodeNotification(notification: DaemonNotification): string {
+  return JSON.stringify({ jsonrpc: "2.0", ...notification });
 }
 
 export function encodeSuccess<M extends MethodName>(

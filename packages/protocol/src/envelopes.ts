@@ -1,6 +1,6 @@
 /**
  * JSON-RPC 2.0 envelopes by direction. Fields that are not known are ignored, so that a newer peer
- * may send more; batches and notifications are not part of thinpool.v1.
+ * may send more; batches are not part of thinpool.v1.
  */
 import * as v from "valibot";
 import { MAX_ID_LENGTH, MAX_METHOD_LENGTH } from "./limits.ts";
@@ -14,6 +14,13 @@ export const requestId = v.union([
 export const requestEnvelope = v.object({
   jsonrpc: v.literal("2.0"),
   id: requestId,
+  method: v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_METHOD_LENGTH)),
+  params: v.optional(v.record(v.string(), v.unknown()), {}),
+});
+
+/** Either way: a message that has no answer. */
+export const notificationEnvelope = v.object({
+  jsonrpc: v.literal("2.0"),
   method: v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_METHOD_LENGTH)),
   params: v.optional(v.record(v.string(), v.unknown()), {}),
 });

@@ -3,4 +3,5 @@ export * from "./envelopes.ts";
 export * from "./error-codes.ts";
 export * from "./limits.ts";
 export * from "./methods/index.ts";
+export * from "./notifications.ts";
 export * from "./parse.ts";

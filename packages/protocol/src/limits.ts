@@ -21,6 +21,11 @@ export const MAX_CONNECTIONS_PER_UID = 64;
 /** The daemon pings this often, and cuts whoever has not answered by the next ping. */
 export const HEARTBEAT_INTERVAL_MS = 15_000;
 
+/** How long the daemon remembers an idempotency key. */
+export const KEY_LIFETIME_MS: number = 24 * 60 * 60 * 1000;
+/** The keys of one user that it remembers; the oldest go first. */
+export const MAX_KEYS_PER_UID = 4096;
+
 /** Where the daemon listens unless told otherwise. */
 export const DEFAULT_SOCKET_PATH = "/run/thinpool/thinpool.sock";
 /** The environment variable by which a client is told another place. */

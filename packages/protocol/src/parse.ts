@@ -2,10 +2,22 @@
 import * as v from "valibot";
 import type { ErrorCode } from "./error-codes.ts";
 import type { RequestEnvelope, RequestId, ResponseEnvelope } from "./envelopes.ts";
-import { failureEnvelope, requestEnvelope, requestId, successEnvelope } from "./envelopes.ts";
+import {
+  failureEnvelope,
+  notificationEnvelope,
+  requestEnvelope,
+  requestId,
+  successEnvelope,
+} from "./envelopes.ts";
 import { MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES } from "./limits.ts";
 import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
-import { isMethodName, methods } from "./methods/index.ts";
+import { idempotencyKey, isMethodName, methods } from "./methods/index.ts";
+import type { DaemonNotification } from "./notifications.ts";
+import {
+  clientNotifications,
+  daemonNotifications,
+  isDaemonNotificationName,
+} from "./notifications.ts";
 
 export interface Refusal {
   readonly ok: false;
@@ -24,8 +36,22 @@ export type KnownRequest = {
     readonly id: RequestId;
     readonly method: M;
     readonly params: MethodParams<M>;
+    /** Who sends the same key again means the same change, and must not have it happen twice. */
+    readonly key?: string | undefined;
   };
 }[MethodName];
+
+/** Whatever a client may send. */
+export type ClientMessage =
+  | { readonly type: "request"; readonly request: KnownRequest }
+  | { readonly type: "cancel"; readonly id: RequestId };
+
+/** Whatever the daemon may send. */
+export type DaemonMessage =
+  | { readonly type: "response"; readonly response: ResponseEnvelope }
+  | { readonly type: "notification"; readonly notification: DaemonNotification }
+  /** A newer daemon's notification: nothing to this side. */
+  | { readonly type: "unknown" };
 
 /** "params.name: Invalid length …": the first thing that does not fit. */
 function firstIssue(issues: readonly v.BaseIssue<unknown>[]): string {
@@ -58,17 +84,52 @@ function readId(value: unknown): RequestId | null {
   return id.success ? id.output : null;
 }
 
+function isNotification(value: unknown): value is { readonly method: unknown } {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    "method" in value &&
+    !("id" in value)
+  );
+}
+
 /** A client's message, down to its method's schema. Names that break the rules give NAME_INVALID. */
-export function parseRequest(text: string): Parsed<KnownRequest> {
+export function parseClientMessage(text: string): Parsed<ClientMessage> {
   const json = readJson(text, MAX_REQUEST_BYTES);
   if (!json.ok) return json;
+  if (isNotification(json.value)) return parseClientNotification(json.value);
   const id = readId(json.value);
   const envelope = v.safeParse(requestEnvelope, json.value);
   if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), id);
-  return checkRequest(envelope.output);
+  const call = checkRequest(envelope.output);
+  return call.ok ? { ok: true, value: { type: "request", request: call.value } } : call;
 }
 
-/** The part of a request that is left when its envelope is taken off: known method, params that fit. */
+/** A client's message that must be a request. */
+export function parseRequest(text: string): Parsed<KnownRequest> {
+  const message = parseClientMessage(text);
+  if (!message.ok) return message;
+  return message.value.type === "request"
+    ? { ok: true, value: message.value.request }
+    : refusal("INVALID_REQUEST", "it is a notification: a request has an id", null);
+}
+
+function parseClientNotification(value: unknown): Parsed<ClientMessage> {
+  const envelope = v.safeParse(notificationEnvelope, value);
+  if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), null);
+  const { method, params } = envelope.output;
+  if (method !== "request.cancel") {
+    // JSON-RPC would have it ignored. Told at once it is found at once: a request without an id.
+    const reason = `there is no notification ${JSON.stringify(method)}`;
+    return refusal("INVALID_REQUEST", reason, null);
+  }
+  const cancel = v.safeParse(clientNotifications[method].params, params);
+  if (!cancel.success) return refusal("INVALID_PARAMS", firstIssue(cancel.issues), null);
+  return { ok: true, value: { type: "cancel", id: cancel.output.id } };
+}
+
+/** A request whose envelope is well: its method, the params by that method's schema, and the key. */
 export function checkRequest(
   request: Pick<RequestEnvelope, "id" | "method" | "params">,
 ): Parsed<KnownRequest> {
@@ -85,20 +146,50 @@ export function checkRequest(
     return refusal(code, `params.${firstIssue(params.issues)}`, id);
   }
   // The schema that was used is the one of this very method; the compiler can't follow the union.
-  return { ok: true, value: { id, method, params: params.output } as KnownRequest };
+  const call = { id, method, params: params.output } as KnownRequest;
+  if (!methods[method].changes || !("idempotencyKey" in request.params)) {
+    return { ok: true, value: call };
+  }
+  const key = v.safeParse(idempotencyKey, request.params["idempotencyKey"]);
+  if (!key.success) {
+    return refusal("INVALID_PARAMS", `params.idempotencyKey: ${firstIssue(key.issues)}`, id);
+  }
+  return { ok: true, value: { ...call, key: key.output } };
 }
 
-/** A daemon's message. The result is checked later, by `parseResult`: only the caller knows the method. */
-export function parseResponse(text: string): Parsed<ResponseEnvelope> {
+/** A daemon's message. A result is checked later, by `parseResult`: only the caller knows the method. */
+export function parseDaemonMessage(text: string): Parsed<DaemonMessage> {
   const json = readJson(text, MAX_RESPONSE_BYTES);
   if (!json.ok) return json;
+  if (isNotification(json.value)) return parseDaemonNotification(json.value);
   const id = readId(json.value);
   const isFailure = typeof json.value === "object" && json.value !== null && "error" in json.value;
   const envelope = isFailure
     ? v.safeParse(failureEnvelope, json.value)
     : v.safeParse(successEnvelope, json.value);
   if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), id);
-  return { ok: true, value: envelope.output };
+  return { ok: true, value: { type: "response", response: envelope.output } };
+}
+
+/** A daemon's message that must be an answer. */
+export function parseResponse(text: string): Parsed<ResponseEnvelope> {
+  const message = parseDaemonMessage(text);
+  if (!message.ok) return message;
+  return message.value.type === "response"
+    ? { ok: true, value: message.value.response }
+    : refusal("INVALID_REQUEST", "it is a notification: an answer has an id", null);
+}
+
+function parseDaemonNotification(value: unknown): Parsed<DaemonMessage> {
+  const envelope = v.safeParse(notificationEnvelope, value);
+  if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), null);
+  const { method } = envelope.output;
+  if (!isDaemonNotificationName(method)) return { ok: true, value: { type: "unknown" } };
+  const params = v.safeParse(daemonNotifications[method].params, envelope.output.params);
+  if (!params.success) return refusal("INVALID_PARAMS", firstIssue(params.issues), null);
+  // As in checkRequest: schema and name belong together.
+  const notification = { method, params: params.output } as DaemonNotification;
+  return { ok: true, value: { type: "notification", notification } };
 }
 
 /** What a method answered, checked by its schema: by the daemon before it sends, by the client after. */

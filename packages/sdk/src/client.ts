@@ -1,7 +1,13 @@
-/** `connect()` and the typed calls. */
-import { chooseSocketPath, openConnection } from "./connection.ts";
+/** The typed calls. */
+import type { Hello } from "@thinpool/protocol";
+import type { Dialler } from "./connection.ts";
 import { clientError } from "./errors.ts";
-import type { CallOptions } from "./requests.ts";
+import type { ClientState } from "./link.ts";
+import { Leases } from "./leases.ts";
+import { Link } from "./link.ts";
+import type { MountOptions } from "./mount-options.ts";
+import { mountParams } from "./mount-options.ts";
+import type { CallOptions, ChangeOptions } from "./requests.ts";
 import { Requests } from "./requests.ts";
 import type {
   Device,
@@ -11,72 +17,131 @@ import type {
   PoolStatus,
   ReleaseResult,
 } from "./resources.ts";
+import { Rights } from "./rights.ts";
 import { Clone, Mount, deviceFromWire, statusFromWire } from "./resources.ts";
 
 /** A mount may wait for a journal's recovery, a removal for many blocks. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
 export const MAX_TIMEOUT_MS = 3_600_000;
+/** From a cut until the client gives up: longer than a restart of the daemon takes. */
+export const DEFAULT_RECONNECT_TIMEOUT_MS = 60_000;
 /** How long `close` waits for the daemon's goodbye. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 export interface ConnectOptions {
-  /** Default: THINPOOL_SOCKET of the environment, else /run/thinpool/thinpool.sock. */
-  readonly socketPath?: string;
   /** Ends the attempt to connect. */
   readonly signal?: AbortSignal;
   /** For connecting and, unless a call says otherwise, for each call: 1 to 3 600 000 ms. */
   readonly timeoutMs?: number;
+  /**
+   * How long the client tries to connect again after a cut, 0 to 3 600 000 ms; then it is "gone". The
+   * daemon keeps the session for its own grace period (`hello.session.graceMs`).
+   */
+  readonly reconnectTimeoutMs?: number;
 }
+
+function assertWithin(name: string, value: number, min: number, address: string): void {
+  if (Number.isInteger(value) && value >= min && value <= MAX_TIMEOUT_MS) return;
+  throw clientError("ARGUMENT_INVALID", {
+    operation: "connect",
+    object: address,
+    reason: `${name} must be a whole number from ${min} to ${MAX_TIMEOUT_MS}, not ${value}`,
+  });
+}
+
+/** Connects by any dialler; `connect` of the package's entry knows which. */
+export async function connectBy(dialler: Dialler, options: ConnectOptions): Promise<Client> {
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  const { reconnectTimeoutMs = DEFAULT_RECONNECT_TIMEOUT_MS } = options;
+  assertWithin("timeoutMs", timeoutMs, 1, dialler.address);
+  assertWithin("reconnectTimeoutMs", reconnectTimeoutMs, 0, dialler.address);
+  const client = new Client(dialler, timeoutMs, reconnectTimeoutMs);
+  await client.open(signal);
+  return client;
+}
+
+export type StateListener = (state: ClientState, reason: string) => void;
 
 /**
- * Connects to the daemon. Rejects with ThinpoolError: DAEMON_UNREACHABLE, SOCKET_FORBIDDEN, TIMEOUT,
- * ABORTED, ARGUMENT_INVALID.
+ * A client of the daemon. All calls reject with ThinpoolError.
+ *
+ * A cut connection is made again by itself, and the session resumed: calls wait meanwhile, those in
+ * flight are sent again, and the daemon does nothing twice (see `ChangeOptions.idempotencyKey`). Only
+ * where the session is gone, and something was held by it, or the daemon does not come back in time,
+ * calls fail: with SESSION_GONE or CONNECTION_LOST.
  */
-export async function connect(options: ConnectOptions = {}): Promise<Client> {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
-  const socketPath = chooseSocketPath(options.socketPath, process.env);
-  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > MAX_TIMEOUT_MS) {
-    throw clientError("ARGUMENT_INVALID", {
-      operation: "connect",
-      object: socketPath,
-      reason: `timeoutMs must be a whole number from 1 to ${MAX_TIMEOUT_MS}, not ${timeoutMs}`,
-    });
-  }
-  const connection = await openConnection({ socketPath, timeoutMs, signal });
-  return new Client(new Requests(connection, timeoutMs));
-}
-
-/** All calls reject with ThinpoolError; after a cut with CONNECTION_LOST, and nothing is sent again. */
 export class Client implements Owner, AsyncDisposable {
+  readonly #link: Link;
   readonly #requests: Requests;
+  readonly #listeners = new Set<StateListener>();
+  /** What ends with the session: references, and names of ephemeral clones not yet mounted. */
+  readonly #held = new Set<string>();
+  readonly #leases = new Leases((reference) => this.renew({ reference }));
 
   /** Use `connect`. */
-  constructor(requests: Requests) {
-    this.#requests = requests;
+  constructor(dialler: Dialler, timeoutMs: number, reconnectTimeoutMs: number) {
+    this.#link = new Link({
+      dialler,
+      timeoutMs,
+      reconnectTimeoutMs,
+      listener: {
+        up: () => this.#requests.up(),
+        down: () => this.#requests.down(),
+        receive: (text) => this.#requests.receive(text),
+        ended: (failure) => this.#requests.ended(failure),
+        state: (state, reason) => {
+          for (const listener of this.#listeners) listener(state, reason);
+        },
+        holdsSession: () => this.#held.size > 0,
+      },
+    });
+    this.#requests = new Requests(this.#link, timeoutMs);
   }
 
-  async status(call?: CallOptions): Promise<PoolStatus> {
-    return statusFromWire(await this.#requests.call("pool.status", {}, call));
+  /** By `connect`, once. */
+  async open(signal: AbortSignal | undefined): Promise<void> {
+    await this.#link.open(signal);
+  }
+
+  get state(): ClientState {
+    return this.#link.state;
+  }
+
+  /** The daemon's version, features and limits, as it told them at the last connect. */
+  get hello(): Hello {
+    return this.#link.hello;
+  }
+
+  /** Calls `listener` at each change of state, until the function that it returns is called. */
+  onState(listener: StateListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** How full the pool is, and whether it works. */
+  async status(options: CallOptions = {}): Promise<PoolStatus> {
+    return statusFromWire(await this.#requests.call("pool.status", {}, options));
   }
 
   /** One's own devices and the images, those that belong to root. Root sees all. */
-  async list(call?: CallOptions): Promise<readonly Device[]> {
-    const devices = await this.#requests.call("device.list", {}, call);
+  async list(options: CallOptions = {}): Promise<readonly Device[]> {
+    const devices = await this.#requests.call("device.list", {}, options);
     return devices.map(deviceFromWire);
   }
 
-  async get(options: { readonly name: string }, call?: CallOptions): Promise<Device> {
-    return deviceFromWire(await this.#requests.call("device.get", { name: options.name }, call));
+  /** NOT_FOUND where there is none of that name that the caller may see. */
+  async get(options: { readonly name: string } & CallOptions): Promise<Device> {
+    const { name } = options;
+    return deviceFromWire(await this.#requests.call("device.get", { name }, options));
   }
 
-  /** Root only. Default: 10 GiB with ext4. */
+  /** Root only. Default: 10 GiB with ext4. EXISTS, NO_SPACE, FORBIDDEN. */
   async create(
     options: {
       readonly name: string;
       readonly sizeBytes?: bigint;
       readonly filesystem?: Filesystem;
-    },
-    call?: CallOptions,
+    } & ChangeOptions,
   ): Promise<Device> {
     const { name, sizeBytes, filesystem } = options;
     const params = {
@@ -84,46 +149,95 @@ export class Client implements Owner, AsyncDisposable {
       ...(sizeBytes === undefined ? {} : { sizeBytes: sizeBytes.toString() }),
       ...(filesystem === undefined ? {} : { filesystem }),
     };
-    return deviceFromWire(await this.#requests.call("device.create", params, call));
+    return deviceFromWire(await this.#requests.call("device.create", params, options));
   }
 
-  /** A copy-on-write copy that belongs to the caller. */
+  /**
+   * A copy-on-write copy that belongs to the caller. An ephemeral one goes with its last mount, or with
+   * this client where it was never mounted. NOT_FOUND, EXISTS, NO_SPACE, LIMIT.
+   */
   async clone(
-    options: { readonly origin: string; readonly name: string },
-    call?: CallOptions,
+    options: {
+      readonly origin: string;
+      readonly name: string;
+      readonly ephemeral?: boolean;
+      /** Of the origin's owner, where the policy does not let the caller clone it. */
+      readonly token?: string;
+      /** The user whose it is to be: a right of its own, and then his rights decide. */
+      readonly onBehalfOf?: number;
+    } & ChangeOptions,
   ): Promise<Clone> {
-    const { origin, name } = options;
-    const device = await this.#requests.call("device.clone", { origin, name }, call);
+    const { origin, name, ephemeral, token, onBehalfOf } = options;
+    const params = {
+      origin,
+      name,
+      ...(ephemeral === undefined ? {} : { ephemeral }),
+      ...(token === undefined ? {} : { token }),
+      ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
+    };
+    const device = await this.#requests.call("device.clone", params, options);
+    if (ephemeral === true) this.#held.add(name);
     return new Clone(this, deviceFromWire(device));
   }
 
-  /** BUSY while it is mounted. */
-  async remove(options: { readonly name: string }, call?: CallOptions): Promise<void> {
-    await this.#requests.call("device.remove", { name: options.name }, call);
+  /** Who may do what: asking, publishing images, tokens. */
+  get rights(): Rights {
+    return new Rights(this.#requests);
   }
 
-  /** The first reference activates and mounts the device, further ones share the mount. */
-  async mount(options: { readonly device: string }, call?: CallOptions): Promise<Mount> {
-    const { device } = options;
-    return new Mount(this, await this.#requests.call("mount.create", { device }, call));
+  /** BUSY while it is mounted. */
+  async remove(options: { readonly name: string } & ChangeOptions): Promise<void> {
+    await this.#requests.call("device.remove", { name: options.name }, options);
+    this.#held.delete(options.name);
+  }
+
+  /**
+   * The first reference activates and mounts the device, further ones share the mount. A lease is
+   * renewed by this client until it is released, or the client closed. NOT_FOUND, FORBIDDEN, LIMIT.
+   */
+  async mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount> {
+    const { device, holder } = options;
+    const params = { device, ...mountParams(options) };
+    const made = await this.#requests.call("mount.create", params, options);
+    const { reference } = made;
+    this.#held.delete(device);
+    if (holder === undefined || holder.type === "session") this.#held.add(reference);
+    if (holder?.type === "lease") this.#leases.keep(reference, holder.ttlMs);
+    return new Mount(this, made);
+  }
+
+  /** A lease's time to live begins anew, with another length if given. NOT_MOUNTED: it has ended. */
+  async renew(
+    options: { readonly reference: string; readonly ttlMs?: number } & ChangeOptions,
+  ): Promise<MountEntry> {
+    const { reference, ttlMs } = options;
+    const params = { reference, ...(ttlMs === undefined ? {} : { ttlMs }) };
+    const renewed = await this.#requests.call("mount.renew", params, options);
+    if (ttlMs !== undefined) this.#leases.keep(reference, ttlMs);
+    return renewed;
   }
 
   /** One's own references; root sees all. */
-  async mounts(call?: CallOptions): Promise<readonly MountEntry[]> {
-    return this.#requests.call("mount.list", {}, call);
+  async mounts(options: CallOptions = {}): Promise<readonly MountEntry[]> {
+    return this.#requests.call("mount.list", {}, options);
   }
 
-  async release(
-    options: { readonly reference: string },
-    call?: CallOptions,
-  ): Promise<ReleaseResult> {
+  /** Gives a reference up; the last one unmounts. BUSY while a process works in it; NOT_MOUNTED. */
+  async release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult> {
     const { reference } = options;
-    return this.#requests.call("mount.release", { reference }, call);
+    const released = await this.#requests.call("mount.release", { reference }, options);
+    this.#held.delete(reference);
+    this.#leases.drop(reference);
+    return released;
   }
 
-  /** Mounts outlive the connection: release them first, or later by their references. */
+  /**
+   * Calls that wait fail with CLIENT_CLOSED. What the session holds goes a short time later; leases go
+   * at their end, permanent mounts stay.
+   */
   async close(): Promise<void> {
-    await this.#requests.close(CLOSE_TIMEOUT_MS);
+    this.#leases.dropAll();
+    await this.#link.close(CLOSE_TIMEOUT_MS);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,34 +1,7 @@
 /** Every failure of the SDK is a ThinpoolError. Match on `code`, never on text. */
-import type { ErrorCode, ErrorObject, Refusal } from "@thinpool/protocol";
-import { errorCodes, isErrorCode } from "@thinpool/protocol";
+import type { ClientErrorCode, ErrorCode, ErrorObject, Refusal } from "@thinpool/protocol";
+import { clientErrorCodes, errorCodes, isErrorCode } from "@thinpool/protocol";
 
-/** Failures on this side of the socket. */
-export const clientErrorCodes = {
-  DAEMON_UNREACHABLE: {
-    retryable: true,
-    hint: "Start the daemon: thinpool serve, or systemctl start thinpoold.",
-  },
-  SOCKET_FORBIDDEN: {
-    retryable: false,
-    hint: "Join the group that owns the socket (ls -l shows it), or ask an administrator.",
-  },
-  CONNECTION_LOST: {
-    retryable: false,
-    hint: "Connect again and look at the object's state: a change may or may not have happened.",
-  },
-  CLIENT_CLOSED: { retryable: false, hint: "Connect again: this client was closed." },
-  ABORTED: {
-    retryable: false,
-    hint: "Look at the object's state: a change that was asked for may still happen.",
-  },
-  PROTOCOL: {
-    retryable: false,
-    hint: "Update the SDK or the daemon: the two do not speak the same thinpool.v1.",
-  },
-  ARGUMENT_INVALID: { retryable: false, hint: "Correct the argument that the reason names." },
-} as const;
-
-export type ClientErrorCode = keyof typeof clientErrorCodes;
 /** The daemon's codes and the client's own. A newer daemon's unknown code arrives as it is. */
 export type ThinpoolErrorCode = ErrorCode | ClientErrorCode;
 
@@ -75,9 +48,12 @@ export function hasCode(error: unknown, code: ThinpoolErrorCode): error is Thinp
   return error instanceof ThinpoolError && error.code === code;
 }
 
+/** What this side says in the daemon's words, since it means the same. */
+type OwnUseOfDaemonCode = "TIMEOUT" | "LIMIT" | "TOO_LARGE" | "NAME_INVALID" | "SESSION_GONE";
+
 /** A failure that arose on this side. */
 export function clientError(
-  code: ClientErrorCode | "TIMEOUT" | "LIMIT" | "TOO_LARGE" | "NAME_INVALID",
+  code: ClientErrorCode | OwnUseOfDaemonCode,
   context: {
     readonly operation: string;
     readonly object: string;

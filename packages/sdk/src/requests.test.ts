@@ -2,44 +2,62 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   MAX_REQUESTS_IN_FLIGHT,
+  encodeCancel,
   encodeFailure,
   encodeSuccess,
   errorCodeNames,
   errorCodes,
   errorObjectOf,
 } from "@thinpool/protocol";
-import type { Connection, ConnectionListener } from "./connection.ts";
-import { chooseSocketPath, describeOpenFailure } from "./connection.ts";
-import { errorFromWire, hasCode } from "./errors.ts";
-import { Requests } from "./requests.ts";
+import { clientError, errorFromWire, hasCode } from "./errors.ts";
+import type { ThinpoolError } from "./errors.ts";
+import { MAX_WAITING_CALLS, Requests } from "./requests.ts";
+import { chooseSocketPath, describeOpenFailure } from "./unix-socket.ts";
 
-/** A connection whose other end is the test. */
-class Wire implements Connection {
+/** A link whose other end is the test. */
+class Wire {
   readonly sent: string[] = [];
-  listener: ConnectionListener | undefined;
-  send(text: string): void {
-    this.sent.push(text);
+  up = true;
+  distrusted: ThinpoolError | undefined;
+  requests: Requests | undefined;
+  send(text: string): boolean {
+    if (this.up) this.sent.push(text);
+    return this.up;
   }
-  async close(): Promise<void> {
-    this.listener?.lost("closed");
-  }
-  listen(listener: ConnectionListener): void {
-    this.listener = listener;
+  distrust(error: ThinpoolError): void {
+    this.distrusted = error;
+    this.requests?.ended(() => error);
   }
   answer(text: string): void {
-    this.listener?.message(text);
+    this.requests?.receive(text);
+  }
+  cut(): void {
+    this.up = false;
+    this.requests?.down();
+  }
+  join(): void {
+    this.up = true;
+    this.requests?.up();
   }
 }
 
 function setUp(timeoutMs = 1_000): { wire: Wire; requests: Requests } {
   const wire = new Wire();
-  return { wire, requests: new Requests(wire, timeoutMs) };
+  const requests = new Requests(wire, timeoutMs);
+  wire.requests = requests;
+  return { wire, requests };
+}
+
+/** One turn of the event loop: what was asked for has been sent. */
+async function turn(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
 }
 
 test("answers find their requests in any order", async () => {
   const { wire, requests } = setUp();
   const first = requests.call("device.remove", { name: "a" });
   const second = requests.call("mount.list", {});
+  await turn();
   wire.answer(encodeSuccess(2, "mount.list", []));
   wire.answer(encodeSuccess(1, "device.remove", {}));
   assert.deepEqual(await second, []);
@@ -51,6 +69,7 @@ test("a failure of the daemon arrives with its code and hint", async () => {
   const { wire, requests } = setUp();
   const call = requests.call("device.remove", { name: "a" });
   const description = { operation: "device.remove", object: "a", reason: "it is mounted" };
+  await turn();
   wire.answer(encodeFailure(1, errorObjectOf({ code: "BUSY", ...description, errno: 16 })));
   await assert.rejects(call, (error) => {
     assert.ok(hasCode(error, "BUSY"));
@@ -70,17 +89,59 @@ test("every code of the table survives the way over the wire", () => {
   }
 });
 
-test("a cut fails all that waits with CONNECTION_LOST, and sends nothing again", async () => {
+test("after a cut what is safe is sent again as it was, and a change without a key fails", async () => {
   const { wire, requests } = setUp();
-  const calls = [requests.call("pool.status", {}), requests.call("device.remove", { name: "a" })];
-  wire.listener?.lost("the connection was cut");
-  for (const call of calls) {
-    await assert.rejects(call, (error) => hasCode(error, "CONNECTION_LOST"));
-  }
-  await assert.rejects(requests.call("pool.status", {}), (error) =>
-    hasCode(error, "CONNECTION_LOST"),
+  const look = requests.call("pool.status", {}, { timeoutMs: 500 });
+  const keyed = requests.call("device.remove", { name: "a" });
+  const bare = requests.call("device.remove", { name: "b" }, { idempotencyKey: false });
+  await turn();
+  wire.cut();
+  await assert.rejects(bare, (error) => hasCode(error, "CONNECTION_LOST"));
+  const meanwhile = requests.call("mount.list", {});
+  await turn();
+  assert.equal(wire.sent.length, 3);
+  wire.join();
+  const [first, second, , ...again] = wire.sent;
+  assert.deepEqual(again.slice(0, 2), [first, second]);
+  assert.equal(again.length, 3);
+  wire.answer(encodeSuccess(2, "device.remove", {}));
+  wire.answer(encodeSuccess(4, "mount.list", []));
+  assert.deepEqual([await keyed, await meanwhile], [{}, []]);
+  await assert.rejects(look, (error) => hasCode(error, "TIMEOUT"));
+});
+
+test("a change has a key of its own unless it is given one", async () => {
+  const { wire, requests } = setUp();
+  const end = new AbortController();
+  const ask = (idempotencyKey?: string | false): void => {
+    const options = { idempotencyKey, signal: end.signal };
+    void requests.call("device.remove", { name: "a" }, options).catch(() => undefined);
+  };
+  ask();
+  ask();
+  ask("mine");
+  ask(false);
+  await turn();
+  const keys = wire.sent.map(
+    (text) => (JSON.parse(text) as { params: { idempotencyKey?: string } }).params.idempotencyKey,
   );
-  assert.equal(wire.sent.length, 2);
+  assert.match(keys[0] ?? "", /^[0-9a-f]{32}$/);
+  assert.notEqual(keys[0], keys[1]);
+  assert.deepEqual(keys.slice(2), ["mine", undefined]);
+  end.abort();
+});
+
+test("a daemon that says it is stopping is asked again", async () => {
+  const { wire, requests } = setUp();
+  const call = requests.call("device.remove", { name: "a" });
+  await turn();
+  const description = { operation: "o", object: "x", reason: "the daemon is stopping" };
+  wire.answer(encodeFailure(1, errorObjectOf({ code: "UNAVAILABLE", ...description })));
+  while (wire.sent.length < 2) await turn();
+  const [first, second] = wire.sent.map((text) => JSON.parse(text) as { params: unknown });
+  assert.deepEqual(second?.params, first?.params, "with the same key");
+  wire.answer(encodeSuccess(2, "device.remove", {}));
+  assert.deepEqual(await call, {});
 });
 
 test("time limit and signal end a request; its late answer is dropped", async () => {
@@ -88,6 +149,7 @@ test("time limit and signal end a request; its late answer is dropped", async ()
   const slow = requests.call("pool.status", {});
   const controller = new AbortController();
   const aborted = requests.call("mount.list", {}, { signal: controller.signal, timeoutMs: 5_000 });
+  await turn();
   controller.abort(new Error("enough"));
   await assert.rejects(aborted, (error) => hasCode(error, "ABORTED"));
   await assert.rejects(slow, (error) => hasCode(error, "TIMEOUT"));
@@ -95,17 +157,42 @@ test("time limit and signal end a request; its late answer is dropped", async ()
   assert.equal(requests.inFlight, 0);
   const before = requests.call("mount.list", {}, { signal: controller.signal });
   await assert.rejects(before, (error) => hasCode(error, "ABORTED"));
-  assert.equal(wire.sent.length, 2);
+  assert.deepEqual(wire.sent.slice(2), [encodeCancel(2), encodeCancel(1)]);
 });
 
-test("no more requests in flight than the protocol allows", async () => {
-  const { wire, requests } = setUp();
-  const calls = Array.from({ length: MAX_REQUESTS_IN_FLIGHT }, () =>
+test("no more requests in flight than the protocol allows: the others wait, up to a limit", async () => {
+  const { wire, requests } = setUp(60_000);
+  const total = MAX_REQUESTS_IN_FLIGHT + MAX_WAITING_CALLS;
+  const calls = Array.from({ length: total }, () => requests.call("mount.list", {}));
+  await assert.rejects(requests.call("mount.list", {}), (error) => hasCode(error, "LIMIT"));
+  assert.equal(wire.sent.length, MAX_REQUESTS_IN_FLIGHT);
+  for (let id = 1; id <= total; id += 1) {
+    while (wire.sent.length < id) await turn();
+    wire.answer(encodeSuccess(id, "mount.list", []));
+    assert.ok(requests.inFlight <= MAX_REQUESTS_IN_FLIGHT);
+  }
+  await Promise.all(calls);
+});
+
+test("who gives up while waiting for a place leaves it to the next", async () => {
+  const { wire, requests } = setUp(60_000);
+  const end = new AbortController();
+  const full = Array.from({ length: MAX_REQUESTS_IN_FLIGHT }, () =>
     requests.call("mount.list", {}),
   );
-  await assert.rejects(requests.call("mount.list", {}), (error) => hasCode(error, "LIMIT"));
-  for (let id = 1; id <= calls.length; id += 1) wire.answer(encodeSuccess(id, "mount.list", []));
-  await Promise.all(calls);
+  const given = requests.call("mount.list", {}, { signal: end.signal });
+  const next = requests.call("pool.status", {});
+  await turn();
+  end.abort();
+  await assert.rejects(given, (error) => hasCode(error, "ABORTED"));
+  wire.answer(encodeSuccess(1, "mount.list", []));
+  await full[0];
+  await turn();
+  assert.match(wire.sent.at(-1) ?? "", /pool.status/);
+  requests.ended((operation) =>
+    clientError("CLIENT_CLOSED", { operation, object: "the daemon", reason: "closed" }),
+  );
+  await Promise.allSettled([...full, next]);
 });
 
 test("what is wrong on this side is not sent", async () => {
@@ -120,20 +207,16 @@ test("what is wrong on this side is not sent", async () => {
 test("an answer that breaks the protocol fails its request, or all when it has no id", async () => {
   const { wire, requests } = setUp();
   const misfit = requests.call("mount.list", {});
+  await turn();
   wire.answer(JSON.stringify({ jsonrpc: "2.0", id: 1, result: [{}] }));
   await assert.rejects(misfit, (error) => hasCode(error, "PROTOCOL"));
   const waiting = requests.call("mount.list", {});
+  await turn();
+  wire.answer('{"jsonrpc":"2.0","method":"later.notification","params":{}}');
+  assert.equal(requests.inFlight, 1, "a newer daemon's notification is nothing to this side");
   wire.answer("{");
   await assert.rejects(waiting, (error) => hasCode(error, "PROTOCOL"));
-});
-
-test("closing fails what waits with CLIENT_CLOSED", async () => {
-  const { requests } = setUp();
-  const waiting = requests.call("mount.list", {});
-  await Promise.all([
-    requests.close(10),
-    assert.rejects(waiting, (error) => hasCode(error, "CLIENT_CLOSED")),
-  ]);
+  assert.ok(hasCode(wire.distrusted, "PROTOCOL"));
 });
 
 test("the socket's path: argument, then environment, then default", () => {

@@ -1,46 +1,77 @@
 /**
- * The requests in flight on one connection. Each ends exactly once: by its answer, its time limit, its
- * signal, or the cut of the connection. Nothing is ever sent a second time.
+ * The requests in flight. Each ends exactly once: by its answer, its time limit, its signal, or the end
+ * of the link. After a cut those that change nothing, and those with an idempotency key, are sent again
+ * as they were; one that changes something without a key fails with CONNECTION_LOST.
  */
 import type { MethodName, MethodParams, MethodResult, ResponseEnvelope } from "@thinpool/protocol";
 import {
   MAX_REQUESTS_IN_FLIGHT,
+  encodeCancel,
   encodeRequest,
+  methods,
+  parseDaemonMessage,
   parseRequest,
-  parseResponse,
   parseResult,
 } from "@thinpool/protocol";
-import type { Connection } from "./connection.ts";
 import type { ThinpoolError } from "./errors.ts";
-import { clientError, errorFromRefusal, errorFromWire } from "./errors.ts";
+import { clientError, errorFromRefusal, errorFromWire, hasCode } from "./errors.ts";
+import { newKey } from "./key.ts";
+import type { Link } from "./link.ts";
+import { sleep, within } from "./wait.ts";
+
+/** Calls that may wait for a place among the requests in flight; the next one gets LIMIT. */
+export const MAX_WAITING_CALLS = 1024;
+/** A daemon that says it is stopping has done nothing of the request: it is asked again after this. */
+const UNAVAILABLE_PAUSE_MS = 250;
+
+export interface Progress {
+  readonly done: bigint;
+  /** Undefined where it is not known beforehand. */
+  readonly total: bigint | undefined;
+  readonly unit: "bytes" | "devices" | "files";
+}
 
 export interface CallOptions {
+  /** Ends the wait with ABORTED, and tells the daemon, which stops what can be stopped. */
   readonly signal?: AbortSignal | undefined;
-  /** Until the answer, in milliseconds; the client's own limit unless given. */
+  /** Until the answer, reconnecting included, in milliseconds; the client's own limit unless given. */
   readonly timeoutMs?: number | undefined;
 }
 
+export interface ChangeOptions extends CallOptions {
+  /**
+   * 1 to 64 printable ASCII characters. The daemon makes a change once per key and user, however often
+   * it is asked for, and answers the repetition as it did the first time. By default each call has a
+   * key of its own, so that it can be sent again after a cut. `false`: none; after a cut in flight the
+   * call fails with CONNECTION_LOST.
+   */
+  readonly idempotencyKey?: string | false | undefined;
+}
+
 interface Waiting {
+  readonly id: number;
   readonly method: MethodName;
+  readonly text: string;
+  readonly survivesCut: boolean;
+  sent: boolean;
   readonly settle: (response: ResponseEnvelope) => void;
   readonly fail: (error: ThinpoolError) => void;
+  readonly progress: ((progress: Progress) => void) | undefined;
 }
 
 export class Requests {
-  readonly #connection: Connection;
+  readonly #link: Pick<Link, "send" | "distrust">;
   readonly #timeoutMs: number;
+  /** In the order of their ids. */
   readonly #waiting = new Map<number, Waiting>();
-  /** Set once the connection can't be used any more. */
+  /** Calls that wait for a place, in order. */
+  readonly #queue: (() => void)[] = [];
   #ended: ((operation: string) => ThinpoolError) | undefined;
   #nextId = 1;
 
-  constructor(connection: Connection, timeoutMs: number) {
-    this.#connection = connection;
+  constructor(link: Pick<Link, "send" | "distrust">, timeoutMs: number) {
+    this.#link = link;
     this.#timeoutMs = timeoutMs;
-    connection.listen({
-      message: (text) => this.#receive(text),
-      lost: (reason) => this.#end("CONNECTION_LOST", reason),
-    });
   }
 
   get inFlight(): number {
@@ -50,98 +81,154 @@ export class Requests {
   async call<M extends MethodName>(
     method: M,
     params: MethodParams<M>,
-    options: CallOptions = {},
+    options: ChangeOptions = {},
+    progress?: (progress: Progress) => void,
   ): Promise<MethodResult<M>> {
-    if (this.#ended !== undefined) throw this.#ended(method);
-    const { signal, timeoutMs = this.#timeoutMs } = options;
-    const context = { operation: method, object: "the request" };
-    if (signal?.aborted === true) {
-      const reason = "the signal was set before it was sent";
-      throw clientError("ABORTED", { ...context, reason, cause: signal.reason });
+    const { changes } = methods[method];
+    const { idempotencyKey } = options;
+    const key = !changes || idempotencyKey === false ? undefined : (idempotencyKey ?? newKey());
+    const deadline = performance.now() + (options.timeoutMs ?? this.#timeoutMs);
+    const survivesCut = !changes || key !== undefined;
+    for (;;) {
+      const id = this.#nextId;
+      this.#nextId += 1;
+      const text = encodeRequest(id, method, params, key);
+      assertSendable(method, text);
+      const timeoutMs = Math.max(1, deadline - performance.now());
+      const request = { id, method, text, survivesCut, progress };
+      const response = await this.#exchange(request, { timeoutMs, signal: options.signal });
+      if ("error" in response) {
+        const error = errorFromWire(response.error);
+        const mayAgain = hasCode(error, "UNAVAILABLE") && performance.now() < deadline;
+        if (!mayAgain) throw error;
+        await sleep(UNAVAILABLE_PAUSE_MS);
+        continue;
+      }
+      const result = parseResult(method, response.result);
+      if (!result.ok) throw errorFromRefusal(method, result);
+      return result.value;
     }
-    if (this.#waiting.size >= MAX_REQUESTS_IN_FLIGHT) {
-      const reason = `${MAX_REQUESTS_IN_FLIGHT} requests wait for their answers already`;
-      throw clientError("LIMIT", { ...context, reason });
-    }
-    const id = this.#nextId;
-    this.#nextId += 1;
-    const text = encodeRequest(id, method, params);
-    // The daemon would say the same; said here it costs no round trip.
-    const checked = parseRequest(text);
-    if (!checked.ok) {
-      const isName = checked.code === "NAME_INVALID" || checked.code === "TOO_LARGE";
-      const code = isName ? checked.code : "ARGUMENT_INVALID";
-      throw clientError(code, { ...context, reason: checked.reason });
-    }
-    const response = await this.#exchange(id, method, text, timeoutMs, signal);
-    if ("error" in response) throw errorFromWire(response.error);
-    const result = parseResult(method, response.result);
-    if (!result.ok) throw errorFromRefusal(method, result);
-    return result.value;
   }
 
   async #exchange(
-    id: number,
-    method: MethodName,
-    text: string,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
+    request: Pick<Waiting, "id" | "method" | "text" | "survivesCut" | "progress">,
+    limits: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<ResponseEnvelope> {
-    const { promise, resolve, reject } = Promise.withResolvers<ResponseEnvelope>();
+    const { id, method, text } = request;
     const context = { operation: method, object: "the request" };
-    const timer = setTimeout(() => {
-      reject(clientError("TIMEOUT", { ...context, reason: `no answer within ${timeoutMs} ms` }));
-    }, timeoutMs);
-    const onAbort = (): void => {
-      reject(
-        clientError("ABORTED", { ...context, reason: "the signal was set", cause: signal?.reason }),
-      );
+    if (limits.signal?.aborted === true) {
+      const { reason: cause } = limits.signal;
+      throw clientError("ABORTED", { ...context, reason: "the signal was set before", cause });
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<ResponseEnvelope>();
+    let over = false;
+    const run = async (): Promise<ResponseEnvelope> => {
+      // Between this look and taking the place nothing is awaited.
+      while (this.#waiting.size >= MAX_REQUESTS_IN_FLIGHT) await this.#turn(method);
+      if (this.#ended !== undefined) throw this.#ended(method);
+      if (over) {
+        // Its place is the next one's.
+        this.#queue.shift()?.();
+        return promise;
+      }
+      const waiting = { ...request, sent: false, settle: resolve, fail: reject };
+      this.#waiting.set(id, waiting);
+      waiting.sent = this.#link.send(text);
+      return promise;
     };
-    signal?.addEventListener("abort", onAbort, { once: true });
-    this.#waiting.set(id, { method, settle: resolve, fail: reject });
     try {
-      this.#connection.send(text);
-      return await promise;
+      return await within(run(), limits, context);
+    } catch (error) {
+      const unanswered = this.#waiting.get(id);
+      // The daemon need not go on for nobody; it answers all the same, which finds nobody waiting.
+      if (unanswered?.sent === true) this.#link.send(encodeCancel(id));
+      throw error;
     } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-      this.#waiting.delete(id);
+      over = true;
+      reject(clientError("ABORTED", { ...context, reason: "nobody waits for it any more" }));
+      promise.catch(() => undefined);
+      if (this.#waiting.delete(id)) this.#queue.shift()?.();
     }
   }
 
-  /** Cuts the connection; whoever still waits gets CLIENT_CLOSED. */
-  async close(timeoutMs: number): Promise<void> {
-    this.#end("CLIENT_CLOSED", "the client was closed");
-    await this.#connection.close(timeoutMs);
+  /** Waits until one of the requests in flight has ended, in the order of asking. */
+  async #turn(method: MethodName): Promise<void> {
+    if (this.#ended !== undefined) throw this.#ended(method);
+    if (this.#queue.length >= MAX_WAITING_CALLS) {
+      const reason = `${MAX_WAITING_CALLS} calls wait for their turn already`;
+      throw clientError("LIMIT", { operation: method, object: "the request", reason });
+    }
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#queue.push(() => resolve(undefined));
+    await promise;
   }
 
-  #receive(text: string): void {
-    const parsed = parseResponse(text);
+  /** A message of the daemon. One that can't be read fails the one request that it answers, or the link. */
+  receive(text: string): void {
+    const parsed = parseDaemonMessage(text);
     if (!parsed.ok) {
-      // Only the one request that it can be matched with fails; without an id none can be trusted.
-      if (typeof parsed.id === "number" && this.#waiting.has(parsed.id)) {
-        const waiting = this.#waiting.get(parsed.id);
-        waiting?.fail(errorFromRefusal(waiting.method, parsed));
-      } else {
-        this.#end("PROTOCOL", parsed.reason);
-      }
+      const waiting = this.#waiting.get(Number(parsed.id ?? Number.NaN));
+      if (waiting === undefined) this.#link.distrust(errorFromRefusal("receive", parsed));
+      else waiting.fail(errorFromRefusal(waiting.method, parsed));
       return;
     }
-    const { id } = parsed.value;
-    if (id === null) {
-      const reason =
-        "error" in parsed.value ? parsed.value.error.message : "an answer without an id";
-      this.#end("PROTOCOL", reason);
+    const message = parsed.value;
+    if (message.type === "notification") {
+      const { notification } = message;
+      if (notification.method !== "request.progress") return;
+      const { id, done, total, unit } = notification.params;
+      this.#waiting.get(Number(id))?.progress?.({
+        done: BigInt(done),
+        total: total === undefined ? undefined : BigInt(total),
+        unit,
+      });
+      return;
+    }
+    if (message.type === "unknown") return;
+    const { response } = message;
+    if (response.id === null) {
+      const reason = "error" in response ? response.error.message : "an answer without an id";
+      const context = { operation: "receive", object: "the daemon" };
+      this.#link.distrust(clientError("PROTOCOL", { ...context, reason }));
       return;
     }
     // An answer that nobody waits for any more belongs to a request that timed out or was aborted.
-    if (typeof id === "number") this.#waiting.get(id)?.settle(parsed.value);
+    this.#waiting.get(Number(response.id))?.settle(response);
   }
 
-  #end(code: "CONNECTION_LOST" | "CLIENT_CLOSED" | "PROTOCOL", reason: string): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = (operation) => clientError(code, { operation, object: "the daemon", reason });
-    for (const waiting of this.#waiting.values()) waiting.fail(this.#ended(waiting.method));
-    this.#waiting.clear();
+  /** The connection is there again: what may be sent again goes first, in its old order. */
+  up(): void {
+    for (const waiting of this.#waiting.values()) waiting.sent = this.#link.send(waiting.text);
   }
+
+  /** The connection was cut. */
+  down(): void {
+    for (const waiting of this.#waiting.values()) {
+      if (!waiting.sent) continue;
+      waiting.sent = false;
+      if (waiting.survivesCut) continue;
+      const reason = "the connection was cut before the answer came";
+      waiting.fail(
+        clientError("CONNECTION_LOST", { operation: waiting.method, object: "the daemon", reason }),
+      );
+    }
+  }
+
+  ended(failure: (operation: string) => ThinpoolError): void {
+    this.#ended = failure;
+    for (const waiting of this.#waiting.values()) waiting.fail(failure(waiting.method));
+    for (const wake of this.#queue.splice(0)) wake();
+  }
+}
+
+/** The daemon would say the same; said here it costs no round trip. */
+function assertSendable(method: MethodName, text: string): void {
+  const checked = parseRequest(text);
+  if (checked.ok) return;
+  const isDaemons = checked.code === "NAME_INVALID" || checked.code === "TOO_LARGE";
+  throw clientError(isDaemons ? checked.code : "ARGUMENT_INVALID", {
+    operation: method,
+    object: "the request",
+    reason: checked.reason,
+  });
 }

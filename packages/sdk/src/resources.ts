@@ -1,7 +1,8 @@
 /** What calls give back: devices as values, clones and mounts as things to be released. */
 import type { MethodResult } from "@thinpool/protocol";
 import { hasCode } from "./errors.ts";
-import type { CallOptions } from "./requests.ts";
+import type { MountOptions } from "./mount-options.ts";
+import type { ChangeOptions } from "./requests.ts";
 
 export type Filesystem = "ext4" | "xfs" | "none";
 export type PoolState = "working" | "read-only" | "out-of-data" | "needs-check" | "failed";
@@ -18,6 +19,8 @@ export interface Device {
   readonly transactionId: bigint;
   readonly ownerUid: number;
   readonly active: boolean;
+  /** An image of root's that others may clone. */
+  readonly public?: boolean | undefined;
 }
 
 export interface PoolStatus {
@@ -42,8 +45,14 @@ export interface MountEntry {
   readonly device: string;
   readonly path: string;
   readonly ownerUid: number;
-  /** References that hold the device mounted, this one included. */
+  /** References that hold the device active, this one included. */
   readonly count: number;
+  readonly holder?: "session" | "lease" | "permanent" | undefined;
+  /** Of a lease: the time that is left of it. */
+  readonly leaseLeftMs?: number | undefined;
+  readonly readOnly?: boolean | undefined;
+  /** False where it is to be mounted again after a reboot and is not yet. */
+  readonly mounted?: boolean | undefined;
 }
 
 export interface ReleaseResult {
@@ -54,9 +63,9 @@ export interface ReleaseResult {
 
 /** What the resources need of their client. */
 export interface Owner {
-  mount(options: { readonly device: string }, call?: CallOptions): Promise<Mount>;
-  release(options: { readonly reference: string }, call?: CallOptions): Promise<ReleaseResult>;
-  remove(options: { readonly name: string }, call?: CallOptions): Promise<void>;
+  mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount>;
+  release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult>;
+  remove(options: { readonly name: string } & ChangeOptions): Promise<void>;
 }
 
 export function deviceFromWire(wire: MethodResult<"device.get">): Device {
@@ -96,8 +105,8 @@ export class Mount implements AsyncDisposable {
   }
 
   /** The last reference unmounts. BUSY while a process still works in it, and then it stays held. */
-  async release(call?: CallOptions): Promise<ReleaseResult> {
-    return this.#owner.release({ reference: this.reference }, call);
+  async release(options: ChangeOptions = {}): Promise<ReleaseResult> {
+    return this.#owner.release({ ...options, reference: this.reference });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -123,13 +132,13 @@ export class Clone implements AsyncDisposable {
     this.device = device;
   }
 
-  async mount(call?: CallOptions): Promise<Mount> {
-    return this.#owner.mount({ device: this.name }, call);
+  async mount(options: MountOptions & ChangeOptions = {}): Promise<Mount> {
+    return this.#owner.mount({ ...options, device: this.name });
   }
 
   /** BUSY while it is mounted. */
-  async remove(call?: CallOptions): Promise<void> {
-    await this.#owner.remove({ name: this.name }, call);
+  async remove(options: ChangeOptions = {}): Promise<void> {
+    await this.#owner.remove({ ...options, name: this.name });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

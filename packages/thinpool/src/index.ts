@@ -1,4 +1,5 @@
 export * from "./create-pool.ts";
+export { DEFAULT_DEVICE_BYTES } from "./defaults.ts";
 export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
@@ -10,10 +11,20 @@ export * from "./mkfs-options.ts";
 export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
+export * from "./plan-recovery.ts";
 export * from "./pool.ts";
+export type { RecoveryAction, RecoveryDecision } from "./recovery-plan.ts";
+export type { CommitObserver } from "./store/database.ts";
+export type { JournalEntry } from "./store/journal.ts";
+export type { Labels } from "./store/records.ts";
 export type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+export type { Lineage, ListFilter } from "./verbs/list.ts";
 export type { RemoveResult } from "./verbs/remove.ts";
+export type { RenameResult } from "./verbs/rename.ts";
+export type { ResizeOptions, ResizeResult } from "./verbs/resize.ts";
+export type { RevertOptions, RevertResult } from "./verbs/revert.ts";
+export type { UpdateOptions, UpdateResult } from "./verbs/update.ts";
 export type {
   SnapshotManyOptions,
   SnapshotManyResult,
@@ -23,6 +34,10 @@ export type {
 /** What the layers above need of @thinpool/dm-native: they import this package only. */
 export {
   type BlockDevices,
+  bootId,
+  bootTimeMs,
+  type CallerIds,
+  closeDescriptor,
   type DeviceMapper,
   type DevNumber,
   type DmDeviceInfo,
@@ -32,6 +47,7 @@ export {
   dmUuid,
   type FileLock,
   formatDevNumber,
+  keepDescriptorsFromChildren,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -42,8 +58,13 @@ export {
   type Mounts,
   NativeError,
   type NativeErrorCode,
+  openFolderAsCaller,
   peerCredentials,
+  receiveDescriptor,
   sameDevNumber,
+  sendDatagram,
+  sendDescriptor,
   socketFd,
+  withCallerIds,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";

@@ -77,6 +77,9 @@ const ofDaemon: Readonly<Record<ErrorCode, ExitCode>> = {
   TOO_LARGE: exitCodes.failed,
   TIMEOUT: exitCodes.failed,
   UNSUPPORTED: exitCodes.failed,
+  CANCELLED: exitCodes.failed,
+  SESSION_GONE: exitCodes.unreachable,
+  KEY_REUSED: exitCodes.usage,
 };
 
 const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
@@ -92,6 +95,8 @@ const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
 const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
   SOCKET_IN_USE: exitCodes.busy,
   OPTION_INVALID: exitCodes.usage,
+  POLICY_INVALID: exitCodes.usage,
+  SERVICE_MANAGER: exitCodes.failed,
 };
 
 const all: ReadonlyMap<string, ExitCode> = new Map(

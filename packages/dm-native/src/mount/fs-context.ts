@@ -11,6 +11,7 @@ import {
   AT_EMPTY_PATH,
   encodeIdMapAttribute,
   FSCONFIG_CMD_CREATE,
+  fchownat,
   FSCONFIG_SET_FLAG,
   FSCONFIG_SET_STRING,
   FSMOUNT_CLOEXEC,
@@ -135,6 +136,18 @@ async function configure(
   });
 }
 
+/** On the disk: the mount is not visible to anybody yet. */
+async function giveTopFolder(
+  mountFd: number,
+  owner: { readonly uid: number; readonly gid: number },
+  request: MountRequest,
+): Promise<void> {
+  const outcome = await fchownat.async(mountFd, "", owner.uid, owner.gid, AT_EMPTY_PATH);
+  if (outcome.result === 0) return;
+  const what = { operation: "fchownat of the top folder", object: request.source };
+  throw nativeErrorFromErrno({ ...what, errno: outcome.errno });
+}
+
 async function applyIdMap(
   mountFd: number,
   map: MountIdMap,
@@ -196,6 +209,8 @@ export async function createDetachedMount(
     try {
       const map = request.idMap;
       if (map !== undefined) await applyIdMap(mountFd, map, request, namespaces);
+      const owner = request.topFolderOwner;
+      if (owner !== undefined) await giveTopFolder(mountFd, owner, request);
     } catch (error) {
       await closeDescriptor(mountFd);
       throw error;

@@ -16,7 +16,7 @@ import {
   UMOUNT_NOFOLLOW,
   umount2,
 } from "../sys/mount-syscalls.ts";
-import { openFolderWithoutSymlinks } from "../sys/openat2.ts";
+import { openEntryWithoutSymlinks, openFolderWithoutSymlinks } from "../sys/openat2.ts";
 import { UserNamespaces } from "../sys/user-namespace.ts";
 import {
   createDetachedMount,
@@ -131,7 +131,8 @@ export class LinuxMounts implements Mounts {
       throw invalid("mount", request.source, "the source's path is too long", "Shorten it.");
     }
     // Pinned before anything else: from here on the path is not looked up again.
-    const targetFd = await openFolderWithoutSymlinks(request.target);
+    const given = request.targetDescriptor;
+    const targetFd = given ?? (await openFolderWithoutSymlinks(request.target));
     try {
       const detached = this.#legacyMount
         ? NO_FS_CONTEXT
@@ -140,7 +141,7 @@ export class LinuxMounts implements Mounts {
         ? await this.#mountInOneCall(request, targetFd)
         : await this.#attach(request, detached, targetFd);
     } finally {
-      await closeDescriptor(targetFd);
+      if (given === undefined) await closeDescriptor(targetFd);
     }
   }
 
@@ -159,6 +160,9 @@ export class LinuxMounts implements Mounts {
       try {
         const mountId = await mountIdOf(mountFd);
         const info = (await this.list()).find((entry) => entry.mountId === mountId);
+        if (request.targetDescriptor !== undefined) {
+          await assertInPlace(request, info, request.targetDescriptor);
+        }
         return verified(request, info);
       } catch (error) {
         // The descriptor leads to this very mount, wherever its path leads by now.
@@ -174,12 +178,12 @@ export class LinuxMounts implements Mounts {
   /** mount(2): the flags go with the call, the target is the pinned folder by its magic link. */
   async #mountInOneCall(request: MountRequest, targetFd: number): Promise<MountInfo> {
     const { source, type, flags, options = {} } = request;
-    if (request.idMap !== undefined) {
+    if (request.idMap !== undefined || request.topFolderOwner !== undefined) {
       throw new NativeError({
         code: "NATIVE_UNSUPPORTED",
         operation: "mount",
         object: source,
-        reason: "mount(2) can't map ids",
+        reason: "mount(2) can't map ids, nor give the top folder away before the mount is visible",
         hint: "Linux 5.12 or newer is needed.",
       });
     }
@@ -229,6 +233,7 @@ export class LinuxMounts implements Mounts {
     const parentFd = await openFolderWithoutSymlinks(dirname(target));
     try {
       const path = `/proc/self/fd/${parentFd}/${basename(target)}`;
+      if (options.mountId !== undefined) await assertMountAt(parentFd, target, options.mountId);
       const flags = UMOUNT_NOFOLLOW | (options.lazy === true ? MNT_DETACH : 0);
       const { result, errno } = await this.#lane.run(umount2, [path, flags]);
       if (result < 0) throw await this.#unmountError(target, errno);
@@ -335,6 +340,41 @@ export class LinuxMounts implements Mounts {
       await closeDescriptor(fd);
     }
   }
+}
+
+/** The path may lead elsewhere since mountinfo was read: what the pinned parent holds is what counts. */
+async function assertMountAt(parentFd: number, target: string, mountId: number): Promise<void> {
+  const fd = await openEntryWithoutSymlinks(parentFd, basename(target));
+  let found: number;
+  try {
+    found = await mountIdOf(fd);
+  } finally {
+    // Held open, it would keep the mount busy.
+    await closeDescriptor(fd);
+  }
+  if (found === mountId) return;
+  throw notMounted("umount2", target, `the way there leads to mount ${found}, not ${mountId}`);
+}
+
+/**
+ * move_mount(2) goes on top of a mount that somebody made on the pinned folder meanwhile, and the
+ * folder may have been moved to where the caller did not ask for a mount.
+ */
+async function assertInPlace(
+  request: MountRequest,
+  info: MountInfo | undefined,
+  targetFd: number,
+): Promise<void> {
+  if (info === undefined) return;
+  const onTop = info.parentId !== (await mountIdOf(targetFd));
+  if (!onTop && info.mountPoint === request.target) return;
+  throw new NativeError({
+    code: "NATIVE_BUSY",
+    operation: "mount",
+    object: request.target,
+    reason: onTop ? "something else was mounted there meanwhile" : "the folder was moved meanwhile",
+    hint: "Leave the folder alone while it is mounted on, and mount again.",
+  });
 }
 
 /** The mount as mountinfo shows it, if it is there and has every flag that was asked for. */

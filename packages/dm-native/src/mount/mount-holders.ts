@@ -25,7 +25,7 @@ export const HOLDER_LIMITS: HolderLimits = {
   maxHolders: 5,
   maxProcesses: 4096,
   maxLinksPerProcess: 1024,
-  maxMilliseconds: 1000,
+  maxMilliseconds: 3000,
 };
 
 /** The process or the file is gone, or is not ours to look at: then it is no holder that we can name. */

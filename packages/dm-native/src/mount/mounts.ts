@@ -24,10 +24,18 @@ export interface MountRequest {
   readonly type: string;
   /** An existing folder; no symlink on the way is followed. */
   readonly target: string;
+  /**
+   * That folder, opened already with O_PATH: the mount is attached to the descriptor, and is undone
+   * (NATIVE_BUSY) where the folder turns out not to be `target` any more, or something was mounted on
+   * it meanwhile. The caller closes it.
+   */
+  readonly targetDescriptor?: number;
   readonly flags: MountFlags;
   /** Options of the filesystem itself; true where the key has no value. */
   readonly options?: Readonly<Record<string, string | true>>;
   readonly idMap?: MountIdMap;
+  /** The top folder's owner, set on the disk before the mount is visible. */
+  readonly topFolderOwner?: { readonly uid: number; readonly gid: number };
 }
 
 /** One line of /proc/self/mountinfo (proc_pid_mountinfo(5)). */

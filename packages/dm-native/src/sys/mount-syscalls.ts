@@ -50,6 +50,9 @@ export const mount: LibcFunction = libcFunction(
   "int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)",
 );
 export const umount2: LibcFunction = libcFunction("int umount2(const char *target, int flags)");
+export const fchownat: LibcFunction = libcFunction(
+  "int fchownat(int folder, const char *path, uint uid, uint gid, int flags)",
+);
 /** Reads one message of a filesystem context per call. */
 export const read: LibcFunction = libcFunction("long read(int fd, void *bytes, size_t count)");
 

@@ -1,14 +1,27 @@
 /** openat2(2): opening a path while refusing symlinks on all of it (Linux 5.6). */
-import { expectResult, checkPath, O_CLOEXEC, O_DIRECTORY, O_PATH } from "./descriptor.ts";
+import { NativeError } from "../errors.ts";
+import type { CallerIds } from "./caller-ids.ts";
+import { withCallerIds } from "./caller-ids.ts";
+import {
+  checkPath,
+  closeDescriptor,
+  expectResult,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+} from "./descriptor.ts";
 import { ERRNO } from "./errno.ts";
 import { libcFunction } from "./libc.ts";
+import type { SyscallResult } from "./libc.ts";
 
 /** asm-generic/unistd.h; amd64 has the same number. */
 const SYS_OPENAT2 = 437;
 const AT_FDCWD = -100;
 /** linux/openat2.h */
+const RESOLVE_NO_XDEV = 0x01;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_NO_SYMLINKS = 0x04;
+const RESOLVE_BENEATH = 0x08;
 /** sizeof(struct open_how): flags u64, mode u64, resolve u64. */
 const OPEN_HOW_BYTES = 24;
 
@@ -38,6 +51,60 @@ export async function openFolderWithoutSymlinks(
   checkPath("openat2", path);
   const how = openHow(flags | O_DIRECTORY | O_CLOEXEC, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
   const outcome = await openat2.async(SYS_OPENAT2, AT_FDCWD, path, how, OPEN_HOW_BYTES);
+  return expectFolder(outcome, path);
+}
+
+/** One entry of an open folder, as `openFolderWithoutSymlinks` opens the whole way. */
+export async function openEntryWithoutSymlinks(folderFd: number, name: string): Promise<number> {
+  const how = openHow(
+    O_PATH | O_DIRECTORY | O_CLOEXEC,
+    RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH,
+  );
+  return expectFolder(await openat2.async(SYS_OPENAT2, folderFd, name, how, OPEN_HOW_BYTES), name);
+}
+
+/**
+ * Opens the folder `path`, which lies below `root`, with the caller's own rights to every step of the
+ * way: O_PATH, close-on-exec. Neither a symlink nor another mount is crossed between the two, so a
+ * filesystem of the caller's own (FUSE) is never asked. The caller closes it.
+ *
+ * Throws as `openFolderWithoutSymlinks`, and NATIVE_PERMISSION where the caller may not go there,
+ * NATIVE_INVALID where a mount is on the way or in its place.
+ */
+export async function openFolderAsCaller(options: {
+  /** Absolute, without symlinks: an administrator's word. */
+  readonly root: string;
+  readonly path: string;
+  readonly ids: CallerIds;
+}): Promise<number> {
+  const { root, path, ids } = options;
+  checkPath("openat2", path);
+  const prefix = root === "/" ? "/" : `${root}/`;
+  if (!path.startsWith(prefix) || path.length === prefix.length) {
+    throw new NativeError({
+      code: "NATIVE_INVALID",
+      operation: "openat2",
+      object: path,
+      reason: `it does not lie below ${root}`,
+      hint: `Give a folder below ${root}.`,
+    });
+  }
+  const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  const resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const open = (at: number, name: string, more: number): SyscallResult =>
+    withCallerIds(ids, () =>
+      openat2.sync(SYS_OPENAT2, at, name, openHow(flags, resolve | more), OPEN_HOW_BYTES),
+    );
+  const rootFd = expectFolder(open(AT_FDCWD, root, 0), root);
+  try {
+    const below = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
+    return expectFolder(open(rootFd, path.slice(prefix.length), below), path);
+  } finally {
+    await closeDescriptor(rootFd);
+  }
+}
+
+function expectFolder(outcome: SyscallResult, path: string): number {
   const what = { operation: "openat2", object: path } as const;
   switch (outcome.result < 0 ? outcome.errno : 0) {
     case ERRNO.ELOOP:
@@ -53,6 +120,19 @@ export async function openFolderWithoutSymlinks(
         code: "NATIVE_INVALID",
         reason: "it is no folder",
         hint: "Give the path of an existing folder.",
+      });
+    case ERRNO.EACCES:
+      return expectResult(outcome, {
+        ...what,
+        reason: "the way to it is closed to this user",
+        hint: "Give a folder that this user can enter.",
+      });
+    case ERRNO.EXDEV:
+      return expectResult(outcome, {
+        ...what,
+        code: "NATIVE_INVALID",
+        reason: "another filesystem is mounted there or on the way",
+        hint: "Give a folder on the filesystem of the allowed root.",
       });
     case ERRNO.ENOENT:
       return expectResult(outcome, {

@@ -1,34 +1,62 @@
 /** device.*: the disks in the pool. */
 import type { MethodResult } from "@thinpool/protocol";
 import type { Device } from "@thinpool/thinpool";
+import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
-import { isVisible } from "../policy/policy.ts";
-import { MAX_DEVICES_PER_UID, Quota } from "../references/quota.ts";
+import type { Principal } from "../policy/policy.ts";
+import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function deviceHandlers({ pool, mounts }: HandlerParts): Topic<"device"> {
-  const devices = new Quota("devices", MAX_DEVICES_PER_UID);
+export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
+  const { pool, mounts, sessions, ephemerals, access, book } = parts;
+  const devices = new Quota("devices");
+  const virtualBytes = new Quota("bytes of devices");
+  /** Makes one more device of that size, within the user's limits. */
+  const within = <T>(who: Principal, sizeBytes: bigint, make: () => Promise<T>): Promise<T> => {
+    const { uid } = who;
+    const limits = access.limits(who);
+    const own = pool.owned({ ownerUid: uid });
+    const held = BigInt(own.devices);
+    const limit = BigInt(limits.devices);
+    return devices.reserve({ uid, held, more: 1n, limit }, () =>
+      virtualBytes.reserve(
+        { uid, held: own.sizeBytes, more: sizeBytes, limit: limits.virtualBytes },
+        make,
+      ),
+    );
+  };
+  const toWire = deviceToWire(parts);
   return {
-    "device.create": async ({ name, sizeBytes, filesystem }, { uid }) => {
-      const { device } = await pool.createDevice({
-        name,
-        ownerUid: uid,
-        ...(sizeBytes === undefined ? {} : { sizeBytes: BigInt(sizeBytes) }),
-        ...(filesystem === undefined ? {} : { filesystem }),
-      });
-      return deviceToWire(device);
+    "device.create": async ({ name, sizeBytes, filesystem }, principal, call) => {
+      const size = sizeBytes === undefined ? DEFAULT_DEVICE_BYTES : BigInt(sizeBytes);
+      const { device } = await within(principal, size, () =>
+        pool.createDevice({
+          name,
+          ownerUid: principal.uid,
+          uuid: call.newUuid(),
+          sizeBytes: size,
+          ...(filesystem === undefined ? {} : { filesystem }),
+        }),
+      );
+      return toWire(device);
     },
 
-    "device.clone": async ({ origin, name }, { uid }) => {
+    "device.clone": async ({ origin, name, ephemeral = false }, principal, call) => {
+      const { uid } = principal;
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: origin });
-      const held = pool.list().filter(({ ownerUid }) => ownerUid === uid).length;
-      const { device } = await devices.reserve(uid, held, () =>
-        pool.snapshot({ origin, name, ownerUid: uid }),
-      );
+      const make = async (): Promise<Device> =>
+        (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
+      const device = await within(principal, judged.sizeBytes, () => {
+        if (!ephemeral) return make();
+        const session = sessions.of(uid, call.connection);
+        sessions.keep(session);
+        return ephemerals.create(name, session, make);
+      });
       if (device.originUuid !== judged.uuid) {
         // While this waited, the origin was removed and another took its name.
         await pool.remove({ name });
+        ephemerals.forget(device);
         throw new RequestError({
           code: "NOT_FOUND",
           operation: "device.clone",
@@ -36,27 +64,55 @@ export function deviceHandlers({ pool, mounts }: HandlerParts): Topic<"device"> 
           reason: "the device was removed meanwhile",
         });
       }
-      return deviceToWire(device);
+      return toWire(device);
     },
 
     "device.list": (_params, principal) => {
-      const visible = pool.list().filter(({ ownerUid }) => isVisible(principal, ownerUid));
-      return Promise.resolve(visible.map(deviceToWire));
+      const visible = pool.list().filter((device) => access.sees(principal, device));
+      return Promise.resolve(visible.map(toWire));
     },
 
-    "device.get": ({ name }) => Promise.resolve(deviceToWire(pool.get({ name }))),
+    "device.get": ({ name }) => Promise.resolve(toWire(pool.get({ name }))),
+
+    "device.publish": ({ name, public: isPublic }) => {
+      const device = pool.get({ name });
+      if (device.ownerUid !== 0) {
+        throw new RequestError({
+          code: "INVALID_PARAMS",
+          operation: "device.publish",
+          object: name,
+          reason: "only root's devices are images",
+          hint: "Its owner can give a token for it (token.create).",
+        });
+      }
+      book.setPublic(device.uuid, isPublic);
+      return Promise.resolve(toWire(device));
+    },
 
     "device.remove": async ({ name }) => {
       const device = pool.get({ name });
       await mounts.assertRemovable(device);
       await pool.remove({ name });
       mounts.forget(device);
+      book.forgetDevice(device.uuid);
       return {};
     },
   };
 }
 
-function deviceToWire(device: Device): MethodResult<"device.get"> {
+/** A device as the wire has it, with what the daemon knows of it beyond the engine. */
+export function deviceToWire({
+  ephemerals,
+  mounts,
+}: Pick<HandlerParts, "ephemerals" | "mounts">): (device: Device) => MethodResult<"device.get"> {
+  return (device) => ({
+    ...engineDeviceToWire(device),
+    ...(ephemerals.has(device.uuid) ? { ephemeral: true } : {}),
+    ...(mounts.isReleasing(device.uuid) ? { releasing: true } : {}),
+  });
+}
+
+function engineDeviceToWire(device: Device): MethodResult<"device.get"> {
   return {
     name: device.name,
     uuid: device.uuid,

@@ -1,13 +1,28 @@
 /** What a handler is: called once the policy has let the caller. */
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import type { ThinPool } from "@thinpool/thinpool";
+import type { Caller } from "../caller.ts";
+import type { Access } from "../policy/access.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { RightsBook } from "../policy/rights-book.ts";
+import type { Ephemerals } from "../references/ephemerals.ts";
 import type { MountService } from "../references/mount-service.ts";
+import type { Sessions } from "../references/sessions.ts";
+
+/** The call itself, beyond who asks for what. */
+export interface CallContext extends Caller {
+  /**
+   * The uuid of what this call makes: random, or, for a call with an idempotency key, always the same
+   * one, so that what it made can be found again (INV-31).
+   */
+  readonly newUuid: () => string;
+}
 
 export type Handlers = {
   readonly [M in MethodName]: (
     params: MethodParams<M>,
     principal: Principal,
+    call: CallContext,
   ) => Promise<MethodResult<M>>;
 };
 
@@ -18,4 +33,8 @@ export type Topic<T extends string> = Pick<Handlers, Extract<MethodName, `${T}.$
 export interface HandlerParts {
   readonly pool: ThinPool;
   readonly mounts: MountService;
+  readonly sessions: Sessions;
+  readonly ephemerals: Ephemerals;
+  readonly access: Access;
+  readonly book: RightsBook;
 }

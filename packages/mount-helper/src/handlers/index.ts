@@ -2,10 +2,20 @@
 import { deviceHandlers } from "./device.ts";
 import type { HandlerParts, Handlers } from "./handler.ts";
 import { mountHandlers } from "./mount.ts";
+import { policyHandlers } from "./policy.ts";
 import { poolHandlers } from "./pool.ts";
+import { sessionHandlers } from "./session.ts";
+import { tokenHandlers } from "./token.ts";
 
-export type { HandlerParts, Handlers } from "./handler.ts";
+export type { CallContext, HandlerParts, Handlers } from "./handler.ts";
 
 export function makeHandlers(parts: HandlerParts): Handlers {
-  return { ...poolHandlers(parts), ...deviceHandlers(parts), ...mountHandlers(parts) };
+  return {
+    ...poolHandlers(parts),
+    ...deviceHandlers(parts),
+    ...mountHandlers(parts),
+    ...sessionHandlers(parts),
+    ...policyHandlers(parts),
+    ...tokenHandlers(parts),
+  };
 }

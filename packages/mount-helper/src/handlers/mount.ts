@@ -1,19 +1,50 @@
 /** mount.*: references to mounted devices. */
 import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
+import { assertSameMounts } from "../mounts/namespace.ts";
 import type { HeldReference } from "../references/mount-service.ts";
-import { MAX_REFERENCES_PER_UID, Quota } from "../references/quota.ts";
+import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers({ pool, mounts }: HandlerParts): Topic<"mount"> {
-  const references = new Quota("references", MAX_REFERENCES_PER_UID);
+export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts): Topic<"mount"> {
+  const references = new Quota("references");
   return {
-    "mount.create": async ({ device }, principal) => {
-      const held = mounts.countOf(principal.uid);
-      const reference = await references.reserve(principal.uid, held, () =>
-        mounts.create(principal, pool.get({ name: device })),
+    "mount.create": async (params, principal, call) => {
+      const { uid } = principal;
+      const { device, holder = { type: "session" }, folder } = params;
+      const { readOnly, noExec, noSymFollow, ownership } = params;
+      if (folder !== undefined) await assertSameMounts(principal.pid, folder);
+      const wish = {
+        holder:
+          holder.type === "session"
+            ? { ...holder, session: sessions.of(uid, call.connection) }
+            : holder,
+        folder,
+        form: {
+          ...(readOnly === undefined ? {} : { readOnly }),
+          ...(noExec === undefined ? {} : { noExec }),
+          ...(noSymFollow === undefined ? {} : { noSymFollow }),
+          ...(ownership === undefined ? {} : { ownership }),
+        },
+      };
+      const held = BigInt(mounts.countOf(uid));
+      const limit = BigInt(access.limits(principal).mounts);
+      const reference = await references.reserve({ uid, held, more: 1n, limit }, () =>
+        mounts.create(principal, pool.get({ name: device }), wish, call.newUuid()),
       );
       return mountToWire(reference);
+    },
+
+    "mount.renew": ({ reference, ttlMs }) => {
+      const renewed = mounts.renew(reference, ttlMs);
+      if (renewed !== undefined) return Promise.resolve(mountToWire(renewed));
+      throw new RequestError({
+        code: "NOT_MOUNTED",
+        operation: "mount.renew",
+        object: reference,
+        reason: "you hold no such lease",
+        hint: "What a session holds needs no renewal; an ended lease is asked for anew.",
+      });
     },
 
     "mount.release": async ({ reference }) => {
@@ -34,7 +65,17 @@ export function mountHandlers({ pool, mounts }: HandlerParts): Topic<"mount"> {
   };
 }
 
-function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
-  const { reference, device, path, holderUid, count } = held;
-  return { reference, device, path, ownerUid: holderUid, count };
+export function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
+  const { reference, device, path, holderUid, count, holder, leaseLeftMs, readOnly } = held;
+  return {
+    reference,
+    device,
+    path,
+    ownerUid: holderUid,
+    count,
+    holder,
+    ...(leaseLeftMs === undefined ? {} : { leaseLeftMs: Math.max(0, Math.round(leaseLeftMs)) }),
+    readOnly,
+    mounted: held.state === "mounted",
+  };
 }

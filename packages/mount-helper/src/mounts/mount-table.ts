@@ -1,19 +1,41 @@
 /** How a device is mounted for a caller: fixed here, and no caller's word changes it. */
 import type { MountFlags, MountIdMap } from "@thinpool/thinpool";
+import type { MountForm } from "../references/record.ts";
 
-/** A set-user-id file or a device node inside a caller's filesystem must be worth nothing. */
-export const MOUNT_FLAGS: MountFlags = { noSuid: true, noDev: true };
+/** The only filesystems that are mounted; what is not in this table is not. */
+export type MountableType = "ext4" | "xfs";
+
+type Options = Readonly<Record<string, string | true>>;
 
 /**
- * Options of the filesystems that may be mounted; no others are. ext4 stops writing at the first sign
- * of damage; xfs refuses a second filesystem with the same uuid, and a clone has its origin's.
+ * ext4 stops writing at the first sign of damage; xfs refuses a second filesystem with the same uuid,
+ * and a clone has its origin's.
  */
-export const MOUNT_OPTIONS: Readonly<
-  Record<"ext4" | "xfs", Readonly<Record<string, string | true>>>
-> = {
+export const MOUNT_OPTIONS: Readonly<Record<MountableType, Options>> = {
   ext4: { errors: "remount-ro" },
   xfs: { nouuid: true },
 };
+
+/** Read-only means that nothing is written, the journal's replay included. */
+export const READ_ONLY_OPTIONS: Readonly<Record<MountableType, Options>> = {
+  ext4: { noload: true },
+  xfs: { norecovery: true },
+};
+
+export function mountOptions(type: MountableType, { readOnly }: MountForm): Options {
+  return { ...MOUNT_OPTIONS[type], ...(readOnly ? READ_ONLY_OPTIONS[type] : {}) };
+}
+
+/** A set-user-id file or a device node inside a caller's filesystem must be worth nothing. */
+export function mountFlags({ readOnly, noExec, noSymFollow }: MountForm): MountFlags {
+  return {
+    noSuid: true,
+    noDev: true,
+    ...(readOnly ? { readOnly } : {}),
+    ...(noExec ? { noExec } : {}),
+    ...(noSymFollow ? { noSymFollow } : {}),
+  };
+}
 
 /** On the disk all belongs to root, in the mount to the device's owner. Root's own are as they are. */
 export function idMapFor(owner: {

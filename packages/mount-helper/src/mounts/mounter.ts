@@ -1,16 +1,34 @@
 /** One device's way from active to mounted and back, with the proof that it is the right one. */
-import type { Device, DmUuid, Kernel, MountInfo } from "@thinpool/thinpool";
-import { NativeError, dmUuid, formatDevNumber, sameDevNumber } from "@thinpool/thinpool";
+import type { CallerIds, Device, DmUuid, Kernel, MountInfo } from "@thinpool/thinpool";
+import {
+  NativeError,
+  closeDescriptor,
+  dmUuid,
+  formatDevNumber,
+  sameDevNumber,
+} from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
-import type { Observed } from "../references/record.ts";
-import type { FolderOwner, MountFolders } from "./folders.ts";
-import { MOUNT_FLAGS, MOUNT_OPTIONS, idMapFor } from "./mount-table.ts";
+import type { MountRecord, Observed } from "../references/record.ts";
+import { openMountFolder } from "./caller-folder.ts";
+import type { MountFolders } from "./folders.ts";
+import { idMapFor, mountFlags, mountOptions } from "./mount-table.ts";
+
+/** How often a mount is looked for again whose folder was moved between looking and unmounting. */
+const MAX_UNMOUNT_ATTEMPTS = 5;
 
 export interface MadeMount {
   readonly mountId: number;
   /** "major:minor" */
   readonly dev: string;
 }
+
+/** Where the place is a caller's folder: with whose rights, and below which roots. */
+export interface FolderRights {
+  readonly ids: CallerIds;
+  readonly roots: readonly string[];
+}
+
+type Wanted = Pick<MountRecord, "dmUuid" | "owner" | "place" | "target" | "form">;
 
 export class Mounter {
   readonly #kernel: Kernel;
@@ -21,8 +39,8 @@ export class Mounter {
     this.#folders = folders;
   }
 
-  /** The device must be active. Whatever fails, nothing is mounted and the target is gone. */
-  async mount(device: Device, uuid: string, owner: FolderOwner): Promise<MadeMount> {
+  /** The device must be active. Whatever fails, nothing is mounted and the daemon's own target is gone. */
+  async mount(device: Device, wanted: Wanted, rights: FolderRights): Promise<MadeMount> {
     const { filesystem } = device;
     if (filesystem === "none") {
       throw new RequestError({
@@ -33,47 +51,84 @@ export class Mounter {
         hint: "Clone a device that has one.",
       });
     }
+    const { target } = wanted;
+    if (wanted.place === "folder") {
+      const targetDescriptor = await openMountFolder(target, rights.roots, rights.ids);
+      try {
+        return await this.#mountOn(device, filesystem, wanted, targetDescriptor);
+      } finally {
+        await closeDescriptor(targetDescriptor);
+      }
+    }
     const mountPoints = new Set((await this.#kernel.mounts.list()).map((info) => info.mountPoint));
-    const target = await this.#folders.makeTarget(owner, device.name, mountPoints);
+    await this.#folders.makeTarget(wanted.owner, device.name, mountPoints);
     try {
-      const active = await this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
-      const idMap = idMapFor(owner);
-      const info = await this.#kernel.mounts.mount({
-        source: device.path,
-        type: filesystem,
-        target,
-        flags: MOUNT_FLAGS,
-        options: MOUNT_OPTIONS[filesystem],
-        ...(idMap === undefined ? {} : { idMap }),
-      });
-      await this.#prove(info, active.dev);
-      return { mountId: info.mountId, dev: formatDevNumber(info.dev) };
+      return await this.#mountOn(device, filesystem, wanted, undefined);
     } catch (error) {
       await this.#folders.removeTarget(target);
       throw error;
     }
   }
 
-  /** "gone": the mount was no longer there. BUSY where a process works in it. */
-  async unmount(target: string, mountId: number): Promise<"unmounted" | "gone"> {
-    let outcome: "unmounted" | "gone" = "unmounted";
-    try {
-      await this.#kernel.mounts.unmount(target, { mountId });
-    } catch (error) {
-      if (!(error instanceof NativeError) || error.code !== "NATIVE_NOT_FOUND") throw error;
-      outcome = "gone";
-    }
-    await this.#folders.removeTarget(target);
+  async #mountOn(
+    device: Device,
+    type: "ext4" | "xfs",
+    { dmUuid: uuid, owner, target, form }: Wanted,
+    targetDescriptor: number | undefined,
+  ): Promise<MadeMount> {
+    const active = await this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
+    const idMap = form.ownership === "mapped" ? idMapFor(owner) : undefined;
+    const info = await this.#kernel.mounts.mount({
+      source: device.path,
+      type,
+      target,
+      ...(targetDescriptor === undefined ? {} : { targetDescriptor }),
+      flags: mountFlags(form),
+      options: mountOptions(type, form),
+      ...(idMap === undefined ? {} : { idMap }),
+      ...(form.ownership === "top-folder" ? { topFolderOwner: owner } : {}),
+    });
+    await this.#prove(info, active.dev);
+    return { mountId: info.mountId, dev: formatDevNumber(info.dev) };
+  }
+
+  /**
+   * "gone": the mount was no longer there. BUSY where a process works in it. Goes by the mount's id: a
+   * caller may have moved the folder that it is on. `lazy` takes it off the tree at once.
+   */
+  async unmount(
+    record: Pick<MountRecord, "place" | "target" | "mountId" | "dev">,
+    options: { readonly lazy?: boolean } = {},
+  ): Promise<"unmounted" | "gone"> {
+    const { mountId, dev, target } = record;
+    if (mountId === undefined) throw new Error(`no mount id of ${target}`);
+    const outcome = await this.#unmountById(mountId, dev, options);
+    await this.tidy(record);
     return outcome;
   }
 
+  /** The daemon's own folder for the mount goes; a caller's stays. Only an empty one can go. */
+  async tidy({ place, target }: Pick<MountRecord, "place" | "target">): Promise<void> {
+    if (place === "own") await this.#folders.removeTarget(target);
+  }
+
+  /** The device goes at its last close, even if the daemon is not there to see it. */
+  async removeAtLastClose(uuid: string): Promise<void> {
+    try {
+      await this.#kernel.dm.removeDevice({ uuid: dmUuid(uuid) }, { deferred: true });
+    } catch (error) {
+      if (!(error instanceof NativeError) || error.code !== "NATIVE_NOT_FOUND") throw error;
+    }
+  }
+
   /** What the kernel shows for the device with this dm uuid. */
-  async observe(uuid: string): Promise<Observed> {
+  async observe(uuid: string, bootId: string): Promise<Observed> {
     const [active, mounts] = await Promise.all([
       this.#activeDev(dmUuid(uuid)),
       this.#kernel.mounts.list(),
     ]);
     return {
+      bootId,
       activeDev: active,
       mounts: mounts.map((info) => ({
         mountId: info.mountId,
@@ -83,10 +138,12 @@ export class Mounter {
     };
   }
 
-  /** All that is mounted below the root of the targets, ours or not. */
-  async mountsBelowRoot(): Promise<readonly MountInfo[]> {
+  /** All that is mounted below the root of the targets, ours or not, and every mount of these devices. */
+  async mountsToAccountFor(devs: ReadonlySet<string>): Promise<readonly MountInfo[]> {
     const all = await this.#kernel.mounts.list();
-    return all.filter((info) => this.#folders.contains(info.mountPoint));
+    return all.filter(
+      (info) => this.#folders.contains(info.mountPoint) || devs.has(formatDevNumber(info.dev)),
+    );
   }
 
   async #activeDev(uuid: DmUuid): Promise<string | undefined> {
@@ -101,12 +158,43 @@ export class Mounter {
   /** The node's name was used; the mount's own device number is what counts. */
   async #prove(info: MountInfo, expected: MountInfo["dev"]): Promise<void> {
     if (sameDevNumber(info.dev, expected)) return;
-    await this.#kernel.mounts.unmount(info.mountPoint, { mountId: info.mountId });
+    await this.#unmountById(info.mountId, formatDevNumber(info.dev), {});
     throw new RequestError({
       code: "INTERNAL",
       operation: "mount",
       object: info.mountPoint,
       reason: `device ${formatDevNumber(info.dev)} was mounted, not ${formatDevNumber(expected)}`,
     });
+  }
+
+  /** Where the mount is by now: its caller may be moving the folder at this very moment. */
+  async #unmountById(
+    mountId: number,
+    dev: string | undefined,
+    options: { readonly lazy?: boolean },
+  ): Promise<"unmounted" | "gone"> {
+    for (let attempt = 1; ; attempt += 1) {
+      const info = (await this.#kernel.mounts.list()).find(
+        (mount) => mount.mountId === mountId && formatDevNumber(mount.dev) === dev,
+      );
+      if (info === undefined) return "gone";
+      try {
+        await this.#kernel.mounts.unmount(info.mountPoint, { mountId, ...options });
+        return "unmounted";
+      } catch (error) {
+        const moved =
+          error instanceof NativeError &&
+          (error.code === "NATIVE_NOT_FOUND" || error.code === "NATIVE_INVALID");
+        if (!moved) throw error;
+        if (attempt < MAX_UNMOUNT_ATTEMPTS) continue;
+        throw new RequestError({
+          code: "BUSY",
+          operation: "unmount",
+          object: info.mountPoint,
+          reason: "the folders on the way to it are being moved",
+          hint: "Leave them alone, and try again.",
+        });
+      }
+    }
   }
 }

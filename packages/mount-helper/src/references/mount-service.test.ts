@@ -1,206 +1,300 @@
-/** The daemon's death right before and right after every kernel call of a mount's life. */
+/** What holders may count on, case by case, on the simulated kernel with clocks that the tests set. */
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import type { SimKernel } from "@thinpool/dm-sim";
-import { SimCrash, createSimKernel } from "@thinpool/dm-sim";
-import type { ThinPool } from "@thinpool/thinpool";
-import { createPool, openPool } from "@thinpool/thinpool";
-import type { Logger } from "../log.ts";
-import { MountFolders } from "../mounts/folders.ts";
-import { Mounter } from "../mounts/mounter.ts";
-import type { Principal } from "../policy/policy.ts";
-import { MountService } from "./mount-service.ts";
-import { ReferenceStore } from "./store.ts";
+import { MAX_RETRY_MS } from "./retries.ts";
+import { GRACE_MS, World, removeFolders, self } from "./world.test.support.ts";
 
-const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
-/** More boundaries than any scenario here has; reaching it means that a crash never came. */
-const MAX_BOUNDARIES = 200;
-const parents: string[] = [];
+const LEASE_MS = 60_000;
+const LEASE = { holder: { type: "lease", ttlMs: LEASE_MS } } as const;
 
-after(async () => {
-  for (const parent of parents) await rm(parent, { recursive: true, force: true });
+after(removeFolders);
+
+test("two places of one device: each counts, and the device is active until both are gone", async () => {
+  const world = await World.begin();
+  const { mounts } = world.references;
+  const own = await world.mount();
+  const folder = await world.mount({ folder: world.place });
+  const again = await world.mount({ folder: world.place });
+  assert.deepEqual([own.count, folder.count, again.count], [1, 2, 3]);
+  assert.equal(again.path, world.place);
+  assert.equal((await world.mountPoints()).length, 2, "one place asked for twice is one mount");
+  assert.deepEqual(await mounts.release(own.reference), { device: "one", count: 2 });
+  assert.deepEqual(await world.mountPoints(), [world.place]);
+  assert.deepEqual(await mounts.release(folder.reference), { device: "one", count: 1 });
+  assert.deepEqual(await world.mountPoints(), [world.place]);
+  assert.equal(world.pool.get({ name: "one" }).active, true);
+  assert.deepEqual(await mounts.release(again.reference), { device: "one", count: 0 });
+  await world.check();
+  assert.deepEqual(await readdir(world.place), [], "a caller's folder stays");
+  assert.equal(await mounts.release(again.reference), undefined);
+  await world.end();
 });
 
-function caller(): Principal {
-  return {
-    uid: process.geteuid?.() ?? 0,
-    gid: process.getegid?.() ?? 0,
-    pid: process.pid,
-    groups: [],
+test("one folder is for one device, and a mount is as it was asked for first", async () => {
+  const world = await World.begin();
+  await world.mount({ folder: world.place });
+  await assert.rejects(world.mount({ folder: world.place }, "two"), { code: "BUSY" });
+  await assert.rejects(world.mount({ folder: world.place, form: { noExec: true } }), {
+    code: "BUSY",
+  });
+  await assert.rejects(world.mount({ form: { readOnly: true } }), { code: "BUSY" });
+  await world.check();
+  const two = await world.mount({ form: { readOnly: true, noSymFollow: true } }, "two");
+  const info = (await world.kernel.mounts.list()).find(({ mountPoint }) => mountPoint === two.path);
+  assert.ok(info !== undefined);
+  for (const flag of ["ro", "nosuid", "nodev", "nosymfollow"])
+    assert.ok(info.options.includes(flag));
+  assert.ok(info.superOptions.includes("noload"));
+  await world.end();
+});
+
+test("folders that are refused: outside the roots, by a symlink, filled, a file, missing, oddly named", async () => {
+  const world = await World.begin();
+  const { place, parent } = world;
+  await symlink(place, join(parent, "link"));
+  await mkdir(join(parent, "full"));
+  await writeFile(join(parent, "full", "file"), "");
+  const refused = async (folder: string): Promise<string> => {
+    const error: unknown = await world.mount({ folder }).catch((reason: unknown) => reason);
+    return error instanceof Error && "code" in error ? String(error.code) : "mounted";
   };
-}
-
-class Life {
-  readonly kernel: SimKernel;
-  readonly parent: string;
-  readonly events: string[] = [];
-  pool!: ThinPool;
-  store!: ReferenceStore;
-  service!: MountService;
-
-  constructor(kernel: SimKernel, parent: string) {
-    this.kernel = kernel;
-    this.parent = parent;
-  }
-
-  static async begin(): Promise<Life> {
-    const parent = await mkdtemp(join(tmpdir(), "thinpool-service-"));
-    parents.push(parent);
-    const life = new Life(createSimKernel(), parent);
-    const ownerUid = caller().uid;
-    const { kernel } = life;
-    const pool = await createPool({ folder: life.folder, kernel, backing: BACKING });
-    await pool.createDevice({ name: "one", sizeBytes: 16n << 20n, ownerUid });
-    await pool.detach();
-    await life.start();
-    return life;
-  }
-
-  get folder(): string {
-    return join(this.parent, "pool");
-  }
-
-  async start(): Promise<void> {
-    const { kernel, folder } = this;
-    const pool = await openPool({ folder, kernel });
-    const store = new ReferenceStore(join(folder, "references.sqlite"));
-    const folders = new MountFolders(join(this.parent, "mounts"));
-    await folders.prepareRoot();
-    const logger: Logger = { log: (_level, event) => void this.events.push(event) };
-    const mounter = new Mounter(kernel, folders);
-    this.pool = pool;
-    this.store = store;
-    this.service = new MountService({ pool, store, mounter, folders, logger });
-    await this.service.recover();
-  }
-
-  /** The process dies at the boundary of that number: nothing of it reaches kernel or store any more. */
-  crashAt(boundary: number): () => boolean {
-    let count = 0;
-    let crashed = false;
-    this.kernel.onCall(() => {
-      count += 1;
-      if (count !== boundary) return;
-      crashed = true;
-      this.store.close();
-      throw new SimCrash(`boundary ${boundary}`);
-    });
-    return () => crashed;
-  }
-
-  async restart(): Promise<void> {
-    await this.pool.detach().catch((error: unknown) => {
-      // A dead process detaches nothing; only its lock has to go.
-      assert.ok(error instanceof Error);
-    });
-    this.kernel.processDeath();
-    await this.start();
-  }
-
-  async mount(): Promise<string> {
-    const held = await this.service.create(caller(), this.pool.get({ name: "one" }));
-    return held.reference;
-  }
-
-  /** Mounted with holders, or not mounted: never in between. */
-  async check(): Promise<void> {
-    const held = this.service.list();
-    const mounts = await this.kernel.mounts.list();
-    const { active } = this.pool.get({ name: "one" });
-    const whole = held.length > 0;
-    assert.deepEqual([mounts.length, active], whole ? [1, true] : [0, false]);
-    assert.deepEqual(
-      this.store.load().flatMap((record) => record.references.map(({ id }) => id)),
-      held.map(({ reference }) => reference),
-    );
-    assert.ok(this.store.load().every(({ state }) => state === "mounted"));
-    if (!whole) {
-      const folders = await readdir(join(this.parent, "mounts"), { recursive: true });
-      assert.ok(folders.length <= 1, `left: ${folders.join(", ")}`);
-    }
-  }
-
-  async end(): Promise<void> {
-    await this.service.releaseAll();
-    this.store.close();
-    await this.pool.close();
-    assert.deepEqual(await this.kernel.leftovers(), []);
-  }
-}
-
-/** Runs `work` again and again, each time dying one boundary later, until it gets through. */
-async function atEveryBoundary(
-  prepare: (life: Life) => Promise<readonly string[]>,
-  work: (life: Life, references: readonly string[]) => Promise<unknown>,
-  judge: (life: Life, references: readonly string[], done: boolean) => void,
-): Promise<number> {
-  for (let boundary = 1; boundary <= MAX_BOUNDARIES; boundary += 1) {
-    const life = await Life.begin();
-    const references = await prepare(life);
-    const crashed = life.crashAt(boundary);
-    const done = await work(life, references).then(
-      () => true,
-      () => false,
-    );
-    const died = crashed();
-    if (!died) life.store.close();
-    await life.restart();
-    await life.check();
-    judge(life, references, done);
-    // The next life can use it as if nothing had been.
-    await life.service.release(await life.mount());
-    await life.check();
-    await life.end();
-    if (!died) return boundary;
-  }
-  return assert.fail("the scenario did not end");
-}
-
-test("dying anywhere in the first mount: it is not there, or it is whole", async () => {
-  const boundaries = await atEveryBoundary(
-    () => Promise.resolve([]),
-    (life) => life.mount(),
-    (life, _references, done) => {
-      // A caller that was told of its reference has it.
-      if (done) assert.equal(life.service.list().length, 1);
-    },
-  );
-  assert.ok(boundaries > 10, `${boundaries} boundaries`);
+  assert.equal(await refused("/tmp"), "FORBIDDEN");
+  assert.equal(await refused(parent), "FORBIDDEN", "the root itself");
+  assert.equal(await refused(join(parent, "link")), "INVALID_PARAMS");
+  assert.equal(await refused(join(parent, "full")), "BUSY");
+  assert.equal(await refused(join(parent, "full", "file")), "INVALID_PARAMS");
+  assert.equal(await refused(join(parent, "none")), "INVALID_PARAMS");
+  assert.equal(await refused(`${place}/../place`), "INVALID_PARAMS");
+  assert.equal(await refused("place"), "INVALID_PARAMS");
+  assert.equal(await refused(`${place}\n`), "INVALID_PARAMS");
+  assert.equal(await refused(`${place}\0`), "INVALID_PARAMS");
+  await world.check();
+  assert.deepEqual(world.held(), []);
+  await world.end();
 });
 
-test("dying anywhere in the last release: it is released", async () => {
-  const boundaries = await atEveryBoundary(
-    async (life) => [await life.mount()],
-    (life, references) => life.service.release(references[0] ?? ""),
-    (life) => assert.deepEqual(life.service.list(), []),
-  );
-  assert.ok(boundaries > 4, `${boundaries} boundaries`);
+test("what the rules do not give is refused: permanent, long and short leases", async () => {
+  const world = await World.begin();
+  world.rules = { ...world.rules, permanent: false, maxLeaseMs: LEASE_MS, noExec: true };
+  await assert.rejects(world.mount(), { code: "FORBIDDEN" });
+  const lease = (ttlMs: number): Promise<unknown> =>
+    world.mount({ holder: { type: "lease", ttlMs } });
+  await assert.rejects(lease(LEASE_MS + 1), { code: "INVALID_PARAMS" });
+  await assert.rejects(lease(1), { code: "INVALID_PARAMS" });
+  const { reference, path } = await world.mount(LEASE);
+  const [info] = await world.kernel.mounts.list();
+  assert.ok(info?.mountPoint === path && info.options.includes("noexec"));
+  assert.throws(() => world.references.mounts.renew(reference, LEASE_MS + 1), {
+    code: "INVALID_PARAMS",
+  });
+  await world.end();
 });
 
-test("dying anywhere in a further mount: the first holder keeps its own", async () => {
-  await atEveryBoundary(
-    async (life) => [await life.mount()],
-    (life) => life.mount(),
-    (life, references, done) => {
-      const held = life.service.list().map(({ reference }) => reference);
-      assert.ok(held.includes(references[0] ?? ""));
-      if (done) assert.equal(held.length, 2);
-    },
-  );
+test("a lease ends on time over a restart and a change of the clock, and not before", async () => {
+  const world = await World.begin();
+  const { reference } = await world.mount(LEASE);
+  world.clock.advance(LEASE_MS - 1_000);
+  world.clock.setBack(24 * 3_600_000);
+  await world.restart();
+  await world.drive();
+  assert.deepEqual(world.held(), [reference]);
+  assert.equal(world.references.mounts.nextDueMs(), 1_000);
+  world.references.mounts.renew(reference, undefined);
+  world.clock.setBack(-24 * 3_600_000);
+  world.clock.advance(LEASE_MS - 1);
+  await world.drive();
+  assert.deepEqual(world.held(), [reference]);
+  world.clock.advance(1);
+  await world.drive();
+  assert.deepEqual(world.held(), []);
+  await world.check();
+  await world.end();
 });
 
-test("a device that can't be deactivated after its last release is finished on its next use", async () => {
-  const life = await Life.begin();
-  const reference = await life.mount();
-  const letGo = life.kernel.hold(life.pool.get({ name: "one" }).path);
-  assert.deepEqual(await life.service.release(reference), { device: "one", count: 0 });
-  assert.ok(life.events.includes("device-stays-active"));
-  assert.deepEqual(await life.kernel.mounts.list(), []);
+test("over a reboot a lease goes on with what the wall clock leaves of it, at most its whole time", async () => {
+  const world = await World.begin();
+  const { reference } = await world.mount(LEASE);
+  world.clock.advance(LEASE_MS / 2);
+  await world.reboot();
+  assert.equal(world.references.mounts.list()[0]?.leaseLeftMs, LEASE_MS / 2);
+  world.clock.setBack(24 * 3_600_000);
+  await world.reboot();
+  assert.equal(world.references.mounts.list()[0]?.leaseLeftMs, LEASE_MS);
+  assert.deepEqual(world.held(), [reference]);
+  await world.check();
+  world.clock.advance(LEASE_MS);
+  await world.drive();
+  await world.check();
+  assert.deepEqual(world.held(), []);
+  await world.end();
+});
+
+test("a session lives for its grace period, is resumed by its secret, and taken over from a dead connection", async () => {
+  const world = await World.begin();
+  const { uid } = self();
+  let { sessions } = world.references;
+  const { session, secret } = sessions.open(uid, 1);
+  const { reference } = await world.mount({ holder: { type: "session", session } });
+  sessions.closed(1);
+  world.clock.advance(GRACE_MS - 1);
+  await world.drive();
+  assert.deepEqual(world.held(), [reference]);
+  assert.equal(sessions.resume(uid, session, secret, 2), true);
+  world.clock.advance(GRACE_MS * 10);
+  await world.drive();
+  assert.deepEqual(world.held(), [reference]);
+  // The old connection is still thought to be there; its end later means nothing.
+  assert.equal(sessions.resume(uid, session, secret, 3), true);
+  sessions.closed(2);
+  world.clock.advance(GRACE_MS * 10);
+  await world.drive();
+  assert.deepEqual(world.held(), [reference]);
+  await world.restart("stopped");
+  ({ sessions } = world.references);
+  world.clock.advance(GRACE_MS - 1);
+  await world.drive();
+  assert.equal(sessions.resume(uid + 1, session, secret, 1), false);
+  assert.equal(sessions.resume(uid, session, `${secret.slice(1)}A`, 1), false);
+  assert.equal(sessions.resume(uid, session, secret, 1), true);
+  sessions.closed(1);
+  world.clock.advance(GRACE_MS);
+  assert.equal(sessions.resume(uid, session, secret, 1), false);
+  await world.drive();
+  assert.deepEqual(world.held(), []);
+  await world.check();
+  await world.end();
+});
+
+test("a busy mount that nobody holds is waited for, can be held again, and goes when it is free", async () => {
+  const world = await World.begin();
+  const { mounts } = world.references;
+  const { path } = await world.mount(LEASE);
+  let letGo = world.kernel.holdMount(path);
+  world.clock.advance(LEASE_MS);
+  await world.drive();
+  const device = world.pool.get({ name: "one" });
+  assert.deepEqual(world.held(), []);
+  assert.equal(mounts.isReleasing(device.uuid), true);
+  assert.deepEqual(await world.mountPoints(), [path]);
+  await assert.rejects(mounts.assertRemovable(device), /a process still works in it/);
+  const waits: number[] = [];
+  for (let attempt = 1; attempt <= 12; attempt += 1) {
+    const wait = mounts.nextDueMs() ?? 0;
+    waits.push(wait);
+    world.clock.advance(wait);
+    await world.drive();
+  }
+  assert.deepEqual(waits.slice(0, 4), [100, 200, 400, 800]);
+  assert.equal(waits.at(-1), MAX_RETRY_MS);
+  assert.ok(world.events.filter((event) => event === "to-be-tried-again").length >= 12);
+  const held = await world.mount();
+  assert.equal(mounts.isReleasing(device.uuid), false);
+  await world.check();
+  await assert.rejects(mounts.release(held.reference), { code: "NATIVE_BUSY" });
+  assert.deepEqual(world.held(), [held.reference], "who asks for a busy one's release keeps it");
   letGo();
-  await life.service.assertRemovable(life.pool.get({ name: "one" }));
-  await life.check();
-  await life.end();
+  await mounts.release(held.reference);
+  await world.check();
+  await world.mount(LEASE);
+  letGo = world.kernel.holdMount(path);
+  world.clock.advance(LEASE_MS);
+  await world.drive();
+  await world.restart();
+  await world.drive();
+  assert.deepEqual(await world.mountPoints(), [path]);
+  letGo();
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  await world.check();
+  await world.end();
+});
+
+test("lazily only by policy, as the last step: then the device goes at its last close", async () => {
+  const world = await World.begin();
+  world.rules = { ...world.rules, lazyAfterMs: 5_000 };
+  const { path } = await world.mount(LEASE);
+  const letGo = world.kernel.holdMount(path);
+  world.clock.advance(LEASE_MS);
+  await world.drive();
+  for (let spent = 0; spent < 3_000;) {
+    const wait = world.references.mounts.nextDueMs() ?? 0;
+    spent += wait;
+    world.clock.advance(wait);
+    await world.drive();
+    assert.deepEqual(await world.mountPoints(), [path]);
+  }
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  assert.deepEqual(await world.mountPoints(), []);
+  assert.ok(world.events.includes("busy-mount-taken-off-lazily"));
+  letGo();
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  await world.check();
+  assert.deepEqual(world.references.store.load(), []);
+  await world.end();
+});
+
+test("a device that can't be deactivated after its last release is finished later", async () => {
+  const world = await World.begin();
+  const { mounts } = world.references;
+  const { reference } = await world.mount();
+  const letGo = world.kernel.hold(world.pool.get({ name: "one" }).path);
+  assert.deepEqual(await mounts.release(reference), { device: "one", count: 0 });
+  assert.ok(world.events.includes("device-stays-active"));
+  assert.deepEqual(await world.mountPoints(), []);
+  await world.drive();
+  letGo();
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  await mounts.assertRemovable(world.pool.get({ name: "one" }));
+  await world.check();
+  await world.end();
+});
+
+test("an ephemeral clone goes with its last reference, or with its maker before it is mounted", async () => {
+  const world = await World.begin();
+  const { ephemerals, mounts, sessions } = world.references;
+  const make = async (name: string): Promise<void> => {
+    const session = sessions.of(self().uid, 1);
+    sessions.keep(session);
+    await ephemerals.create(name, session, async () => {
+      const { device } = await world.pool.snapshot({ origin: "one", name });
+      return device;
+    });
+  };
+  await make("a");
+  await make("b");
+  await world.drive();
+  const first = await world.mount(LEASE, "a");
+  const second = await world.mount({ folder: world.place, ...LEASE }, "a");
+  sessions.closed(1);
+  world.clock.advance(GRACE_MS);
+  await world.drive();
+  assert.equal(world.pool.has({ name: "b" }), false, "never mounted, and its maker is gone");
+  await mounts.release(first.reference);
+  assert.equal(world.pool.has({ name: "a" }), true);
+  await mounts.release(second.reference);
+  assert.equal(world.pool.has({ name: "a" }), false);
+  await world.check();
+  await world.end();
+});
+
+test("a mount that somebody took away by hand loses its record; a strange one is left alone", async () => {
+  const world = await World.begin();
+  const { path } = await world.mount();
+  const kept = await world.mount({}, "two");
+  await world.kernel.mounts.unmount(path);
+  const { path: source } = world.pool.get({ name: "two" });
+  const strange = join(world.parent, "mounts", "strange");
+  await world.kernel.mounts.mount({ source, type: "ext4", target: strange, flags: {} });
+  await world.restart();
+  assert.deepEqual(world.held(), [kept.reference]);
+  assert.ok(world.events.includes("mount-without-record-left-alone"));
+  assert.deepEqual(await world.mountPoints(), [strange, kept.path].toSorted());
+  await world.kernel.mounts.unmount(strange);
+  await world.check();
+  await world.end();
 });

@@ -1,154 +1,291 @@
 /**
  * Mounting by reference: the first holder activates and mounts a device, the last unmounts and
- * deactivates it. Each step is in the store before the kernel is asked, so a crash at any point leaves
- * a record from which `recover` finishes: a device is mounted with its holders known, or not mounted.
+ * deactivates it. A device may be mounted in several places; each has its own holders, and the device
+ * is active while one of them is left.
  *
  * The caller runs the operations on one device one after another (`KeyedQueue`).
  */
 import { randomUUID } from "node:crypto";
-import type { Device, ThinPool } from "@thinpool/thinpool";
+import type { Device } from "@thinpool/thinpool";
 import { deviceDmUuid } from "@thinpool/thinpool";
 import { primaryGroupOf } from "../accounts.ts";
 import { RequestError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
+import { checkFolderPath } from "../mounts/caller-folder.ts";
 import type { MountFolders } from "../mounts/folders.ts";
 import type { Mounter } from "../mounts/mounter.ts";
-import type { Principal } from "../policy/policy.ts";
-import type { MountRecord, Reference } from "./record.ts";
-import { abandon, acquire, confirm, release, revert, settle } from "./record.ts";
-import type { ReferenceStore } from "./store.ts";
+import type { MountRules, RulesFor } from "../mounts/rules.ts";
+import type { Clock } from "./deadline.ts";
+import type { Ephemerals } from "./ephemerals.ts";
+import type { Holder, Reference } from "./holder.ts";
+import { MIN_LEASE_MS, carryOver, hasEnded, newLease, renew, timeLeftMs } from "./holder.ts";
+import type { MountForm, MountRecord, MountState } from "./record.ts";
+import { acquire, end, release } from "./record.ts";
+import type { Records } from "./records.ts";
+import { Retries } from "./retries.ts";
+import type { Sessions } from "./sessions.ts";
+import type { MountSteps } from "./steps.ts";
 
 export interface HeldReference {
   readonly reference: string;
   readonly holderUid: number;
+  readonly holder: Holder["type"];
+  /** A lease's: how much of its time is left. */
+  readonly leaseLeftMs: number | undefined;
   readonly device: string;
   readonly path: string;
+  readonly readOnly: boolean;
+  /** "absent": after a reboot, until it is mounted again. */
+  readonly state: MountState;
+  /** References that keep the device active, this one included. */
   readonly count: number;
 }
 
+/** Who asks. */
+export interface Claimant {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups?: readonly number[];
+}
+
+export type HolderWish =
+  | { readonly type: "session"; readonly session: string }
+  | { readonly type: "lease"; readonly ttlMs: number }
+  | { readonly type: "permanent" };
+
+export interface MountWish {
+  readonly holder: HolderWish;
+  /** A folder of the caller's own; undefined: the daemon's place for the device. */
+  readonly folder?: string | undefined;
+  readonly form?: Partial<MountForm> | undefined;
+}
+
+/** How many there are of each, for the metrics. */
+export interface Census {
+  readonly references: Readonly<Record<Holder["type"], number>>;
+  readonly mounts: Readonly<Partial<Record<MountState, number>>>;
+  readonly ephemerals: number;
+}
+
 export interface MountServiceParts {
-  readonly pool: ThinPool;
-  readonly store: ReferenceStore;
+  readonly poolUuid: string;
+  readonly records: Records;
+  readonly steps: MountSteps;
+  readonly sessions: Sessions;
+  readonly ephemerals: Ephemerals;
   readonly mounter: Mounter;
   readonly folders: MountFolders;
+  readonly rulesFor: RulesFor;
+  readonly clock: Clock;
   readonly logger: Logger;
+  /** Something may be due sooner than before. */
+  readonly onChange?: () => void;
 }
 
 export class MountService {
   readonly #parts: MountServiceParts;
-  /** By device uuid; the same as in the store, which is written first. */
-  readonly #records = new Map<string, MountRecord>();
+  readonly #retries: Retries;
+  /** Folders that are being mounted on: nobody else may choose them meanwhile. */
+  readonly #taken = new Set<string>();
 
   constructor(parts: MountServiceParts) {
     this.#parts = parts;
+    this.#retries = new Retries(parts.clock);
   }
 
-  /** Reads the records and brings each in line with the kernel. Failures are logged, and stay to be settled. */
+  /**
+   * At the start: reads the records, ends what has ended meanwhile, and brings each in line with the
+   * kernel. Failures are logged, and tried again by `tend`.
+   */
   async recover(): Promise<void> {
-    const { store, mounter, logger } = this.#parts;
-    for (const record of store.load()) this.#records.set(record.deviceUuid, record);
-    for (const record of this.#records.values()) {
-      try {
-        await this.#settle(record);
-      } catch (error) {
-        const fields = { device: record.deviceName, state: record.state, error: errorText(error) };
-        logger.log("error", "record-not-settled", fields);
-      }
+    const { records, sessions, ephemerals, clock } = this.#parts;
+    records.load();
+    sessions.load();
+    ephemerals.load();
+    const now = clock.read();
+    for (const record of records.all()) {
+      const references = record.references.map((reference) => carryOver(reference, now));
+      const moved = references.some((each, index) => each !== record.references[index]);
+      if (moved) records.save({ ...record, references });
     }
-    const known = new Set(Array.from(this.#records.values(), ({ mountId }) => mountId));
-    for (const info of await mounter.mountsBelowRoot()) {
-      if (known.has(info.mountId)) continue;
-      const fields = { mountId: info.mountId, path: info.mountPoint, source: info.source };
-      logger.log("warn", "mount-without-record-left-alone", fields);
-    }
+    for (const name of this.#names()) await this.tend(name);
+    for (const name of ephemerals.due((id) => sessions.isAlive(id))) await this.tend(name);
+    await this.#reportStrangers();
   }
 
-  /** One more reference to the device, for the caller. */
-  async create(principal: Principal, device: Device): Promise<HeldReference> {
+  /** One more reference to the device, for the caller, under an id that was never used before. */
+  async create(
+    claimant: Claimant,
+    device: Device,
+    wish: MountWish,
+    id: string = randomUUID(),
+  ): Promise<HeldReference> {
+    const { records, steps, sessions, ephemerals, onChange } = this.#parts;
+    const rules = this.#parts.rulesFor(claimant);
     const reference: Reference = {
-      id: randomUUID(),
-      holderUid: principal.uid,
+      id,
+      holderUid: claimant.uid,
+      holder: this.#holder(wish.holder, rules, device),
       createdAtMs: Date.now(),
     };
-    const acquired = acquire(await this.#settled(device.uuid), reference, {
-      deviceUuid: device.uuid,
-      deviceName: device.name,
-      ownerUid: device.ownerUid,
-      target: this.#parts.folders.targetOf(device.ownerUid, device.name),
-      dmUuid: deviceDmUuid(this.#parts.pool.uuid, device.uuid),
-    });
-    if (acquired.step === "share") {
-      this.#save(acquired.record);
-      return describe(acquired.record, reference);
+    await this.#settleDevice(device.uuid);
+    const fresh = await this.#newMount(claimant, device, wish, rules);
+    const current = this.#currentAt(fresh);
+    if (wish.holder.type === "session") sessions.keep(wish.holder.session);
+    const acquired = acquire(current, reference, fresh);
+    let record = acquired.record;
+    if (acquired.step === "share") records.save(record);
+    else {
+      const { uid, gid, groups = [] } = claimant;
+      const rights = { ids: { uid, gid, groups }, roots: rules.folderRoots };
+      this.#taken.add(fresh.target);
+      try {
+        record = await steps.mount(device, record, rights);
+      } finally {
+        this.#taken.delete(fresh.target);
+      }
     }
-    const mounted = await this.#mount(principal, device, acquired.record);
-    return describe(mounted, reference);
+    ephemerals.mounted(device);
+    onChange?.();
+    return this.#describe(record, reference);
   }
 
   /** Gives the reference up. BUSY where it is the last and a process works in the mount: then it stays. */
   async release(
     id: string,
   ): Promise<{ readonly device: string; readonly count: number } | undefined> {
-    const held = this.#find(id);
+    const { records, steps } = this.#parts;
+    const held = records.find(id);
     if (held === undefined) return undefined;
     const { record } = held;
-    if (record.state !== "mounted") {
+    const { deviceName: device, deviceUuid } = record;
+    if (record.state !== "mounted" && record.state !== "absent") {
       // Something went wrong half way: settling ends with the device not mounted, or mounted as before.
-      await this.#settle(record);
-      const gone = this.#find(id) === undefined;
-      return gone ? { device: record.deviceName, count: 0 } : this.release(id);
+      await steps.settle(record);
+      const gone = records.find(id) === undefined;
+      return gone ? { device, count: this.#countOfDevice(deviceUuid) } : this.release(id);
     }
     const released = release(record, id);
-    this.#save(released.record);
-    if (released.step === "unmount") await this.#unmount(released.record);
-    const { deviceName } = record;
-    const count = released.step === "keep" ? released.record.references.length : 0;
-    return { device: deviceName, count };
+    records.save(released.record);
+    if (released.step === "unmount") await steps.unmount(released.record);
+    if (released.step === "forget") await steps.deactivateAndForget(released.record);
+    await this.#collect(device);
+    return { device, count: this.#countOfDevice(deviceUuid) };
   }
 
-  /** Refuses while it is mounted; what an earlier failure left of its record is settled. */
+  /** A lease counts from now on. Undefined where there is no such lease. */
+  renew(id: string, ttlMs: number | undefined): HeldReference | undefined {
+    const { records, clock, rulesFor, onChange } = this.#parts;
+    const held = records.find(id);
+    if (held === undefined) return undefined;
+    const { record, reference } = held;
+    if (ttlMs !== undefined) {
+      checkTtl(ttlMs, rulesFor({ uid: reference.holderUid }), record.deviceName);
+    }
+    const renewed = renew(reference, ttlMs, clock.read());
+    if (renewed === undefined) return undefined;
+    const references = record.references.map((each) => (each.id === id ? renewed : each));
+    const changed = { ...record, references };
+    records.save(changed);
+    onChange?.();
+    return this.#describe(changed, renewed);
+  }
+
+  /** Refuses while it is mounted; what an earlier failure left of its records is settled. */
   async assertRemovable(device: Device): Promise<void> {
-    const record = await this.#settled(device.uuid);
-    if (record === undefined) return;
-    const count = record.references.length;
+    await this.#settleDevice(device.uuid);
+    const left = this.#parts.records.ofDevice(device.uuid).filter(isThere);
+    if (left.length === 0) return;
+    const count = this.#countOfDevice(device.uuid);
+    const reason =
+      count === 0
+        ? "nobody holds its mount any more, but a process still works in it"
+        : `it is mounted, and ${count} ${count === 1 ? "reference holds" : "references hold"} it`;
     throw new RequestError({
       code: "BUSY",
       operation: "device.remove",
       object: device.name,
-      reason: `it is mounted, and ${count} ${count === 1 ? "reference holds" : "references hold"} it`,
+      reason,
       hint: "Release its mounts, then remove it.",
     });
   }
 
   /** The device is no more: nothing is left to be done for it. */
   forget(device: Device): void {
-    const record = this.#records.get(device.uuid);
-    if (record !== undefined) this.#forget(record);
+    const { records, ephemerals } = this.#parts;
+    for (const record of records.ofDevice(device.uuid)) records.forget(record);
+    ephemerals.forget(device);
+  }
+
+  /**
+   * In the turn of the device's name: ends the references that are over, and goes on with what is left
+   * to be done for it. Never rejects: what fails is logged and tried again later.
+   */
+  async tend(name: string): Promise<void> {
+    const { records } = this.#parts;
+    for (const record of records.all().filter(({ deviceName }) => deviceName === name)) {
+      try {
+        await this.#tendRecord(record);
+      } catch (error) {
+        this.#failed(record, error);
+      }
+    }
+    await this.#collect(name);
+  }
+
+  /** The names of the devices for which something is to be done now. */
+  due(): readonly string[] {
+    const { records, ephemerals, sessions } = this.#parts;
+    const names = records
+      .all()
+      .filter((record) => this.#ended(record).size > 0 || this.#isToBeRetried(record))
+      .map(({ deviceName }) => deviceName);
+    return [...new Set([...names, ...ephemerals.due((id) => sessions.isAlive(id))])];
+  }
+
+  /** Milliseconds until something may be due; undefined: nothing is foreseen. */
+  nextDueMs(): number | undefined {
+    const { records, sessions, clock } = this.#parts;
+    const now = clock.read();
+    const waits = records
+      .all()
+      .flatMap((record) => [
+        ...record.references.map((reference) => timeLeftMs(reference, now)),
+        isUnfinished(record) ? this.#retries.waitMs(record.id) : undefined,
+      ]);
+    const known = [...waits, sessions.nextEndMs()].filter((wait) => wait !== undefined);
+    return known.length === 0 ? undefined : Math.max(0, Math.min(...known));
   }
 
   /** Gives up all references, for a tear-down. What can't be unmounted stays, and is the error. */
   async releaseAll(): Promise<void> {
+    const { records, steps } = this.#parts;
     const failures: unknown[] = [];
-    for (const { references } of this.#records.values()) {
-      for (const { id } of references) {
-        try {
-          await this.release(id);
-        } catch (error) {
-          failures.push(error);
-        }
+    const attempt = async (work: () => Promise<unknown>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        failures.push(error);
       }
+    };
+    for (const { references } of records.all()) {
+      for (const { id } of references) await attempt(() => this.release(id));
+    }
+    for (const record of records.all()) {
+      if (record.state === "releasing") await attempt(() => steps.takeDown(record));
+      else if (record.references.length === 0) await attempt(() => steps.settle(record));
     }
     if (failures.length > 0)
       throw new AggregateError(failures, "some mounts could not be released");
   }
 
   holderOf(id: string): number | undefined {
-    return this.#find(id)?.reference.holderUid;
+    return this.#parts.records.find(id)?.reference.holderUid;
   }
 
   deviceOf(id: string): string | undefined {
-    return this.#find(id)?.record.deviceName;
+    return this.#parts.records.find(id)?.record.deviceName;
   }
 
   countOf(uid: number): number {
@@ -156,138 +293,224 @@ export class MountService {
   }
 
   list(): readonly HeldReference[] {
-    return Array.from(this.#records.values()).flatMap((record) =>
-      record.references.map((reference) => describe(record, reference)),
+    return this.#parts.records
+      .all()
+      .flatMap((record) => record.references.map((each) => this.#describe(record, each)));
+  }
+
+  /** True for a device whose mount has no holder and is still busy. */
+  isReleasing(deviceUuid: string): boolean {
+    const { records } = this.#parts;
+    return records.ofDevice(deviceUuid).some(({ state }) => state === "releasing");
+  }
+
+  census(): Census {
+    const references = { session: 0, lease: 0, permanent: 0 };
+    const mounts: Partial<Record<MountState, number>> = { mounted: 0, releasing: 0 };
+    for (const record of this.#parts.records.all()) {
+      mounts[record.state] = (mounts[record.state] ?? 0) + 1;
+      for (const { holder } of record.references) references[holder.type] += 1;
+    }
+    return { references, mounts, ephemerals: this.#parts.ephemerals.size };
+  }
+
+  async #tendRecord(record: MountRecord): Promise<void> {
+    const { records, steps, logger } = this.#parts;
+    const ended = this.#ended(record);
+    if (ended.size > 0) {
+      const over = end(record, ended);
+      records.save(over.record);
+      const fields = { device: record.deviceName, references: ended.size, left: over.step };
+      logger.log("info", "references-ended", fields);
+    }
+    const current = records.get(record.id);
+    if (current === undefined) return;
+    await steps.settle(current);
+    const settled = records.get(record.id);
+    if (settled?.state === "releasing") {
+      const lazy =
+        settled.lazyAfterMs !== undefined &&
+        this.#retries.triedForMs(record.id) >= settled.lazyAfterMs;
+      if (lazy) {
+        const fields = { device: record.deviceName, path: record.target };
+        logger.log("warn", "busy-mount-taken-off-lazily", fields);
+      }
+      await steps.takeDown(settled, { lazy });
+    }
+    if (records.get(record.id)?.state === "deactivating") this.#retries.failed(record.id);
+    else this.#retries.done(record.id);
+  }
+
+  #failed(record: MountRecord, error: unknown): void {
+    const waitMs = this.#retries.failed(record.id);
+    const state = this.#parts.records.get(record.id)?.state ?? record.state;
+    const fields = { device: record.deviceName, state, waitMs, error: errorText(error) };
+    this.#parts.logger.log("warn", "to-be-tried-again", fields);
+  }
+
+  #ended(record: MountRecord): ReadonlySet<string> {
+    const { sessions, clock } = this.#parts;
+    const now = clock.read();
+    const over = record.references.filter((each) =>
+      hasEnded(each, now, (session) => sessions.isAlive(session)),
     );
+    return new Set(over.map(({ id }) => id));
   }
 
-  #find(id: string): { readonly record: MountRecord; readonly reference: Reference } | undefined {
-    for (const record of this.#records.values()) {
-      const reference = record.references.find((candidate) => candidate.id === id);
-      if (reference !== undefined) return { record, reference };
-    }
-    return undefined;
+  #isToBeRetried(record: MountRecord): boolean {
+    return isUnfinished(record) && this.#retries.waitMs(record.id) <= 0;
   }
 
-  #save(record: MountRecord): void {
-    this.#parts.store.save(record);
-    this.#records.set(record.deviceUuid, record);
+  /** An ephemeral clone goes with its last reference. */
+  async #collect(name: string): Promise<void> {
+    const { ephemerals, sessions } = this.#parts;
+    await ephemerals.collect(name, (session) => sessions.isAlive(session));
   }
 
-  #forget(record: MountRecord): void {
-    this.#parts.store.delete(record.deviceUuid);
-    this.#records.delete(record.deviceUuid);
+  async #settleDevice(deviceUuid: string): Promise<void> {
+    const { records, steps } = this.#parts;
+    for (const record of records.ofDevice(deviceUuid)) await steps.settle(record);
   }
 
-  /**
-   * The device's record in line with the kernel: none, or one that is "mounted" and really is. One
-   * without holders (`abandon`) counts as none: only the deactivation is still to be done.
-   */
-  async #settled(deviceUuid: string): Promise<MountRecord | undefined> {
-    const record = this.#records.get(deviceUuid);
-    if (record === undefined) return undefined;
-    await this.#settle(record);
-    const settled = this.#records.get(deviceUuid);
-    return settled?.references.length === 0 ? undefined : settled;
-  }
-
-  async #settle(record: MountRecord): Promise<void> {
-    const { mounter, folders, logger } = this.#parts;
-    const settlement = settle(record, await mounter.observe(record.dmUuid));
-    switch (settlement.step) {
-      case "keep":
-        return;
-      case "unmount":
-        logger.log("warn", "half-done-mount-undone", {
-          device: record.deviceName,
-          state: record.state,
-          mountId: settlement.mountId,
+  #holder(wish: HolderWish, rules: MountRules, device: Device): Holder {
+    switch (wish.type) {
+      case "session":
+        return wish;
+      case "lease":
+        checkTtl(wish.ttlMs, rules, device.name);
+        return newLease(wish.ttlMs, this.#parts.clock.read());
+      case "permanent":
+        if (rules.permanent) return wish;
+        throw new RequestError({
+          code: "FORBIDDEN",
+          operation: "mount.create",
+          object: device.name,
+          reason: "a permanent mount is an administrator's to make",
+          hint: "Hold it by your session or by a lease.",
         });
-        await this.#unmount({ ...record, state: "unmounting", mountId: settlement.mountId });
-        return;
-      case "forget":
-        logger.log("warn", "record-dropped", {
-          device: record.deviceName,
-          state: record.state,
-          references: record.references.length,
-          reason: settlement.reason,
-        });
-        // Left by a death between making it and mounting on it; only an empty folder can go.
-        await folders.removeTarget(record.target);
-        await this.#deactivateAndForget(record);
     }
   }
 
-  async #mount(principal: Principal, device: Device, record: MountRecord): Promise<MountRecord> {
-    const { pool, mounter } = this.#parts;
-    const gid = device.ownerUid === principal.uid ? principal.gid : await groupOf(device.ownerUid);
-    this.#save(record);
-    try {
-      const active = await pool.activate({ name: device.name });
-      const owner = { uid: device.ownerUid, gid };
-      const made = await mounter.mount(active.device, record.dmUuid, owner);
-      const mounted = confirm(record, made);
-      try {
-        this.#save(mounted);
-      } catch (error) {
-        await mounter.unmount(record.target, made.mountId);
-        throw error;
-      }
-      return mounted;
-    } catch (error) {
-      try {
-        await this.#deactivateAndForget(record);
-      } catch (undoError) {
-        // The first failure is the answer; the record stays "mounting", and is settled on next use.
-        const fields = { device: device.name, error: errorText(undoError) };
-        this.#parts.logger.log("error", "mount-not-undone", fields);
-      }
-      throw error;
-    }
+  async #newMount(
+    claimant: Claimant,
+    device: Device,
+    wish: MountWish,
+    rules: MountRules,
+  ): Promise<Omit<MountRecord, "state" | "mountId" | "dev" | "references">> {
+    const { folders, poolUuid, clock } = this.#parts;
+    const { folder, form = {} } = wish;
+    if (folder !== undefined) checkFolderPath(folder);
+    const uid = device.ownerUid;
+    return {
+      id: randomUUID(),
+      deviceUuid: device.uuid,
+      deviceName: device.name,
+      owner: { uid, gid: uid === claimant.uid ? claimant.gid : await groupOf(uid) },
+      dmUuid: deviceDmUuid(poolUuid, device.uuid),
+      place: folder === undefined ? "own" : "folder",
+      target: folder ?? folders.targetOf(uid, device.name),
+      form: {
+        readOnly: form.readOnly ?? false,
+        noExec: rules.noExec || (form.noExec ?? false),
+        noSymFollow: rules.noSymFollow || (form.noSymFollow ?? false),
+        ownership: form.ownership ?? "mapped",
+      },
+      lazyAfterMs: rules.lazyAfterMs,
+      bootId: clock.read().bootId,
+    };
   }
 
-  /** `record` is "unmounting". A refusal leaves it "mounted", with its holders. */
-  async #unmount(record: MountRecord): Promise<void> {
-    const { mounter, logger } = this.#parts;
-    if (record.mountId === undefined) throw new Error(`no mount id of ${record.deviceName}`);
-    try {
-      const outcome = await mounter.unmount(record.target, record.mountId);
-      if (outcome === "gone") {
-        logger.log("warn", "mount-was-gone", { device: record.deviceName, path: record.target });
-      }
-    } catch (error) {
-      if (record.references.length > 0 && record.dev !== undefined) this.#save(revert(record));
-      throw error;
+  /** The mount that the wish is one more reference to, if there is one; refuses what does not go together. */
+  #currentAt(fresh: Omit<MountRecord, "state" | "mountId" | "dev" | "references">) {
+    const { records } = this.#parts;
+    const { deviceName: object, target } = fresh;
+    const refuse = (reason: string, hint: string): never => {
+      throw new RequestError({ code: "BUSY", operation: "mount.create", object, reason, hint });
+    };
+    const there = records.all().filter(isThere);
+    const current = there.find((record) => record.target === target);
+    const other = current !== undefined && current.deviceUuid !== fresh.deviceUuid;
+    if (other || this.#taken.has(target)) {
+      return refuse("another device is mounted in that folder", "Take another folder.");
     }
-    await this.#deactivateAndForget(record);
+    const beside = there.find(({ deviceUuid }) => deviceUuid === fresh.deviceUuid);
+    if (beside !== undefined && beside.form.readOnly !== fresh.form.readOnly) {
+      const how = beside.form.readOnly ? "read-only" : "writable";
+      return refuse(`it is mounted ${how} already`, "A device is mounted in one way at a time.");
+    }
+    if (current !== undefined && !sameForm(current.form, fresh.form)) {
+      return refuse(
+        "it is mounted there already, with other options",
+        "Release that mount, or ask for it with the same options.",
+      );
+    }
+    return current;
   }
 
-  /** Not mounted any more. A device that can't be deactivated now keeps a record without holders. */
-  async #deactivateAndForget(record: MountRecord): Promise<void> {
-    const { pool, logger } = this.#parts;
-    const { deviceName: name, deviceUuid } = record;
-    // The name may belong to another device by now; the uuid is what the record proves.
-    if (pool.has({ name }) && pool.get({ name }).uuid === deviceUuid) {
-      try {
-        await pool.deactivate({ name });
-      } catch (error) {
-        logger.log("warn", "device-stays-active", { device: name, error: errorText(error) });
-        this.#save(abandon(record));
-        return;
-      }
+  #describe(record: MountRecord, reference: Reference): HeldReference {
+    return {
+      reference: reference.id,
+      holderUid: reference.holderUid,
+      holder: reference.holder.type,
+      leaseLeftMs: timeLeftMs(reference, this.#parts.clock.read()),
+      device: record.deviceName,
+      path: record.target,
+      readOnly: record.form.readOnly,
+      state: record.state,
+      count: this.#countOfDevice(record.deviceUuid),
+    };
+  }
+
+  #countOfDevice(deviceUuid: string): number {
+    const records = this.#parts.records.ofDevice(deviceUuid);
+    return records.reduce((sum, { references }) => sum + references.length, 0);
+  }
+
+  #names(): readonly string[] {
+    return [...new Set(this.#parts.records.all().map(({ deviceName }) => deviceName))];
+  }
+
+  /** Mounts in the daemon's folders, or of its devices, that no record knows: left alone. */
+  async #reportStrangers(): Promise<void> {
+    const { records, mounter, logger } = this.#parts;
+    const known = new Set(records.all().map(({ mountId }) => mountId));
+    const devs = records.all().flatMap(({ dev }) => (dev === undefined ? [] : [dev]));
+    for (const info of await mounter.mountsToAccountFor(new Set(devs))) {
+      if (known.has(info.mountId)) continue;
+      const fields = { mountId: info.mountId, path: info.mountPoint, source: info.source };
+      logger.log("warn", "mount-without-record-left-alone", fields);
     }
-    this.#forget(record);
   }
 }
 
-function describe(record: MountRecord, reference: Reference): HeldReference {
-  return {
-    reference: reference.id,
-    holderUid: reference.holderUid,
-    device: record.deviceName,
-    path: record.target,
-    count: record.references.length,
-  };
+/** False for a record of which only the device's deactivation is left. */
+function isThere({ state }: MountRecord): boolean {
+  return state !== "deactivating";
+}
+
+/** Something is still to be done for it, with nobody to ask for it. */
+function isUnfinished({ state, references }: MountRecord): boolean {
+  return state === "absent" || references.length === 0;
+}
+
+function sameForm(a: MountForm, b: MountForm): boolean {
+  return (
+    a.readOnly === b.readOnly &&
+    a.noExec === b.noExec &&
+    a.noSymFollow === b.noSymFollow &&
+    a.ownership === b.ownership
+  );
+}
+
+function checkTtl(ttlMs: number, { maxLeaseMs }: MountRules, object: string): void {
+  if (Number.isInteger(ttlMs) && ttlMs >= MIN_LEASE_MS && ttlMs <= maxLeaseMs) return;
+  throw new RequestError({
+    code: "INVALID_PARAMS",
+    operation: "lease",
+    object,
+    reason: `a lease of ${ttlMs} ms is not given: from ${MIN_LEASE_MS} to ${maxLeaseMs}`,
+    hint: "Take a shorter one and renew it.",
+  });
 }
 
 /** The group that the mount shows as the owner's, where root mounts for another. */

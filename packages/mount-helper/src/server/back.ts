@@ -9,6 +9,8 @@ import {
   MAX_CONNECTIONS_PER_UID,
   MAX_REQUESTS_IN_FLIGHT,
   checkRequest,
+  encodeFailure,
+  errorObjectOf,
 } from "@thinpool/protocol";
 import type { KnownRequest, RequestId } from "@thinpool/protocol";
 import type { Dispatcher } from "../dispatch.ts";
@@ -17,24 +19,43 @@ import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { BackPort, FrontPort, ToBack } from "./channel.ts";
 import { checkToBack } from "./channel.ts";
+import type { Limits } from "../policy/rights.ts";
+import { RequestMeter } from "./request-meter.ts";
 import { refuseConnection } from "./refuse-connection.ts";
 
 /** RFC 6455, section 7.4.1. */
 const CLOSE_GOING_AWAY = 1001;
+/** Fronts at once, and so uids that are connected. At the limit an idle one makes room, else the client is refused. */
+export const MAX_FRONTS = 64;
+/** A front without connections ends after this long. */
+export const FRONT_IDLE_MS = 30_000;
 /** How long clients may take for the closing handshake when the daemon stops. */
 const GOODBYE_TIMEOUT_MS = 1_000;
 const GOODBYE_CHECK_MS = 5;
+/** A front whose user asks more often than he may is not read for so long: what it has piles up on its side. */
+const OVERLOAD_REST_MS = 50;
 /** Lines that one connection's front may write into the log; further ones are dropped. */
 export const MAX_NOTES_PER_CONNECTION = 32;
 
 /** Makes the front of a principal's uid; throws where there can be none now. */
 export type OpenFront = (principal: Principal, back: BackPort) => FrontPort;
 
+/** Told of each connection whose handshake is over, and of its end. */
+export interface ConnectionWatch {
+  opened(principal: Principal, connection: number): void;
+  closed(connection: number): void;
+}
+
 export interface BackParts {
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: Pick<Dispatcher, "answer">;
+  readonly watch: ConnectionWatch;
   readonly openFront: OpenFront;
+  /** What the policy lets a user have of requests. */
+  readonly limitsOf: (principal: Principal) => RequestLimits;
   readonly logger: Logger;
 }
+
+export type RequestLimits = Pick<Limits, "requestsInFlight" | "requestsPerSecond">;
 
 /** One client's connection, as the back knows it. */
 interface Connection {
@@ -59,6 +80,11 @@ export class Back {
     let count = 0;
     for (const front of this.#fronts.values()) count += front.size;
     return count;
+  }
+
+  /** Fronts at this moment, one for each user that is connected. */
+  get workerCount(): number {
+    return this.#fronts.size;
   }
 
   /** Takes an accepted connection, of which nothing was read. Never throws. */
@@ -101,6 +127,13 @@ export class Back {
     for (const front of this.#fronts.values()) front.end();
   }
 
+  /** Ends a front that has no connection; throws where there is none. */
+  #makeRoom(): void {
+    const idle = Array.from(this.#fronts.values()).find(({ size }) => size === 0);
+    if (idle === undefined) throw new Error(`${MAX_FRONTS} users are connected already`);
+    idle.end();
+  }
+
   #frontOf(principal: Principal): UidFront {
     const { uid } = principal;
     const present = this.#fronts.get(uid);
@@ -108,6 +141,7 @@ export class Back {
     const gone = (front: UidFront): void => {
       if (this.#fronts.get(uid) === front) this.#fronts.delete(uid);
     };
+    if (this.#fronts.size >= MAX_FRONTS) this.#makeRoom();
     const front = new UidFront(this.#parts, principal, gone);
     this.#fronts.set(uid, front);
     return front;
@@ -121,6 +155,9 @@ class UidFront implements BackPort {
   readonly #gone: (front: UidFront) => void;
   readonly #port: FrontPort;
   readonly #connections = new Map<number, Connection>();
+  readonly #meter = new RequestMeter();
+  #inFlight = 0;
+  #idle: NodeJS.Timeout | undefined;
 
   constructor(parts: BackParts, principal: Principal, gone: (front: UidFront) => void) {
     this.#parts = parts;
@@ -134,6 +171,7 @@ class UidFront implements BackPort {
   }
 
   adopt(number: number, principal: Principal, socket: Socket): void {
+    clearTimeout(this.#idle);
     const waiting = new Map<RequestId, AbortController>();
     this.#connections.set(number, { number, principal, waiting, opened: false, notes: 0 });
     this.#port.adopt(number, socket);
@@ -173,6 +211,7 @@ class UidFront implements BackPort {
   lost(reason: string): void {
     this.#gone(this);
     for (const connection of this.#connections.values()) this.#forget(connection, reason);
+    clearTimeout(this.#idle);
   }
 
   #handle(message: ToBack, connection: Connection): void {
@@ -202,6 +241,7 @@ class UidFront implements BackPort {
     connection.opened = true;
     const { uid, pid } = connection.principal;
     this.#parts.logger.log("info", "connected", { connection: connection.number, uid, pid });
+    this.#parts.watch.opened(connection.principal, connection.number);
   }
 
   #request(message: ToBack & { type: "request" }, connection: Connection): void {
@@ -215,7 +255,30 @@ class UidFront implements BackPort {
       this.#misbehaves("more requests at once than the protocol allows");
       return;
     }
-    void this.#serve(request.value, connection);
+    const refusal = this.#refusal(connection.principal);
+    if (refusal === undefined) void this.#serve(request.value, connection);
+    else this.#refuse(connection.number, request.value, refusal);
+  }
+
+  /** Over one of the user's limits: which; undefined: within both. */
+  #refusal(principal: Principal): string | undefined {
+    const { requestsInFlight, requestsPerSecond } = this.#parts.limitsOf(principal);
+    if (this.#inFlight >= requestsInFlight) {
+      return `${requestsInFlight} requests of yours wait for their answers already`;
+    }
+    if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;
+    this.#port.rest(OVERLOAD_REST_MS);
+    return `you may ask ${requestsPerSecond} times a second`;
+  }
+
+  #refuse(connection: number, { id, method }: KnownRequest, reason: string): void {
+    const error = errorObjectOf({
+      code: "LIMIT",
+      operation: method,
+      object: "the request",
+      reason,
+    });
+    this.#port.send({ type: "answer", connection, id, text: encodeFailure(id, error) });
   }
 
   /** Never rejects: the dispatcher answers everything. */
@@ -223,9 +286,11 @@ class UidFront implements BackPort {
     const { number, principal, waiting } = connection;
     const canceller = new AbortController();
     waiting.set(request.id, canceller);
+    this.#inFlight += 1;
     const caller = { principal, connection: number, signal: canceller.signal };
     const text = await this.#parts.dispatcher.answer(request, caller);
     waiting.delete(request.id);
+    this.#inFlight -= 1;
     if (!this.#connections.has(number)) return;
     this.#port.send({ type: "answer", connection: number, id: request.id, text });
   }
@@ -243,14 +308,20 @@ class UidFront implements BackPort {
     const { number, principal, waiting, opened } = connection;
     this.#connections.delete(number);
     for (const canceller of waiting.values()) canceller.abort();
+    if (this.#connections.size === 0) {
+      clearTimeout(this.#idle);
+      this.#idle = setTimeout(() => this.end(), FRONT_IDLE_MS);
+      this.#idle.unref();
+    }
     if (!opened) return;
     const fields = { connection: number, uid: principal.uid, reason };
     this.#parts.logger.log("info", "disconnected", fields);
+    this.#parts.watch.closed(number);
   }
 
   /** Our own front never does this: it has been taken over, or is broken. */
   #misbehaves(reason: string): void {
     this.#parts.logger.log("error", "worker-misbehaves", { uid: this.#uid, reason });
-    this.#port.end();
+    this.#port.end(reason);
   }
 }

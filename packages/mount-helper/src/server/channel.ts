@@ -82,21 +82,26 @@ export type ToFront =
       readonly reason: string;
     };
 
-/** A front, as the back sees it. None of these throws; a front that is gone ignores them. */
+/** A front, as the back sees it. None of these throws; one that is gone refuses what it should adopt. */
 export interface FrontPort {
   /** Hands the socket over: from now on only the front reads and writes it, and closes it. */
   adopt(connection: number, socket: Socket): void;
   send(message: ToFront): void;
-  /** Cuts all its connections at once and ends it; `lost` follows. */
-  end(): void;
+  /** Reads nothing of it for that long. */
+  rest(ms: number): void;
+  /** Cuts all its connections at once and ends it; `lost` follows. `fault`: what it did, if anything. */
+  end(fault?: string): void;
 }
 
 /** The back, as one front's channel sees it. */
 export interface BackPort {
   /** Whatever came from the front, unchecked. */
   receive(message: unknown): void;
-  /** The front is gone, and its connections with it. Called once, as the last. */
-  lost(reason: string): void;
+  /**
+   * The front is gone, and its connections with it. Called once, as the last. `byDaemon`: it was ended
+   * because it was not needed any more.
+   */
+  lost(reason: string, byDaemon: boolean): void;
 }
 
 const connection = v.pipe(v.number(), v.safeInteger(), v.minValue(1));

@@ -27,10 +27,14 @@ class DirectChannel implements FrontPort {
     this.#front.receive(message);
   }
 
-  end(): void {
+  rest(): void {
+    // Nothing lies between the two that could pile up.
+  }
+
+  end(fault?: string): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#front.end();
-    this.#back.lost("ended");
+    this.#back.lost(fault ?? "ended", fault === undefined);
   }
 }

@@ -5,7 +5,7 @@ import {
   MAX_REQUESTS_IN_FLIGHT,
   encodeFailure,
   errorObjectOf,
-  parseRequest,
+  parseClientMessage,
 } from "@thinpool/protocol";
 import type { RawData } from "ws";
 import { WebSocket } from "ws";
@@ -80,7 +80,7 @@ export class Session {
       return;
     }
     // ws hands text over as one Buffer (binaryType "nodebuffer").
-    const parsed = parseRequest((data as Buffer).toString("utf8"));
+    const parsed = parseClientMessage((data as Buffer).toString("utf8"));
     if (!parsed.ok) {
       const { code, reason, id } = parsed;
       this.#note("request-refused", `${code}: ${reason}`);
@@ -88,10 +88,14 @@ export class Session {
       this.send(encodeFailure(id, errorObjectOf({ ...context, code, reason })));
       return;
     }
-    this.#forward(parsed.value);
+    const message = parsed.value;
+    if (message.type === "request") this.#forward(message.request);
+    // One that is answered by now crossed its answer on the way.
+    else if (this.#waiting.has(message.id))
+      this.#toBack({ ...message, connection: this.#connection });
   }
 
-  #forward({ id, method, params }: KnownRequest): void {
+  #forward({ id, method, params, key }: KnownRequest): void {
     const context = { operation: "queue", object: "the request" };
     if (this.#waiting.has(id)) {
       const reason = "an earlier request of this id waits for its answer";
@@ -105,7 +109,9 @@ export class Session {
       return;
     }
     this.#waiting.add(id);
-    this.#toBack({ type: "request", connection: this.#connection, id, method, params });
+    // The back reads the whole of it once more, so it gets it as it came.
+    const all = key === undefined ? params : { ...params, idempotencyKey: key };
+    this.#toBack({ type: "request", connection: this.#connection, id, method, params: all });
   }
 
   #cut(reason: string): void {

@@ -19,6 +19,8 @@ export interface CreateDeviceOptions {
   readonly filesystem?: FilesystemType | "none";
   readonly mkfs?: MkfsOptions;
   readonly ownerUid?: number;
+  /** Where the caller must be able to find again what it asked for; never used before. Default random. */
+  readonly uuid?: string | undefined;
   readonly labels?: Labels;
   /** Activated read-only from now on; its filesystem is made before. */
   readonly readOnly?: boolean;
@@ -54,6 +56,7 @@ export function createDevice(
     const mkfs = checkMkfsOptions(options.mkfs ?? {}, filesystem);
     const toFill = filesystem === "none" || externalOrigin !== undefined ? undefined : filesystem;
     const device = newDevice({
+      ...(options.uuid === undefined ? {} : { uuid: options.uuid }),
       name: deviceName(object),
       sizeBytes,
       filesystem,

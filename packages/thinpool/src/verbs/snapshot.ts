@@ -15,6 +15,8 @@ export interface SnapshotOptions {
   readonly name: string;
   /** Default the origin's. */
   readonly ownerUid?: number;
+  /** Where the caller must be able to find again what it asked for; never used before. Default random. */
+  readonly uuid?: string | undefined;
   /** Default none. */
   readonly labels?: Labels;
   readonly readOnly?: boolean;
@@ -87,6 +89,7 @@ function creationOf(engine: Engine, options: SnapshotOptions): Creation {
   checkOwner(ownerUid);
   const { sizeBytes, filesystem, uuid: originUuid, externalOrigin, growing } = origin;
   const device = newDevice({
+    ...(options.uuid === undefined ? {} : { uuid: options.uuid }),
     name: deviceName(options.name),
     sizeBytes,
     filesystem,

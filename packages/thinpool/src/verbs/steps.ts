@@ -17,7 +17,7 @@ export function newDevice(
     growing: false,
     filling: false,
     ...device,
-    uuid: randomUUID(),
+    uuid: device.uuid ?? randomUUID(),
     createdAtMs: Date.now(),
   };
 }

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
+import { KeyStore } from "./key-store.ts";
+
+const CALL = "0".repeat(64);
+
+test("what was begun and what was done is there after a restart", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "thinpool-keys-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, "keys.sqlite");
+  {
+    using store = new KeyStore(path);
+    store.begin({ uid: 1, key: "a", callSha256: CALL }, "1");
+    store.begin({ uid: 1, key: "b", callSha256: CALL }, "2");
+    store.done({ uid: 1, key: "b", callSha256: CALL }, "{}");
+    store.begin({ uid: 1, key: "c", callSha256: CALL }, "3");
+    store.forget(1, "c");
+  }
+  using store = new KeyStore(path);
+  const a = { uid: 1, key: "a", callSha256: CALL };
+  assert.deepEqual(store.begun(), [{ ...a, state: "begun", evidence: "1" }]);
+  assert.deepEqual(store.find(1, "b"), { ...a, key: "b", state: "done", outcome: "{}" });
+  assert.equal(store.find(1, "c"), undefined);
+  assert.equal(store.find(2, "a"), undefined, "another user's key is another key");
+});
+
+test("keys go when they are too old or too many; what is being done stays", () => {
+  let now = 1_000_000;
+  using store = new KeyStore(":memory:", () => now);
+  store.begin({ uid: 1, key: "begun", callSha256: CALL }, "1");
+  store.done({ uid: 1, key: "old", callSha256: CALL }, "{}");
+  store.done({ uid: 2, key: "other", callSha256: CALL }, "{}");
+  for (let index = 0; index < MAX_KEYS_PER_UID; index += 1) {
+    now += 1;
+    store.done({ uid: 1, key: `k${index}`, callSha256: CALL }, "{}");
+  }
+  assert.equal(store.find(1, "old"), undefined);
+  assert.notEqual(store.find(1, "begun"), undefined);
+  assert.notEqual(store.find(1, "k1"), undefined);
+  assert.notEqual(store.find(2, "other"), undefined);
+  now += KEY_LIFETIME_MS;
+  assert.equal(store.find(1, "k1"), undefined);
+  assert.equal(store.begun().length, 1);
+});

@@ -1,0 +1,136 @@
+/**
+ * The idempotency keys that were used, in a SQLite file of their own beside the pool's ledger. Each
+ * call is one transaction that is on disk when it returns (synchronous=FULL).
+ */
+import { DatabaseSync } from "node:sqlite";
+import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
+
+/** PRAGMA user_version of this schema. */
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+CREATE TABLE keys (
+  uid INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  -- SHA-256 of method and parameters: the key stands for this call and no other.
+  call_sha256 TEXT NOT NULL,
+  -- What to look for after a crash, as JSON; NULL once the outcome is known.
+  evidence TEXT,
+  -- The result, as JSON; NULL while it is being done.
+  outcome TEXT,
+  used_at_ms INTEGER NOT NULL,
+  PRIMARY KEY (uid, key),
+  CHECK ((evidence IS NULL) <> (outcome IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX keys_by_age ON keys (uid, used_at_ms);
+PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+export interface UsedKey {
+  readonly uid: number;
+  readonly key: string;
+  readonly callSha256: string;
+}
+
+export type KeyRecord = UsedKey &
+  (
+    | { readonly state: "begun"; readonly evidence: string }
+    | { readonly state: "done"; readonly outcome: string }
+  );
+
+export class KeyStore implements Disposable {
+  readonly #database: DatabaseSync;
+  readonly #nowMs: () => number;
+
+  /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
+  constructor(path: string, nowMs: () => number = Date.now) {
+    this.#nowMs = nowMs;
+    this.#database = new DatabaseSync(path);
+    try {
+      this.#database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+      const version = this.#database.prepare("PRAGMA user_version").get()?.["user_version"];
+      if (version === 0) this.#database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+      else if (version !== SCHEMA_VERSION) {
+        throw new Error(
+          `${path} has version ${String(version)}, this thinpoold knows ${SCHEMA_VERSION}: update it`,
+        );
+      }
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
+  }
+
+  find(uid: number, key: string): KeyRecord | undefined {
+    const row = this.#database
+      .prepare("SELECT * FROM keys WHERE uid = ? AND key = ? AND used_at_ms > ?")
+      .get(uid, key, this.#oldestMs());
+    return row === undefined ? undefined : recordFrom(row);
+  }
+
+  /** Those that a crash cut short. */
+  begun(): readonly KeyRecord[] {
+    return this.#database.prepare("SELECT * FROM keys WHERE outcome IS NULL").all().map(recordFrom);
+  }
+
+  /** It is about to be done: what to look for, should this be the last that is heard of it. */
+  begin(used: UsedKey, evidence: string): void {
+    this.#write(used, evidence, null);
+  }
+
+  done(used: UsedKey, outcome: string): void {
+    this.#write(used, null, outcome);
+  }
+
+  /** It was not done: the key is free. */
+  forget(uid: number, key: string): void {
+    this.#database.prepare("DELETE FROM keys WHERE uid = ? AND key = ?").run(uid, key);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #oldestMs(): number {
+    return this.#nowMs() - KEY_LIFETIME_MS;
+  }
+
+  /** With the keys of this user that are too old or too many, in one commit. */
+  #write({ uid, key, callSha256 }: UsedKey, evidence: string | null, outcome: string | null): void {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      this.#database
+        .prepare("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)")
+        .run(uid, key, callSha256, evidence, outcome, this.#nowMs());
+      // What is being done stays, however old: its outcome is still to be settled.
+      this.#database
+        .prepare(
+          `DELETE FROM keys WHERE uid = ?1 AND outcome IS NOT NULL AND used_at_ms <= max(?2,
+             coalesce((SELECT used_at_ms FROM keys WHERE uid = ?1
+                       ORDER BY used_at_ms DESC LIMIT 1 OFFSET ?3), 0))`,
+        )
+        .run(uid, this.#oldestMs(), MAX_KEYS_PER_UID);
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      // SQLite rolls some failures back by itself, and then refuses a second time.
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      throw error;
+    }
+  }
+}
+
+function recordFrom(row: Readonly<Record<string, unknown>>): KeyRecord {
+  const used = {
+    uid: Number(row["uid"]),
+    key: String(row["key"]),
+    callSha256: String(row["call_sha256"]),
+  };
+  const { outcome, evidence } = row;
+  return typeof outcome === "string"
+    ? { ...used, state: "done", outcome }
+    : { ...used, state: "begun", evidence: String(evidence) };
+}

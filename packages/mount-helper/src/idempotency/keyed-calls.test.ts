@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { KnownRequest } from "@thinpool/protocol";
+import { RequestError } from "../errors.ts";
+import { callSha256, derivedUuid } from "./call-identity.ts";
+import { KeyStore } from "./key-store.ts";
+import type { KeyedWork, Recognise } from "./keyed-calls.ts";
+import { KeyedCalls } from "./keyed-calls.ts";
+
+const POOL = "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10";
+
+function clone(name: string): KnownRequest & { readonly key: string } {
+  return { id: 1, method: "device.clone", params: { origin: "base", name }, key: "k" };
+}
+
+/** Calls whose effects are the uuids in a set. */
+function world(): { readonly made: Set<string>; readonly store: KeyStore; keyed: KeyedCalls } {
+  const made = new Set<string>();
+  const store = new KeyStore(":memory:");
+  const rule: Recognise = {
+    how: "made",
+    find: (_request, uuid) => (made.has(uuid(0)) ? uuid(0) : undefined),
+  };
+  const logger = { log: () => undefined };
+  const keyed = new KeyedCalls({ poolUuid: POOL, store, recognise: () => rule, logger });
+  return { made, store, keyed };
+}
+
+test("the same call joins the one that runs, and is told what an earlier one did", async () => {
+  const { keyed, made } = world();
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  let runs = 0;
+  const work = async ({ newUuid }: KeyedWork): Promise<string> => {
+    runs += 1;
+    await promise;
+    const uuid = newUuid();
+    made.add(uuid);
+    return uuid;
+  };
+  const first = keyed.run(clone("one"), 1000, work);
+  const second = keyed.run(clone("one"), 1000, work);
+  const others = keyed.run(clone("one"), 1001, work);
+  resolve(undefined);
+  assert.equal(await first, await second);
+  assert.notEqual(await first, await others, "another user's key is another key");
+  assert.equal(await keyed.run(clone("one"), 1000, work), await first);
+  assert.equal(runs, 2);
+});
+
+test("a key stands for one call: with other parameters it is refused, while it runs and after", async () => {
+  const { keyed } = world();
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const isReused = (error: unknown): boolean =>
+    error instanceof RequestError && error.code === "KEY_REUSED";
+  const first = keyed.run(clone("one"), 1000, () => promise);
+  const other = (): Promise<unknown> => keyed.run(clone("two"), 1000, () => promise);
+  await assert.rejects(other(), isReused);
+  resolve("done");
+  await first;
+  await assert.rejects(other(), isReused);
+});
+
+test("what failed may be tried again with its key", async () => {
+  const { keyed } = world();
+  await assert.rejects(
+    keyed.run(clone("one"), 1, () => Promise.reject(new Error("full"))),
+    /full/,
+  );
+  assert.equal(await keyed.run(clone("one"), 1, () => Promise.resolve("done")), "done");
+});
+
+test("who joins a call that was given up before it was begun runs it himself", async () => {
+  const { keyed } = world();
+  const { promise, reject } = Promise.withResolvers<string>();
+  const given = keyed.run(clone("one"), 1, () => promise);
+  const joined = keyed.run(clone("one"), 1, () => Promise.resolve("done"));
+  const [operation, object] = ["device.clone", "base"];
+  reject(new RequestError({ code: "CANCELLED", operation, object, reason: "given up" }));
+  await assert.rejects(given);
+  assert.equal(await joined, "done");
+});
+
+test("what a crash left is found by its uuid, though no record says so", async () => {
+  const { keyed, made } = world();
+  const call = { poolUuid: POOL, uid: 1, key: "k", callSha256: callSha256(clone("one")) };
+  made.add(derivedUuid(call, 0));
+  const found = await keyed.run(clone("one"), 1, () => Promise.reject(new Error("done twice")));
+  assert.equal(found, derivedUuid(call, 0));
+});
+
+test("derived uuids are valid, and other for every part of the call", () => {
+  const call = { poolUuid: POOL, uid: 1, key: "k", callSha256: callSha256(clone("one")) };
+  const all = [
+    derivedUuid(call, 0),
+    derivedUuid(call, 1),
+    derivedUuid({ ...call, uid: 2 }, 0),
+    derivedUuid({ ...call, key: "l" }, 0),
+    derivedUuid({ ...call, callSha256: callSha256(clone("two")) }, 0),
+    derivedUuid({ ...call, poolUuid: "another" }, 0),
+  ];
+  for (const uuid of all) {
+    assert.match(uuid, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  }
+  assert.equal(new Set(all).size, all.length);
+});
+
+test("the order in which a client writes its parameters does not matter", () => {
+  const one: KnownRequest = { id: 1, method: "device.clone", params: { origin: "a", name: "b" } };
+  const two: KnownRequest = { id: 2, method: "device.clone", params: { name: "b", origin: "a" } };
+  assert.equal(callSha256(one), callSha256(two));
+});

@@ -1,0 +1,175 @@
+/**
+ * A change with an idempotency key happens once, however often it is asked for (INV-30 to INV-32).
+ *
+ * What a call makes has uuids that follow from user, key and call, so it can be found again whatever
+ * crashed when. What a call takes away or alters is written down before it is done (`evidence`), and
+ * compared with what is there after a crash, before anything else can change it.
+ */
+import type { KnownRequest, MethodName } from "@thinpool/protocol";
+import { RequestError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import { callSha256, derivedUuid } from "./call-identity.ts";
+import type { KeyRecord, KeyStore, UsedKey } from "./key-store.ts";
+
+/** How one method's effect is recognised. */
+export type Recognise<R extends KnownRequest = KnownRequest> =
+  /** It makes something under `newUuid()`: the result if all of it is there, else undefined. */
+  | {
+      readonly how: "made";
+      readonly find: (request: R, uuid: (index: number) => string) => unknown;
+    }
+  /**
+   * It takes away or alters something. `before`, at the last moment before the handler, says what (as
+   * JSON); `find` gives the result if that has happened, else undefined.
+   */
+  | {
+      readonly how: "compared";
+      readonly before: (request: R) => unknown;
+      readonly find: (evidence: never) => unknown;
+    }
+  /** Done twice it is as if done once: it sets what is there to what the call says. */
+  | { readonly how: "repeated" }
+  /** The same, and what it answers is secret: it is not written down, but made anew for a repetition. */
+  | { readonly how: "replaced" };
+
+export interface KeyedCallsParts {
+  readonly poolUuid: string;
+  readonly store: KeyStore;
+  /** Undefined for methods that change nothing. */
+  readonly recognise: (method: MethodName) => Recognise | undefined;
+  readonly logger: Logger;
+}
+
+/** What a call is given to work with. */
+export interface KeyedWork {
+  readonly newUuid: () => string;
+  /** Right before the handler, when the objects are as the handler will find them. */
+  readonly begin: () => void;
+}
+
+interface Begun {
+  readonly method: MethodName;
+  readonly before: unknown;
+}
+
+export class KeyedCalls {
+  readonly #parts: KeyedCallsParts;
+  readonly #running = new Map<string, { readonly call: string; readonly work: Promise<unknown> }>();
+
+  constructor(parts: KeyedCallsParts) {
+    this.#parts = parts;
+  }
+
+  /** At the start, when pool and mounts are settled, before any call: what crashes cut short. */
+  recover(): void {
+    const { store, logger } = this.#parts;
+    for (const record of store.begun()) {
+      if (record.state !== "begun") continue;
+      const outcome = this.#settle(record);
+      const { uid, key } = record;
+      logger.log("info", "key-settled", { uid, key, happened: outcome !== undefined });
+    }
+  }
+
+  /** The result of `work`, run now, or earlier under the same key. KEY_REUSED for another call's key. */
+  async run(
+    request: KnownRequest & { readonly key: string },
+    uid: number,
+    work: (context: KeyedWork) => Promise<unknown>,
+  ): Promise<unknown> {
+    const used = { uid, key: request.key, callSha256: callSha256(request) };
+    const name = `${uid} ${used.key}`;
+    for (let running = this.#running.get(name); running; running = this.#running.get(name)) {
+      if (running.call !== used.callSha256) throw reused(request);
+      try {
+        return await running.work;
+      } catch (error) {
+        // Given up by its caller, or cut off, before it was begun: this one still wants it.
+        if (!(error instanceof RequestError) || error.code !== "CANCELLED") throw error;
+      }
+    }
+    const earlier = this.#earlier(request, used);
+    if (earlier !== undefined) return earlier;
+    const promise = this.#work(request, used, work);
+    this.#running.set(name, { call: used.callSha256, work: promise });
+    try {
+      return await promise;
+    } finally {
+      this.#running.delete(name);
+    }
+  }
+
+  #earlier(request: KnownRequest, used: UsedKey): unknown {
+    const { store } = this.#parts;
+    const record = store.find(used.uid, used.key);
+    if (record !== undefined && record.callSha256 !== used.callSha256) throw reused(request);
+    if (record?.state === "done") return JSON.parse(record.outcome) as unknown;
+    if (record?.state === "begun") return this.#settle(record);
+    const rule = this.#parts.recognise(request.method);
+    if (rule?.how !== "made") return undefined;
+    const found = rule.find(request, (index) => this.#uuid(used, index));
+    if (found !== undefined) store.done(used, JSON.stringify(found));
+    return found;
+  }
+
+  async #work(
+    request: KnownRequest,
+    used: UsedKey,
+    work: (context: KeyedWork) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { store, logger } = this.#parts;
+    const rule = this.#parts.recognise(request.method);
+    let count = 0;
+    let begun = false;
+    const context: KeyedWork = {
+      newUuid: () => {
+        count += 1;
+        return this.#uuid(used, count - 1);
+      },
+      begin: () => {
+        if (rule?.how !== "compared") return;
+        const evidence: Begun = { method: request.method, before: rule.before(request) };
+        store.begin(used, JSON.stringify(evidence));
+        begun = true;
+      },
+    };
+    try {
+      const outcome = await work(context);
+      if (rule?.how !== "replaced") store.done(used, JSON.stringify(outcome));
+      return outcome;
+    } catch (error) {
+      if (!begun) throw error;
+      const record = store.find(used.uid, used.key);
+      // It may have happened all the same: then the next one who asks is told so.
+      if (record?.state === "begun" && this.#settle(record) !== undefined) {
+        const { uid, key } = used;
+        logger.log("warn", "failed-after-it-happened", { uid, key, method: request.method });
+      }
+      throw error;
+    }
+  }
+
+  /** What became of it; the record says so from now on, or is gone. */
+  #settle(record: KeyRecord & { readonly state: "begun" }): unknown {
+    const { store, recognise } = this.#parts;
+    const { method, before } = JSON.parse(record.evidence) as Begun;
+    const rule = recognise(method);
+    const outcome = rule?.how === "compared" ? rule.find(before as never) : undefined;
+    if (outcome === undefined) store.forget(record.uid, record.key);
+    else store.done(record, JSON.stringify(outcome));
+    return outcome;
+  }
+
+  #uuid(used: UsedKey, index: number): string {
+    return derivedUuid({ ...used, poolUuid: this.#parts.poolUuid }, index);
+  }
+}
+
+function reused(request: KnownRequest): RequestError {
+  return new RequestError({
+    code: "KEY_REUSED",
+    operation: request.method,
+    object: "the idempotency key",
+    reason: "it stands for another call of yours",
+  });
+}

@@ -1,0 +1,86 @@
+/**
+ * Sees to what nobody asks for: leases and sessions that end, mounts that were busy, mounts that are
+ * to come back after a reboot. Each device is tended in its turn among the requests.
+ */
+import type { Logger } from "../log.ts";
+import { errorText } from "../log.ts";
+import type { MountService } from "./mount-service.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** It looks at least so often: timers stand still while the machine sleeps, leases do not. */
+export const MAX_REAPER_WAIT_MS = 5_000;
+/** Not more often: each look goes over all records. */
+const MIN_REAPER_WAIT_MS = 20;
+/** While devices are tended: they stay due until that is over, and then there is a look at once. */
+const BUSY_REAPER_WAIT_MS = 250;
+/** Devices tended at the same time: a stuck one must not hold up the others. */
+const MAX_TENDED_AT_ONCE = 8;
+
+export interface ReaperParts {
+  readonly service: MountService;
+  readonly sessions: Sessions;
+  /** Runs the task in the turn of the device. */
+  readonly inTurn: (device: string, task: () => Promise<void>) => Promise<void>;
+  readonly logger: Logger;
+}
+
+export class Reaper {
+  readonly #parts: ReaperParts;
+  readonly #tended = new Map<string, Promise<void>>();
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = true;
+
+  constructor(parts: ReaperParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.schedule();
+  }
+
+  /** Something may be due sooner than it was. */
+  schedule(): void {
+    if (this.#stopped) return;
+    clearTimeout(this.#timer);
+    const due = this.#parts.service.nextDueMs() ?? MAX_REAPER_WAIT_MS;
+    const least = this.#tended.size > 0 ? BUSY_REAPER_WAIT_MS : MIN_REAPER_WAIT_MS;
+    const waitMs = Math.min(MAX_REAPER_WAIT_MS, Math.max(least, due));
+    this.#timer = setTimeout(() => this.#look(), waitMs);
+    this.#timer.unref();
+  }
+
+  /** What is being done is ended, nothing more is begun. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await Promise.all(this.#tended.values());
+  }
+
+  #look(): void {
+    const { service, sessions, logger } = this.#parts;
+    try {
+      for (const session of sessions.expire()) logger.log("info", "session-ended", { session });
+      for (const device of service.due()) {
+        if (this.#tended.size >= MAX_TENDED_AT_ONCE) break;
+        if (!this.#tended.has(device)) this.#tend(device);
+      }
+    } catch (error) {
+      logger.log("error", "reaper-failed", { error: errorText(error) });
+    }
+    this.schedule();
+  }
+
+  #tend(device: string): void {
+    const { service, inTurn, logger } = this.#parts;
+    const tending = inTurn(device, () => service.tend(device))
+      .catch((error: unknown) => {
+        logger.log("warn", "device-not-tended", { device, error: errorText(error) });
+      })
+      .finally(() => {
+        this.#tended.delete(device);
+        this.schedule();
+      });
+    this.#tended.set(device, tending);
+  }
+}

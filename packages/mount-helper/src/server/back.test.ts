@@ -1,0 +1,236 @@
+/** The back against a front that has been taken over: it says what it likes, and gains nothing. */
+import assert from "node:assert/strict";
+import { Socket } from "node:net";
+import { test } from "node:test";
+import { MAX_CONNECTIONS_PER_UID, MAX_REQUESTS_IN_FLIGHT } from "@thinpool/protocol";
+import type { KnownRequest } from "@thinpool/protocol";
+import type { Caller } from "../caller.ts";
+import { jsonLogger } from "../log.ts";
+import type { Principal } from "../policy/policy.ts";
+import type { RequestLimits } from "./back.ts";
+import { Back, MAX_NOTES_PER_CONNECTION } from "./back.ts";
+import type { BackPort, ToFront } from "./channel.ts";
+
+const ALICE: Principal = { uid: 1000, gid: 1000, pid: 10, groups: [] };
+const BOB: Principal = { uid: 1001, gid: 1001, pid: 11, groups: [] };
+
+const GENEROUS: RequestLimits = { requestsInFlight: 10_000, requestsPerSecond: 10_000 };
+
+interface HostileFront {
+  readonly uid: number;
+  readonly adopted: number[];
+  readonly sent: ToFront[];
+  rests: number;
+  fault: string | undefined;
+  say(message: unknown): void;
+}
+
+interface World {
+  readonly back: Back;
+  readonly fronts: HostileFront[];
+  readonly calls: { readonly request: KnownRequest; readonly caller: Caller }[];
+  readonly log: string[];
+  answerAll(): Promise<void>;
+}
+
+function world(limits: RequestLimits = GENEROUS): World {
+  const fronts: HostileFront[] = [];
+  const calls: { request: KnownRequest; caller: Caller; answer: (text: string) => void }[] = [];
+  const log: string[] = [];
+  const dispatcher = {
+    answer: (request: KnownRequest, caller: Caller) => {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      calls.push({ request, caller, answer: resolve });
+      return promise;
+    },
+  };
+  const openFront = (principal: Principal, port: BackPort) => {
+    const front: HostileFront = {
+      uid: principal.uid,
+      adopted: [],
+      sent: [],
+      rests: 0,
+      fault: undefined,
+      say: (message) => port.receive(message),
+    };
+    fronts.push(front);
+    return {
+      adopt: (connection: number) => void front.adopted.push(connection),
+      send: (message: ToFront) => void front.sent.push(message),
+      rest: () => void (front.rests += 1),
+      end: (fault?: string) => {
+        front.fault = fault;
+        port.lost(fault ?? "ended", fault === undefined);
+      },
+    };
+  };
+  const logger = jsonLogger((line) => log.push(line));
+  const watch = { opened: () => undefined, closed: () => undefined };
+  return {
+    back: new Back({ dispatcher, watch, openFront, limitsOf: () => limits, logger }),
+    fronts,
+    calls,
+    log,
+    answerAll: async () => {
+      for (const { request, answer } of calls) answer(`answer ${request.id}`);
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+function connect(w: World, principal: Principal): { front: HostileFront; connection: number } {
+  w.back.accept(principal, new Socket());
+  const front = w.fronts.findLast(({ uid }) => uid === principal.uid) ?? assert.fail();
+  const connection = front.adopted.at(-1) ?? assert.fail();
+  front.say({ type: "opened", connection });
+  return { front, connection };
+}
+
+function getRequest(connection: number, id: number): unknown {
+  return { type: "request", connection, id, method: "device.get", params: { name: "x" } };
+}
+
+test("a request is its connection's, whatever the front adds to it", async () => {
+  const w = world();
+  const { front, connection } = connect(w, ALICE);
+  front.say(getRequest(connection, 1));
+  assert.deepEqual(w.calls[0]?.caller.principal, ALICE);
+  await w.answerAll();
+  assert.deepEqual(front.sent, [{ type: "answer", connection, id: 1, text: "answer 1" }]);
+  front.say({ ...(getRequest(connection, 2) as object), uid: 0 });
+  assert.match(front.fault ?? "", /none/);
+  assert.equal(w.calls.length, 1);
+});
+
+test("a front that names another's connection is ended, and the other one goes on", () => {
+  const w = world();
+  const alice = connect(w, ALICE);
+  const bob = connect(w, BOB);
+  alice.front.say(getRequest(bob.connection, 1));
+  assert.match(alice.front.fault ?? "", /does not have/);
+  assert.equal(w.calls.length, 0);
+  bob.front.say(getRequest(bob.connection, 1));
+  assert.deepEqual(w.calls[0]?.caller.principal, BOB);
+  assert.equal(bob.front.fault, undefined);
+  assert.equal(w.back.connectionCount, 1);
+});
+
+test("each broken rule ends the front", () => {
+  const many = Array.from({ length: MAX_REQUESTS_IN_FLIGHT + 1 }, (_, id) => id);
+  const cases: readonly (readonly [string, (c: number) => readonly unknown[]])[] = [
+    ["nothing", () => [undefined]],
+    ["a text", () => ["request"]],
+    ["an unknown type", (connection) => [{ type: "grant", connection }]],
+    ["a connection that is none", () => [{ type: "closed", connection: 1.5, code: 1000 }]],
+    ["opened twice", (connection) => [{ type: "opened", connection }]],
+    [
+      "an unknown method",
+      (connection) => [{ type: "request", connection, id: 1, method: "x", params: {} }],
+    ],
+    [
+      "a name with a slash",
+      (connection) => [
+        { type: "request", connection, id: 1, method: "device.get", params: { name: "../x" } },
+      ],
+    ],
+    ["an id twice", (connection) => [getRequest(connection, 1), getRequest(connection, 1)]],
+    ["too many at once", (connection) => many.map((id) => getRequest(connection, id))],
+    [
+      "a note of any length",
+      (connection) => [
+        { type: "note", connection, event: "connection-cut", reason: "x".repeat(10_000) },
+      ],
+    ],
+    [
+      "a note of its own event",
+      (connection) => [{ type: "note", connection, event: "audit", reason: "x" }],
+    ],
+  ];
+  for (const [name, messages] of cases) {
+    const w = world();
+    const { front, connection } = connect(w, ALICE);
+    for (const message of messages(connection)) front.say(message);
+    assert.notEqual(front.fault, undefined, name);
+    assert.equal(w.back.connectionCount, 0, name);
+  }
+});
+
+test("a request before the handshake is over ends the front", () => {
+  const w = world();
+  w.back.accept(ALICE, new Socket());
+  const [front] = w.fronts;
+  front?.say(getRequest(1, 1));
+  assert.match(front?.fault ?? "", /before opened/);
+});
+
+test("notes are bounded: a front can't fill the log", () => {
+  const w = world();
+  const { front, connection } = connect(w, ALICE);
+  for (let count = 0; count < 1000; count += 1) {
+    front.say({ type: "note", connection, event: "connection-error", reason: "x" });
+  }
+  const lines = w.log.filter((line) => line.includes("connection-error"));
+  assert.equal(lines.length, MAX_NOTES_PER_CONNECTION);
+});
+
+test("one uid gets so many connections, and only it is refused", () => {
+  const w = world();
+  for (let count = 0; count < MAX_CONNECTIONS_PER_UID + 5; count += 1) {
+    w.back.accept(ALICE, new Socket());
+  }
+  assert.equal(w.back.connectionCount, MAX_CONNECTIONS_PER_UID);
+  connect(w, BOB);
+  assert.equal(w.back.connectionCount, MAX_CONNECTIONS_PER_UID + 1);
+});
+
+test("an answer whose connection has gone is dropped; its call was told", async () => {
+  const w = world();
+  const { front, connection } = connect(w, ALICE);
+  front.say(getRequest(connection, 1));
+  front.say({ type: "closed", connection, code: 1000 });
+  assert.equal(w.calls[0]?.caller.signal.aborted, true);
+  await w.answerAll();
+  assert.deepEqual(front.sent, []);
+  assert.equal(w.back.push(connection, "x"), false);
+});
+
+test("cancel reaches the call, and only it", () => {
+  const w = world();
+  const { front, connection } = connect(w, ALICE);
+  front.say(getRequest(connection, 1));
+  front.say(getRequest(connection, 2));
+  front.say({ type: "cancel", connection, id: 1 });
+  front.say({ type: "cancel", connection, id: 9 });
+  assert.deepEqual(
+    w.calls.map(({ caller }) => caller.signal.aborted),
+    [true, false],
+  );
+  assert.equal(front.fault, undefined);
+});
+
+test("the policy's limits are the user's, over all his connections; each refusal is an answer", () => {
+  const w = world({ requestsInFlight: 3, requestsPerSecond: 100 });
+  const first = connect(w, ALICE);
+  const second = connect(w, ALICE);
+  for (const id of [1, 2]) first.front.say(getRequest(first.connection, id));
+  for (const id of [1, 2]) second.front.say(getRequest(second.connection, id));
+  assert.equal(w.calls.length, 3);
+  const [answer] = first.front.sent;
+  assert.ok(answer?.type === "answer" && answer.id === 2);
+  assert.equal(answer.connection, second.connection);
+  assert.match(answer.text, /3 requests of yours/);
+  const bob = connect(w, BOB);
+  bob.front.say(getRequest(bob.connection, 1));
+  assert.equal(w.calls.length, 4, "another user's requests are his own");
+});
+
+test("who asks more often than he may is told, and is not read for a while", async () => {
+  const w = world({ requestsInFlight: 64, requestsPerSecond: 5 });
+  const { front, connection } = connect(w, ALICE);
+  for (let id = 1; id <= 20; id += 1) front.say(getRequest(connection, id));
+  assert.equal(w.calls.length, 5);
+  assert.equal(front.sent.filter(({ type }) => type === "answer").length, 15);
+  assert.equal(front.rests, 15);
+  assert.equal(front.fault, undefined);
+  await w.answerAll();
+});

@@ -1,0 +1,104 @@
+/** Starts workers, one for each uid that has connections, within limits; remembers who let his die. */
+import type { ChildProcess } from "node:child_process";
+import type { Logger } from "../log.ts";
+import type { Principal } from "../policy/policy.ts";
+import type { BackPort, FrontPort } from "../server/channel.ts";
+import { MAX_WORKERS, WORKER_FIRST_BACKOFF_MS, WORKER_MAX_BACKOFF_MS } from "./limits.ts";
+import type { Identity } from "./privileges.ts";
+import { ProcessChannel } from "./process-channel.ts";
+import { spawnWorker } from "./worker-process.ts";
+
+export interface WorkerPoolParts {
+  /** As whom the worker runs that reads root's connections: nobody else may be that user. */
+  readonly rootIdentity: Identity;
+  readonly logger: Logger;
+  /** Default: the worker's own program. */
+  readonly spawn?: (identity: Identity) => ChildProcess;
+}
+
+interface Backoff {
+  readonly delayMs: number;
+  /** On performance.now()'s clock: no start before. */
+  readonly until: number;
+}
+
+export class WorkerPool {
+  readonly #parts: WorkerPoolParts;
+  readonly #running = new Set<Promise<void>>();
+  /** By uid; an entry goes with the first start after its time, and bounds itself by that. */
+  readonly #backoffs = new Map<number, Backoff>();
+
+  constructor(parts: WorkerPoolParts) {
+    this.#parts = parts;
+  }
+
+  /** Processes that have not ended. */
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Throws where this uid can have no worker now. */
+  open(principal: Principal, back: BackPort): FrontPort {
+    const { rootIdentity, logger, spawn = spawnWorker } = this.#parts;
+    const { uid, gid } = principal;
+    if (uid === rootIdentity.uid) {
+      throw new Error(`uid ${uid} is reserved for the worker that reads root's connections`);
+    }
+    if (this.#running.size >= MAX_WORKERS) throw new Error(`${MAX_WORKERS} workers run already`);
+    const backoff = this.#backoffs.get(uid);
+    if (backoff !== undefined && performance.now() < backoff.until) {
+      throw new Error(
+        `the last worker of uid ${uid} died; the next one waits ${backoff.delayMs} ms`,
+      );
+    }
+    const identity = uid === 0 ? rootIdentity : { uid, gid };
+    const child = spawn(identity);
+    const startedAt = performance.now();
+    this.#follow(child, identity);
+    return new ProcessChannel({
+      child,
+      identity,
+      logger,
+      back: {
+        receive: (message) => back.receive(message),
+        lost: (reason, byDaemon) => {
+          this.#remember(uid, performance.now() - startedAt, byDaemon);
+          back.lost(reason, byDaemon);
+        },
+      },
+    });
+  }
+
+  /** Resolves when all processes are gone; end them first. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  #follow(child: ChildProcess, identity: Identity): void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#running.add(promise);
+    const ended = (): void => {
+      this.#running.delete(promise);
+      resolve();
+    };
+    child.once("exit", (code, signal) => {
+      const fields = { uid: identity.uid, pid: child.pid, code, signal };
+      this.#parts.logger.log("info", "worker-ended", fields);
+      ended();
+    });
+    child.once("error", ended);
+  }
+
+  #remember(uid: number, servedMs: number, byDaemon: boolean): void {
+    const now = performance.now();
+    for (const [other, { until }] of this.#backoffs) {
+      // Served its time, and nobody came since: forgotten, so that the table stays small.
+      if (now > until + WORKER_MAX_BACKOFF_MS) this.#backoffs.delete(other);
+    }
+    if (byDaemon) return;
+    const last = servedMs > WORKER_MAX_BACKOFF_MS ? undefined : this.#backoffs.get(uid);
+    const doubled = last === undefined ? WORKER_FIRST_BACKOFF_MS : last.delayMs * 2;
+    const delayMs = Math.min(doubled, WORKER_MAX_BACKOFF_MS);
+    this.#backoffs.set(uid, { delayMs, until: now + delayMs });
+  }
+}

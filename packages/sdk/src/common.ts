@@ -1,0 +1,26 @@
+/** What the entries for Node and for browsers have in common. */
+export type { ClientErrorCode, ErrorExplanation, Hello } from "@thinpool/protocol";
+export { clientErrorCodes, explain } from "@thinpool/protocol";
+export type { ConnectOptions, StateListener } from "./client.ts";
+export {
+  Client,
+  DEFAULT_RECONNECT_TIMEOUT_MS,
+  DEFAULT_TIMEOUT_MS,
+  MAX_TIMEOUT_MS,
+} from "./client.ts";
+export type { ThinpoolErrorCode } from "./errors.ts";
+export { ThinpoolError, hasCode } from "./errors.ts";
+export type { ClientState } from "./link.ts";
+export type { MountOptions } from "./mount-options.ts";
+export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";
+export type {
+  Device,
+  Filesystem,
+  MountEntry,
+  PoolState,
+  PoolStatus,
+  ReleaseResult,
+} from "./resources.ts";
+export { Clone, Mount } from "./resources.ts";
+export type { NewToken, PolicyAnswer, PolicyQuestion, TokenEntry, WhoAmI } from "./rights.ts";
+export { Rights } from "./rights.ts";

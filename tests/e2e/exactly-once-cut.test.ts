@@ -1,0 +1,94 @@
+/**
+ * The connection cut right before and right after every message of every method: the client goes on by
+ * itself, and each change has happened exactly once (INV-30).
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { connect, hasCode } from "@thinpool/sdk";
+import type { Client } from "@thinpool/sdk";
+import type { Cut } from "./cutting-proxy.ts";
+import { CuttingProxy } from "./cutting-proxy.ts";
+import { DEVICE_BYTES, world } from "./sim-world.ts";
+
+/** Transactions of the pool that `life` takes: create, clone, two removals. */
+const TRANSACTIONS = 4n;
+
+/** Every method once at least, each answer checked: done twice, or not at all, it would be another. */
+async function life(client: Client): Promise<void> {
+  const { transactionId } = await client.status();
+  await client.create({ name: "made", sizeBytes: DEVICE_BYTES, filesystem: "ext4" });
+  await client.clone({ origin: "made", name: "copy" });
+  assert.deepEqual(
+    (await client.list()).map(({ name }) => name),
+    ["base", "copy", "made"],
+  );
+  assert.equal((await client.get({ name: "copy" })).sizeBytes, DEVICE_BYTES);
+  const first = await client.mount({ device: "copy" });
+  const second = await client.mount({ device: "copy" });
+  assert.deepEqual(
+    (await client.mounts()).map(({ count }) => count),
+    [2, 2],
+  );
+  const { reference } = first;
+  assert.deepEqual(await client.release({ reference }), { device: "copy", count: 1 });
+  assert.deepEqual(await second.release(), { device: "copy", count: 0 });
+  assert.deepEqual(await client.mounts(), []);
+  await client.remove({ name: "copy" });
+  await client.remove({ name: "made" });
+  assert.deepEqual(
+    (await client.list()).map(({ name }) => name),
+    ["base"],
+  );
+  assert.equal((await client.status()).transactionId, transactionId + TRANSACTIONS);
+}
+
+test("cut at every message of every method", async (t) => {
+  await using w = await world();
+  await using daemon = await w.start();
+  await using proxy = await CuttingProxy.listen(daemon.socketPath, {
+    path: join(w.parent, "proxy"),
+  });
+  const { socketPath } = proxy;
+  const run = async (cut: Cut | undefined): Promise<void> => {
+    await using client = await connect({ socketPath });
+    proxy.arm(cut);
+    await life(client);
+  };
+  await run(undefined);
+  const { seen } = proxy;
+  const totals = { ...seen };
+  assert.equal(totals["to-daemon"], totals["to-client"]);
+  for (const direction of ["to-daemon", "to-client"] as const) {
+    for (let index = 0; index < totals[direction]; index += 1) {
+      for (const when of ["before", "after"] as const) {
+        await run({ index, direction, when });
+        assert.equal(proxy.cuts, 1, `cut ${when} message ${index} ${direction}`);
+      }
+    }
+  }
+  assert.deepEqual(await w.kernel.mounts.list(), []);
+  t.diagnostic(`${4 * totals["to-daemon"]} cuts`);
+});
+
+test("without a key a change in flight at the cut fails with its own code, and is not repeated", async () => {
+  await using w = await world();
+  await using daemon = await w.start();
+  await using proxy = await CuttingProxy.listen(daemon.socketPath, {
+    path: join(w.parent, "proxy"),
+  });
+  await using client = await connect({ socketPath: proxy.socketPath });
+  const create = (name: string) =>
+    client.create({ name, sizeBytes: DEVICE_BYTES, idempotencyKey: false });
+  proxy.arm({ index: 0, direction: "to-daemon", when: "before" });
+  await assert.rejects(create("never"), (error) => hasCode(error, "CONNECTION_LOST"));
+  proxy.arm({ index: 0, direction: "to-client", when: "before" });
+  // The hello of the new connection may come first: so the state is waited for.
+  while (client.state !== "connected") await new Promise((resolve) => setTimeout(resolve, 5));
+  proxy.arm({ index: 0, direction: "to-client", when: "before" });
+  await assert.rejects(create("once"), (error) => hasCode(error, "CONNECTION_LOST"));
+  assert.deepEqual(
+    (await client.list()).map(({ name }) => name),
+    ["base", "once"],
+  );
+});

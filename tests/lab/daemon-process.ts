@@ -1,0 +1,79 @@
+/** A pool with the image "base" and thinpoold serving it, as a process of its own, for one test file. */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Kernel } from "@thinpool/thinpool";
+import { createPool } from "@thinpool/thinpool";
+
+const MAIN = new URL("../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
+/** Starting Node and opening a pool in the lab. */
+const START_TIMEOUT_MS = 60_000;
+const BACKING = { type: "files", dataBytes: 512n << 20n, metadataBytes: 8n << 20n } as const;
+const DEVICE_BYTES = 64n << 20n;
+/** Debian's own group of all users. */
+export const USERS: { readonly name: string; readonly gid: number } = { name: "users", gid: 100 };
+
+export interface DaemonProcess extends AsyncDisposable {
+  readonly folder: string;
+  readonly socketPath: string;
+  /** What it logged since its last start. */
+  log(): string;
+  /** SIGKILL, and started anew. */
+  killAndRestart(): Promise<void>;
+}
+
+export async function daemonProcess(kernel: Kernel): Promise<DaemonProcess> {
+  const parent = await mkdtemp("/tmp/thinpool-lab-");
+  const folder = join(parent, "pool");
+  const socketPath = `/run/thinpool/${parent.slice("/tmp/".length)}.sock`;
+  const pool = await createPool({ folder, kernel, backing: BACKING });
+  await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+  await pool.detach();
+  let log = "";
+  const start = async (): Promise<ChildProcess> => {
+    log = "";
+    const args = ["--folder", folder, "--socket", socketPath, "--socket-group", USERS.name];
+    const child = spawn(process.execPath, ["--conditions=source", MAIN, ...args, "--teardown"], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      log += text;
+      if (log.includes('"event":"started"')) resolve(undefined);
+    });
+    child.once("exit", (code) =>
+      reject(new Error(`thinpoold ended with ${String(code)}:\n${log}`)),
+    );
+    const timer = setTimeout(() => reject(new Error(`no start:\n${log}`)), START_TIMEOUT_MS);
+    await promise;
+    clearTimeout(timer);
+    return child;
+  };
+  const end = async (
+    child: ChildProcess,
+    signal: "SIGTERM" | "SIGKILL",
+  ): Promise<number | null> => {
+    if (child.exitCode !== null) return child.exitCode;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    const [code] = (await exited) as [number | null];
+    return code;
+  };
+  let child = await start();
+  return {
+    folder,
+    socketPath,
+    log: () => log,
+    killAndRestart: async () => {
+      await end(child, "SIGKILL");
+      child = await start();
+    },
+    [Symbol.asyncDispose]: async () => {
+      const code = await end(child, "SIGTERM");
+      await rm(parent, { recursive: true, force: true });
+      if (code !== 0) throw new Error(`thinpoold ended with ${String(code)}:\n${log}`);
+    },
+  };
+}
