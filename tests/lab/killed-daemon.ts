@@ -38,6 +38,7 @@ const kernel: Kernel = {
   blocks: real.blocks,
   mounts: watched(real.mounts, "mounts"),
   filesystems: real.filesystems,
+  metadataTools: real.metadataTools,
 };
 await startDaemon({ folder, socketPath, kernel, sessionGraceMs: 1_000 });
 armed = true;
