@@ -15,13 +15,12 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
   const within = <T>(who: Principal, sizeBytes: bigint, make: () => Promise<T>): Promise<T> => {
     const { uid } = who;
     const limits = access.limits(who);
-    const own = pool.list().filter(({ ownerUid }) => ownerUid === uid);
-    const held = BigInt(own.length);
-    const heldBytes = own.reduce((sum, device) => sum + device.sizeBytes, 0n);
+    const own = pool.owned({ ownerUid: uid });
+    const held = BigInt(own.devices);
     const limit = BigInt(limits.devices);
     return devices.reserve({ uid, held, more: 1n, limit }, () =>
       virtualBytes.reserve(
-        { uid, held: heldBytes, more: sizeBytes, limit: limits.virtualBytes },
+        { uid, held: own.sizeBytes, more: sizeBytes, limit: limits.virtualBytes },
         make,
       ),
     );
