@@ -1,4 +1,5 @@
 /** `./run COMMAND`: finds the command in the table below and runs it; without one, lists them. */
+import { bench } from "./commands/bench.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { lab } from "./commands/lab.ts";
@@ -7,7 +8,7 @@ import { test } from "./commands/test.ts";
 import type { RunCommand } from "./lib/command.ts";
 import { Stopped } from "./lib/run-process.ts";
 
-const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, soak, lab, doctor };
+const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, soak, lab, doctor, bench };
 
 function usage(): string {
   const lines = Object.entries(COMMANDS).map(

@@ -1,7 +1,7 @@
 import { cachedKernel } from "./qemu-kernel.ts";
 import { hostThin } from "./host-thin.ts";
 import { labKernels, type LabKernel } from "./options.ts";
-import { installCommand, missing } from "./requirements.ts";
+import { installCommand, missing, requirementsOf } from "./requirements.ts";
 
 /** What this machine can do with one kernel. */
 export interface KernelHealth {
@@ -37,7 +37,7 @@ function examineGuest(kernel: "uml" | "qemu"): KernelHealth {
       usable: false,
       findings: [`the kernel is for amd64; this machine is ${process.arch}`],
     };
-  const lacking = missing(kernel);
+  const lacking = missing(requirementsOf(kernel));
   if (lacking.length > 0) {
     const packages = lacking.map((requirement) => requirement.package);
     return {
@@ -67,7 +67,7 @@ function examineGuest(kernel: "uml" | "qemu"): KernelHealth {
 function examineHost(): KernelHealth {
   const thin = hostThin();
   if (!thin.usable) return { kernel: "host", usable: false, findings: [thin.why], mend: thin.mend };
-  const lacking = missing("host");
+  const lacking = missing(requirementsOf("host"));
   if (lacking.length > 0)
     return {
       kernel: "host",

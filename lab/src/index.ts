@@ -10,7 +10,8 @@ export { exitCodes, type LabEnd } from "./exit-codes.ts";
 export { examine, healthText, type Health, type KernelHealth } from "./doctor.ts";
 export { LabError } from "./lab-error.ts";
 export type { LabDisk, LabKernel, LabOptions } from "./options.ts";
-export { prepare } from "./prepare.ts";
+export { installMissing, prepare } from "./prepare.ts";
+export type { Requirement } from "./requirements.ts";
 export type { LabResult, LabStreams } from "./run.ts";
 
 /**

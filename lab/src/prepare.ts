@@ -3,7 +3,7 @@ import { LabError } from "./lab-error.ts";
 import type { LabKernel } from "./options.ts";
 import { updateLists } from "./package-lists.ts";
 import { prepareKernel, type UnpackedKernel } from "./qemu-kernel.ts";
-import { installCommand, missing } from "./requirements.ts";
+import { installCommand, missing, type Requirement, requirementsOf } from "./requirements.ts";
 
 /**
  * Makes the machine able to run a kernel, doing nothing where it is. `say` gets one line before
@@ -21,16 +21,17 @@ export function prepare(
       `the lab's kernels are for amd64; this machine is ${process.arch}`,
       "use --host as root on a machine with dm-thin",
     );
-  const packages = missing(kernel).map((requirement) => requirement.package);
-  if (packages.length > 0) install(kernel, packages, say);
+  installMissing(requirementsOf(kernel), say);
   return kernel === "qemu" ? prepareKernel(say) : undefined;
 }
 
-function install(
-  kernel: LabKernel,
-  packages: readonly string[],
-  say: (line: string) => void,
-): void {
+/**
+ * Installs the packages of what this machine lacks; `say` gets one line first. Throws {@link LabError}
+ * with the command to run where it may not.
+ */
+export function installMissing(wanted: readonly Requirement[], say: (line: string) => void): void {
+  const packages = [...new Set(missing(wanted).map((requirement) => requirement.package))];
+  if (packages.length === 0) return;
   const command = installCommand(packages);
   if (findProgram("apt-get") === undefined)
     throw new LabError(
@@ -64,7 +65,7 @@ function install(
     updateLists(say);
     apply();
   }
-  const still = missing(kernel);
+  const still = missing(wanted);
   if (still.length > 0)
     throw new LabError(`installed, but still missing: ${still.map((r) => r.needs).join(", ")}`);
 }

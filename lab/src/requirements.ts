@@ -43,9 +43,14 @@ const requirements: Readonly<Record<LabKernel, readonly Requirement[]>> = {
   host: tools,
 };
 
-/** What this machine lacks for a kernel. */
-export function missing(kernel: LabKernel): Requirement[] {
-  return requirements[kernel].filter(({ needs }) =>
+/** What a kernel needs. */
+export function requirementsOf(kernel: LabKernel): readonly Requirement[] {
+  return requirements[kernel];
+}
+
+/** What of it this machine lacks. */
+export function missing(wanted: readonly Requirement[]): Requirement[] {
+  return wanted.filter(({ needs }) =>
     needs.startsWith("/") ? !isUsable(needs) : findProgram(needs) === undefined,
   );
 }

@@ -1,5 +1,6 @@
 /** Conformance cases. Devices, tables, loops. */
 import assert from "node:assert/strict";
+import { type DmStep, dmUuid } from "@thinpool/dm-native";
 import { type Case, DATA_BYTES, line, METADATA_BYTES, refused } from "./machine.ts";
 
 export const DEVICES: readonly Case[] = [
@@ -39,6 +40,41 @@ export const DEVICES: readonly Case[] = [
       assert.equal((await b.dm.resume(b.ref("a"))).hasLiveTable, false);
       assert.equal((await b.dm.suspend(b.ref("a"))).suspended, true);
       await assert.rejects(b.dm.resume(b.ref("a")), refused("NATIVE_INVALID", "EINVAL"));
+    },
+  ],
+  [
+    "a run does its steps in order and stops at the first that is refused",
+    async (b) => {
+      const device = { name: b.name("a") };
+      const uuid = dmUuid(`run-${b.kernel.suffix}`);
+      const steps: readonly DmStep[] = [
+        { command: "create", name: b.name("a"), uuid },
+        { command: "load", device, table: [line("zero", "")] },
+        { command: "resume", device },
+        { command: "message", device, text: "@cancel_deferred_remove" },
+      ];
+      const done = await b.dm.run(steps);
+      assert.equal(done.failure, undefined);
+      assert.deepEqual(
+        done.infos.map((info) => info?.hasLiveTable),
+        [false, false, true, undefined],
+      );
+      assert.equal((await b.dm.table(device)).targets[0]?.type, "zero");
+
+      const refusedFirst = await b.dm.run(steps);
+      assert.equal(refusedFirst.infos.length, 0);
+      assert.ok(refused("NATIVE_EXISTS", "EBUSY")(refusedFirst.failure));
+      const refusedLater = await b.dm.run([
+        { command: "load", device, table: [line("error", "")] },
+        { command: "message", device, text: "nonsense" },
+        { command: "resume", device },
+      ]);
+      assert.equal(refusedLater.infos.length, 1);
+      assert.ok(refused("NATIVE_INVALID", "EINVAL")(refusedLater.failure));
+      // The resume was not tried: the loaded table is still the inactive one.
+      assert.equal((await b.dm.table(device)).targets[0]?.type, "zero");
+      assert.equal((await b.dm.deviceStatus(device)).hasInactiveTable, true);
+      assert.deepEqual(await b.dm.run([]), { infos: [], failure: undefined });
     },
   ],
   [

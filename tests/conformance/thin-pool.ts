@@ -6,13 +6,14 @@ import { test } from "node:test";
 import { DEVICES, LOOPS } from "./devices.ts";
 import { Bench, type ConformanceKernel } from "./machine.ts";
 import { MESSAGES, POOLS } from "./pools.ts";
+import { ORIGINS } from "./origins.ts";
 import { THINS } from "./thins.ts";
 
 /** Registers a test per case; `withKernel` gives each one a kernel and an empty folder. */
 export function thinPoolConformance(
   withKernel: (run: (kernel: ConformanceKernel) => Promise<void>) => Promise<void>,
 ): void {
-  for (const [name, run] of [...DEVICES, ...POOLS, ...MESSAGES, ...THINS, ...LOOPS]) {
+  for (const [name, run] of [...DEVICES, ...POOLS, ...MESSAGES, ...THINS, ...ORIGINS, ...LOOPS]) {
     test(name, () =>
       withKernel(async (kernel) => {
         const bench = new Bench(kernel);

@@ -233,10 +233,11 @@ test("mounting by the daemon while the way is swapped: in its place, or refused"
   const ended = once(swapper, "exit");
   await firstOutput(swapper);
   const path = join(home, "way", "target");
-  const tally = await asUser("swapped", { FOLDER: path }).finally(async () => {
+  try {
+    t.diagnostic(JSON.stringify(await asUser("swapped", { FOLDER: path })));
+  } finally {
     swapper.kill("SIGKILL");
     await ended;
-  });
-  t.diagnostic(JSON.stringify(tally));
+  }
   assert.deepEqual(await mountsBelow(homes), []);
 });

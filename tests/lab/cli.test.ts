@@ -155,6 +155,7 @@ suite("thinpool on a real kernel", () => {
 
   test("device create as root, snapshot as a user, list in text and JSON", async () => {
     assert.equal(await ok(["device", "create", base, "--size", "64MiB"]), base);
+    assert.equal(await ok(["device", "publish", base]), `${base} is public`);
     assert.equal(await ok(["device", "snapshot", base, copy], { user: USER }), copy);
     const devices = await json<{ name: string; ownerUid: number; sizeBytes: string }[]>(
       ["device", "list"],

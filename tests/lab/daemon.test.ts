@@ -94,6 +94,8 @@ before(async () => {
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
   await pool.detach();
   await startDaemon();
+  await using root = await connect({ socketPath });
+  await root.rights.publish({ name: "base" });
 });
 
 after(async () => {
@@ -175,6 +177,7 @@ test("root mounts its image, and another user's clone for that user", async () =
 test("two clones of one xfs are mounted side by side", async () => {
   await using root = await connect({ socketPath });
   await root.create({ name: "xfs-base", sizeBytes: XFS_BYTES, filesystem: "xfs" });
+  await root.rights.publish({ name: "xfs-base" });
   assert.deepEqual(await asUser(1000, "xfs"), ["first", "second"]);
   await root.remove({ name: "xfs-base" });
 });

@@ -93,7 +93,7 @@ const PHASES: readonly (readonly Step[])[] = [
     {
       name: "kernel-engine",
       what: "engine, daemon and command line on User Mode Linux",
-      command: inLab("uml", 2048, labTest("engine engine-bad-input daemon cli")),
+      command: inLab("uml", 2048, labTest("engine engine-counts engine-bad-input daemon cli")),
     },
   ],
   [

@@ -64,6 +64,23 @@ export class SimFilesystems {
     this.#machine = machine;
   }
 
+  /** EINVAL where the device has no such filesystem, or an xfs is not mounted. */
+  async grow(options: {
+    readonly path: string;
+    readonly type: SimFilesystemType;
+    readonly mountPoint: string | undefined;
+  }): Promise<void> {
+    await this.#gate.call("resizefs", options.path, options.type, () => {
+      const node = this.#machine.node(options.path);
+      if (readSuperblock(node, options.type) === undefined) {
+        throw new Refusal("EINVAL", `the device carries no ${options.type}`);
+      }
+      if (options.type === "xfs" && options.mountPoint === undefined) {
+        throw new Refusal("EINVAL", "an xfs grows while it is mounted only");
+      }
+    });
+  }
+
   /** Formats, flushes. EBUSY while the device is mounted, EINVAL where it is too small. */
   async make(options: {
     readonly path: string;

@@ -52,6 +52,11 @@ export class SimKernel {
       readonly type: SimFilesystemType;
       readonly signal?: AbortSignal;
     }): Promise<void>;
+    grow(options: {
+      readonly path: string;
+      readonly type: SimFilesystemType;
+      readonly mountPoint: string | undefined;
+    }): Promise<void>;
   };
   readonly #options: SimKernelOptions;
   readonly #gate: Gate;

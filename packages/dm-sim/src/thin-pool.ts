@@ -4,7 +4,7 @@
  */
 import { MAX_THIN_ID, METADATA_BLOCK_SIZE_BYTES } from "@thinpool/dm-native";
 import { Refusal } from "./faults.ts";
-import type { BlockNode, Machine } from "./machine.ts";
+import type { BlockIo, BlockNode, Machine } from "./machine.ts";
 import { ThinMetadata } from "./thin-metadata.ts";
 
 const SECTOR_BYTES = 512;
@@ -223,12 +223,16 @@ export class ThinPool {
     return `${mapped} ${highest === undefined ? "-" : (highest + 1) * blockSectors - 1}`;
   }
 
-  readThin(id: number, offsetBytes: number, lengthBytes: number): Buffer {
+  /** What is not mapped is read from the external origin as far as that reaches, else zeroes. */
+  readThin(id: number, offsetBytes: number, lengthBytes: number, origin?: BlockIo): Buffer {
     this.#refuseIo();
     const out = Buffer.alloc(lengthBytes);
     for (const part of this.#parts(offsetBytes, lengthBytes)) {
       const found = this.metadata.lookup(id, part.virtual);
-      if (found === undefined) continue;
+      if (found === undefined) {
+        readOrigin(origin, offsetBytes + part.at, part.length).copy(out, part.at);
+        continue;
+      }
       const from = found.block * this.blockBytes + part.from;
       this.dataNode.read(from, part.length).copy(out, part.at);
     }
@@ -236,10 +240,10 @@ export class ThinPool {
   }
 
   /** ENOSPC where the pool has no block left (see the fault model on queueing). */
-  writeThin(id: number, offsetBytes: number, bytes: Uint8Array): void {
+  writeThin(id: number, offsetBytes: number, bytes: Uint8Array, origin?: BlockIo): void {
     this.#refuseIo();
     for (const part of this.#parts(offsetBytes, bytes.length)) {
-      const block = this.#blockForWrite(id, part.virtual, part.length === this.blockBytes);
+      const block = this.#blockForWrite(id, part.virtual, part.length === this.blockBytes, origin);
       const chunk = bytes.subarray(part.at, part.at + part.length);
       this.dataNode.write(block * this.blockBytes + part.from, chunk);
     }
@@ -273,7 +277,7 @@ export class ThinPool {
     this.metadata.delete(id);
   }
 
-  #blockForWrite(id: number, virtual: number, whole: boolean): number {
+  #blockForWrite(id: number, virtual: number, whole: boolean, origin: BlockIo | undefined): number {
     const found = this.metadata.lookup(id, virtual);
     if (found !== undefined && !found.shared) return found.block;
     if (isReadOnlyMode(this.#mode)) throw new Refusal("EIO", "the pool is read-only");
@@ -281,6 +285,9 @@ export class ThinPool {
     const target = block * this.blockBytes;
     if (found !== undefined) {
       if (!whole) this.#copy(found.block * this.blockBytes, target);
+    } else if (!whole && origin !== undefined) {
+      const content = readOrigin(origin, virtual * this.blockBytes, this.blockBytes);
+      this.dataNode.write(target, content);
     } else if (!whole && !this.features.skipBlockZeroing) {
       this.dataNode.discard(target, this.blockBytes);
     }
@@ -342,6 +349,15 @@ export class ThinPool {
       at += length;
     }
   }
+}
+
+/** Zeroes past its end, and without one. */
+function readOrigin(origin: BlockIo | undefined, offsetBytes: number, lengthBytes: number): Buffer {
+  const out = Buffer.alloc(lengthBytes);
+  if (origin === undefined) return out;
+  const length = Math.min(lengthBytes, Math.max(0, origin.sizeBytes() - offsetBytes));
+  if (length > 0) origin.read(offsetBytes, length).copy(out);
+  return out;
 }
 
 function metadataBlocksOf(node: BlockNode): number {

@@ -1,5 +1,6 @@
 /** The machine's own accounts, from /etc/passwd and /etc/group: root's files, so their word counts. */
 import { readFile } from "node:fs/promises";
+import type { AccountNames } from "./policy/compile-policy.ts";
 
 const PASSWD = "/etc/passwd";
 const GROUP = "/etc/group";
@@ -43,4 +44,27 @@ export async function accountOf(
   return row === undefined || !Number.isInteger(uid) || !Number.isInteger(gid)
     ? undefined
     : { uid: uid ?? NO_GROUP, gid: gid ?? NO_GROUP };
+}
+
+/** All names at once, for a file that names many. */
+export async function accountNames(): Promise<AccountNames> {
+  const [uids, gids] = (await Promise.all([rows(PASSWD), rows(GROUP)])).map((table) => {
+    return new Map(
+      table.map(([name = "", , id = ""]) => [name, /^\d+$/.test(id) ? Number(id) : undefined]),
+    );
+  });
+  return { uidOf: (name) => uids?.get(name), gidOf: (name) => gids?.get(name) };
+}
+
+/** The ids that the machine's files give a user: for what is done for him in his absence. */
+export async function idsOf(
+  uid: number,
+): Promise<{ readonly uid: number; readonly gid: number; readonly groups: readonly number[] }> {
+  const [passwd, group] = await Promise.all([rows(PASSWD), rows(GROUP)]);
+  const account = passwd.find((fields) => fields[2] === String(uid));
+  const name = account?.[0];
+  const groups = group
+    .filter((fields) => name !== undefined && (fields[3] ?? "").split(",").includes(name))
+    .map((fields) => Number(fields[2]));
+  return { uid, gid: Number(account?.[3] ?? NO_GROUP), groups };
 }

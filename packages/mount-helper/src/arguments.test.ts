@@ -7,6 +7,7 @@ test("the command line, its defaults and its mistakes", () => {
     folder: "/p",
     socketPath: "/run/thinpool/thinpool.sock",
     socketGroup: undefined,
+    policyFile: undefined,
     teardown: false,
   });
   assert.equal(parseArguments(["--help"]), "help");

@@ -1,22 +1,28 @@
 /** The command line of thinpoold. */
 import { parseArgs } from "node:util";
 import { DEFAULT_SOCKET_PATH } from "@thinpool/protocol";
+import { DEFAULT_POLICY_FILE } from "./policy/policy-file.ts";
 import { StartError } from "./start-error.ts";
 
 export interface Arguments {
   readonly folder: string;
   readonly socketPath: string;
   readonly socketGroup: string | undefined;
+  /** Undefined: the default place, if there is a file. */
+  readonly policyFile: string | undefined;
   readonly teardown: boolean;
 }
 
-export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP] [--teardown]
+export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP]
+                 [--policy FILE] [--teardown]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 
   --folder FOLDER       the pool's folder (thinpool pool create makes one)
   --socket PATH         where to listen; default ${DEFAULT_SOCKET_PATH}
   --socket-group GROUP  who may connect besides root; default: thinpool, if there is such a group
+  --policy FILE         who may do what (docs/POLICY.md); default ${DEFAULT_POLICY_FILE}, if there
+                        is one, else: who may connect clones public images; read anew on SIGHUP
   --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
                         without it they stay for the next start
   --help                this text
@@ -32,6 +38,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
         folder: { type: "string" },
         socket: { type: "string" },
         "socket-group": { type: "string" },
+        policy: { type: "string" },
         teardown: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         version: { type: "boolean", default: false },
@@ -45,6 +52,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
       folder: values.folder,
       socketPath: values.socket ?? DEFAULT_SOCKET_PATH,
       socketGroup: values["socket-group"],
+      policyFile: values.policy,
       teardown: values.teardown,
     };
   } catch (error) {

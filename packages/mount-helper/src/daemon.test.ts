@@ -1,7 +1,7 @@
 /** The daemon's socket as a hostile or broken client meets it, on the simulated kernel. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,6 +45,8 @@ async function world(): Promise<World> {
   await pool.createDevice({ name: "theirs", sizeBytes: 16n << 20n, ownerUid: 1000 });
   await pool.detach();
   const logger = jsonLogger((line) => log.push(line));
+  const policyFile = join(parent, "policy.json");
+  await writeFile(policyFile, JSON.stringify(POLICY), { mode: 0o600 });
   const self: World = {
     socketPath,
     log,
@@ -58,6 +60,7 @@ async function world(): Promise<World> {
         mountRoot: join(parent, "mounts"),
         logger,
         workers: "in-process",
+        policyFile,
       },
       (socket) => {
         assert.equal(identifyByKernel(socket).uid, process.geteuid?.());
@@ -74,6 +77,11 @@ async function world(): Promise<World> {
   return self;
 }
 
+/** All may clone root's devices. */
+const POLICY = {
+  version: 1,
+  rules: [{ name: "all", users: "all", allow: { clone: { names: ["*"] } } }],
+};
 const USER: Principal = { uid: 1001, gid: 1001, pid: 4, groups: [] };
 
 /** Several times as many as fill MAX_BUFFERED_BYTES with this world's short answers. */

@@ -2,6 +2,12 @@
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
 import { PoolError, openPool } from "@thinpool/thinpool";
+import { groupIdOf } from "./accounts.ts";
+import { Access } from "./policy/access.ts";
+import { LivePolicy } from "./policy/live-policy.ts";
+import { RightsBook } from "./policy/rights-book.ts";
+import { RightsStore } from "./policy/rights-store.ts";
+import { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { makeHandlers } from "./handlers/index.ts";
 import { KeyStore } from "./idempotency/key-store.ts";
@@ -26,6 +32,7 @@ import { WorkerPool } from "./worker/worker-pool.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const KEY_FILE = "keys.sqlite";
+const RIGHTS_FILE = "rights.sqlite";
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -41,6 +48,8 @@ export interface DaemonOptions {
    * process, for tests that have nothing to protect.
    */
   readonly workers?: "processes" | "in-process";
+  /** Who may do what (docs/POLICY.md); default: who may connect clones public images. */
+  readonly policyFile?: string;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
   /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
@@ -53,6 +62,8 @@ export interface DaemonOptions {
 
 export interface Daemon extends AsyncDisposable {
   readonly socketPath: string;
+  /** Reads the policy file anew. Where it is refused, the log says why and nothing changes. */
+  reloadPolicy(): Promise<void>;
   /**
    * Stops accepting, ends what runs, and lets the pool go. Mounts stay for the next start, unless
    * `teardown`: then all references are given up and the pool is taken down (BUSY, and nothing more
@@ -85,7 +96,12 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   });
   undo.defer(() => references.close());
   const { mounts, sessions, ephemerals, reaper } = references;
-  const work = { pool, mounts, sessions, ephemerals };
+  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
+  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
+  const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
+  const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
+  const access = new Access({ pool, live, book, referenceHolder });
+  const work = { pool, mounts, sessions, ephemerals, access, book };
   const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
   const keyed = new KeyedCalls({
     poolUuid: pool.uuid,
@@ -97,10 +113,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const dispatcher = new Dispatcher({
     handlers: makeHandlers(work),
     keyed,
-    facts: {
-      deviceOwner: (name) => (pool.has({ name }) ? pool.get({ name }).ownerUid : undefined),
-      referenceHolder: (id) => mounts.holderOf(id),
-    },
+    access,
     deviceOfReference: (id) => mounts.deviceOf(id),
     queue,
     logger,
@@ -117,7 +130,13 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
       reaper.schedule();
     },
   };
-  const back = new Back({ dispatcher, watch, openFront, logger });
+  const back = new Back({
+    dispatcher,
+    watch,
+    openFront,
+    limitsOf: (principal) => access.limits(principal),
+    logger,
+  });
   const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
   undo.move();
   reaper.start();
@@ -127,6 +146,8 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     pool,
     references,
     keys,
+    live,
+    book,
     dispatcher,
     back,
     listener,
@@ -162,6 +183,8 @@ interface Parts {
   readonly pool: ThinPool;
   readonly references: References;
   readonly keys: KeyStore;
+  readonly live: LivePolicy;
+  readonly book: RightsBook;
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
@@ -179,6 +202,10 @@ class RunningDaemon implements Daemon {
     this.#parts = parts;
   }
 
+  reloadPolicy(): Promise<void> {
+    return this.#parts.live.reload();
+  }
+
   stop(options: { readonly teardown?: boolean } = {}): Promise<void> {
     this.#stopped ??= this.#stop(options.teardown ?? false);
     return this.#stopped;
@@ -189,7 +216,8 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, references, keys, dispatcher, back, listener, workers, logger } = this.#parts;
+    const { pool, references, keys, book, dispatcher, back, listener, workers, logger } =
+      this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
@@ -211,6 +239,7 @@ class RunningDaemon implements Daemon {
     } finally {
       await references.close();
       keys.close();
+      book.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });
     }
   }

@@ -19,12 +19,13 @@ import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
-import type { PolicyFacts, Principal } from "./policy/policy.ts";
-import { assertPolicyComplete, judge, objectOf, paramOf, policy } from "./policy/policy.ts";
+import type { Access } from "./policy/access.ts";
+import type { Principal } from "./policy/policy.ts";
+import { assertPolicyComplete, objectOf, paramOf, policy } from "./policy/policy.ts";
 
 export interface DispatcherParts {
   readonly handlers: Handlers;
-  readonly facts: PolicyFacts;
+  readonly access: Pick<Access, "actingAs" | "judge">;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
   readonly keyed: KeyedCalls;
@@ -42,6 +43,12 @@ export interface EndedCall {
   readonly seconds: number;
 }
 
+/** What the audit line gets to know on a call's way. */
+interface Trail {
+  /** The rule that decided; undefined where it did not come to that. */
+  rule?: string;
+  onBehalfOf?: number;
+}
 /** A call without an idempotency key: nothing of it is remembered. */
 const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
 
@@ -80,6 +87,7 @@ export class Dispatcher {
     const call = this.#nextCall;
     this.#nextCall += 1;
     const startedAt = performance.now();
+    const trail: Trail = {};
     const audit = {
       call,
       connection: caller.connection,
@@ -91,12 +99,12 @@ export class Dispatcher {
       ...("name" in request.params ? { name: request.params.name } : {}),
     };
     try {
-      const result = await this.#once(request, caller);
+      const result = await this.#once(request, caller, trail);
       const answer = encodeChecked(request, result);
       this.#observe(method, "done", startedAt);
       if (methods[method].changes) {
         const ms = Math.round(performance.now() - startedAt);
-        this.#parts.logger.log("info", "audit", { ...audit, outcome: "done", ms });
+        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: "done", ms });
       }
       return answer;
     } catch (error) {
@@ -107,26 +115,31 @@ export class Dispatcher {
         this.#parts.logger.log("error", "internal-error", fields);
       }
       if (methods[method].changes) {
-        this.#parts.logger.log("info", "audit", { ...audit, outcome: description.code });
+        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: description.code });
       }
       return encodeFailure(request.id, errorObjectOf(description));
     }
   }
 
   /** With an idempotency key: at most once, whatever happens in between. */
-  #once(request: KnownRequest, caller: Caller): Promise<unknown> {
+  #once(request: KnownRequest, caller: Caller, trail: Trail): Promise<unknown> {
     const { key } = request;
-    if (key === undefined) return this.#inTurn(request, caller, UNKEYED);
+    if (key === undefined) return this.#inTurn(request, caller, UNKEYED, trail);
     const { uid } = caller.principal;
     return this.#parts.keyed.run({ ...request, key }, uid, (work) =>
-      this.#inTurn(request, caller, work),
+      this.#inTurn(request, caller, work, trail),
     );
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(request: KnownRequest, caller: Caller, work: KeyedWork): Promise<unknown> {
+  async #inTurn(
+    request: KnownRequest,
+    caller: Caller,
+    work: KeyedWork,
+    trail: Trail,
+  ): Promise<unknown> {
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work, trail);
     return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
   }
 
@@ -138,8 +151,12 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(request: KnownRequest, caller: Caller, work: KeyedWork): Promise<unknown> {
-    const { principal } = caller;
+  async #judgeAndHandle(
+    request: KnownRequest,
+    caller: Caller,
+    work: KeyedWork,
+    trail: Trail,
+  ): Promise<unknown> {
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -154,7 +171,12 @@ export class Dispatcher {
       const reason = "its caller gave it up before its turn came";
       throw new RequestError({ code: "CANCELLED", operation, object, reason });
     }
-    const verdict = judge(principal, request, this.#parts.facts);
+    const { access } = this.#parts;
+    const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
+    if (named !== undefined) trail.onBehalfOf = named;
+    const { principal } = await access.actingAs(caller.principal, request);
+    const verdict = access.judge(principal, request);
+    trail.rule = verdict.rule;
     if (!verdict.allowed) {
       const { code, reason } = verdict;
       throw new RequestError({ code, operation, object, reason });

@@ -7,6 +7,7 @@ import type { Daemon } from "./daemon.ts";
 import { startDaemon } from "./daemon.ts";
 import { RequestError } from "./errors.ts";
 import { errorText, stderrLogger } from "./log.ts";
+import { choosePolicyFile } from "./policy/policy-file.ts";
 import { StartError } from "./start-error.ts";
 
 /** sysexits.h: the command line is wrong. */
@@ -32,6 +33,7 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   const { folder, socketPath, socketGroup, teardown } = parsed;
+  const policyFile = await choosePolicyFile(parsed.policyFile);
   shedInheritance();
   await using kernel = linuxKernel();
   const daemon = await startDaemon({
@@ -39,7 +41,9 @@ async function main(argv: readonly string[]): Promise<void> {
     socketPath,
     kernel,
     ...(socketGroup === undefined ? {} : { socketGroup }),
+    ...(policyFile === undefined ? {} : { policyFile }),
   });
+  process.on("SIGHUP", () => void daemon.reloadPolicy());
   await stopOnSignal(daemon, teardown);
 }
 

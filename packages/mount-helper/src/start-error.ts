@@ -2,7 +2,10 @@
 
 export type StartErrorCode =
   /** Another daemon has the socket, or a file is in its place. */
-  "SOCKET_IN_USE" | "OPTION_INVALID";
+  | "SOCKET_IN_USE"
+  | "OPTION_INVALID"
+  /** The policy file can't be read, is not root's alone, or says what it can't say. */
+  | "POLICY_INVALID";
 
 export interface StartErrorInit {
   readonly code: StartErrorCode;

@@ -142,11 +142,15 @@ test("the methods that take parameters refuse to go without", () => {
       "device.clone",
       "device.create",
       "device.get",
+      "device.publish",
       "device.remove",
       "mount.create",
       "mount.release",
       "mount.renew",
+      "policy.test",
       "session.resume",
+      "token.create",
+      "token.revoke",
     ],
   );
 });

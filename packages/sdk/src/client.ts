@@ -17,6 +17,7 @@ import type {
   PoolStatus,
   ReleaseResult,
 } from "./resources.ts";
+import { Rights } from "./rights.ts";
 import { Clone, Mount, deviceFromWire, statusFromWire } from "./resources.ts";
 
 /** A mount may wait for a journal's recovery, a removal for many blocks. */
@@ -160,13 +161,28 @@ export class Client implements Owner, AsyncDisposable {
       readonly origin: string;
       readonly name: string;
       readonly ephemeral?: boolean;
+      /** Of the origin's owner, where the policy does not let the caller clone it. */
+      readonly token?: string;
+      /** The user whose it is to be: a right of its own, and then his rights decide. */
+      readonly onBehalfOf?: number;
     } & ChangeOptions,
   ): Promise<Clone> {
-    const { origin, name, ephemeral } = options;
-    const params = { origin, name, ...(ephemeral === undefined ? {} : { ephemeral }) };
+    const { origin, name, ephemeral, token, onBehalfOf } = options;
+    const params = {
+      origin,
+      name,
+      ...(ephemeral === undefined ? {} : { ephemeral }),
+      ...(token === undefined ? {} : { token }),
+      ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
+    };
     const device = await this.#requests.call("device.clone", params, options);
     if (ephemeral === true) this.#held.add(name);
     return new Clone(this, deviceFromWire(device));
+  }
+
+  /** Who may do what: asking, publishing images, tokens. */
+  get rights(): Rights {
+    return new Rights(this.#requests);
   }
 
   /** BUSY while it is mounted. */

@@ -22,3 +22,5 @@ export type {
   ReleaseResult,
 } from "./resources.ts";
 export { Clone, Mount } from "./resources.ts";
+export type { NewToken, PolicyAnswer, PolicyQuestion, TokenEntry, WhoAmI } from "./rights.ts";
+export { Rights } from "./rights.ts";

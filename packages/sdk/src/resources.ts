@@ -19,6 +19,8 @@ export interface Device {
   readonly transactionId: bigint;
   readonly ownerUid: number;
   readonly active: boolean;
+  /** An image of root's that others may clone. */
+  readonly public?: boolean | undefined;
 }
 
 export interface PoolStatus {

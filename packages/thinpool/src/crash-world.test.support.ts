@@ -25,6 +25,9 @@ export const SIZES: Extract<PoolBacking, { type: "files" }> = {
   metadataBytes: 4n << 20n,
 };
 const DEVICE_BYTES = 4n << 20n;
+/** Written into "idle": what it and what is reverted to it must have. */
+const MARK_AT_BYTES = 2n << 20n;
+const IDLE_MARK: Buffer = Buffer.alloc(4096, "idle");
 /** More points than any operation has: a test that reaches it is going round in circles. */
 export const MAX_POINTS = 200;
 const folders: string[] = [];
@@ -130,6 +133,8 @@ export interface Operation {
   readonly outcomes: readonly (readonly string[])[];
   /** It has a step from which there is no way back. */
   readonly deletes?: true;
+  /** "base" may have the content of "idle" afterwards. */
+  readonly reverts?: true;
 }
 
 /** What callers were told before the death: it must hold after it. */
@@ -216,6 +221,31 @@ export const OPERATIONS: readonly Operation[] = [
     deletes: true,
   },
   {
+    name: "rename of an active device",
+    run: (pool) => pool.rename({ name: "active", to: "new" }),
+    outcomes: [BEFORE, [...without("active"), "new"]],
+  },
+  {
+    name: "resize of an active device",
+    run: (pool) => pool.resize({ name: "active", sizeBytes: 2n * DEVICE_BYTES }),
+    outcomes: [BEFORE],
+  },
+  {
+    name: "revert of an active device",
+    run: async (pool) => {
+      await pool.activate({ name: "base" });
+      await pool.revert({ name: "base", snapshot: "idle" });
+    },
+    outcomes: [BEFORE],
+    deletes: true,
+    reverts: true,
+  },
+  {
+    name: "update",
+    run: (pool) => pool.update({ name: "active", ownerUid: 7, labels: { a: "b" } }),
+    outcomes: [BEFORE],
+  },
+  {
     name: "activate",
     run: (pool) => pool.activate({ name: "base" }),
     outcomes: [BEFORE],
@@ -231,8 +261,12 @@ export async function prepare(): Promise<{ world: World; pool: ThinPool }> {
   await Promise.all([
     pool.snapshot({ origin: "base", name: "active", activate: true }),
     pool.snapshot({ origin: "base", name: "live", activate: true }),
-    pool.snapshot({ origin: "base", name: "idle" }),
+    pool.snapshot({ origin: "base", name: "idle", activate: true }),
   ]);
+  const { path } = pool.get({ name: "idle" });
+  await world.kernel.write(path, MARK_AT_BYTES, IDLE_MARK);
+  await world.kernel.flush(path);
+  await pool.deactivate({ name: "idle" });
   return { world, pool };
 }
 
@@ -261,8 +295,13 @@ export async function check(world: World, operation: Operation, told?: Told): Pr
     assert.equal((await world.kernel.dm.deviceStatus({ dev })).suspended, false);
   }
   // Every device still works, and so does the pool.
-  for (const { name, filesystem, path } of devices) {
+  for (const { name, filesystem, path, sizeBytes } of devices) {
     await pool.activate({ name });
+    assert.equal(await world.kernel.blocks.sizeBytes(path), sizeBytes);
+    const mark = await world.kernel.read(path, MARK_AT_BYTES, IDLE_MARK.length);
+    const marked = mark.equals(IDLE_MARK);
+    assert.ok(marked || mark.equals(Buffer.alloc(IDLE_MARK.length)));
+    if (name !== "base" || operation.reverts !== true) assert.equal(marked, name === "idle");
     const signature = await world.kernel.blocks.signature(path);
     assert.equal(signature?.type ?? "none", filesystem, `the content of ${name}`);
   }

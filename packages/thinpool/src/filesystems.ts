@@ -1,4 +1,4 @@
-/** Makes filesystems by the system's own mkfs: absolute path, empty environment, no shell. */
+/** Makes and grows filesystems by the system's own tools: absolute path, empty environment, no shell. */
 import { execFile } from "node:child_process";
 import { access } from "node:fs/promises";
 import { PoolError } from "./errors.ts";
@@ -10,10 +10,7 @@ export const MKFS_TIMEOUT_MS = 300_000;
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /** Debian and Fedora have /usr/sbin; where /sbin is a folder of its own it is looked into as well. */
-const PROGRAMS: Readonly<Record<FilesystemType, readonly string[]>> = {
-  ext4: ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"],
-  xfs: ["/usr/sbin/mkfs.xfs", "/sbin/mkfs.xfs"],
-};
+const FOLDERS = ["/usr/sbin", "/sbin"];
 const PACKAGES: Readonly<Record<FilesystemType, string>> = { ext4: "e2fsprogs", xfs: "xfsprogs" };
 
 /**
@@ -38,7 +35,7 @@ export class LinuxFilesystems implements Filesystems {
   }): Promise<void> {
     const { path, type, signal } = options;
     signal?.throwIfAborted();
-    const program = await findProgram(type, path);
+    const program = await findProgram(`mkfs.${type}`, type, path);
     const flags = type === "ext4" ? await ext4Flags(program) : XFS_FIXED;
     const result = await run(
       program,
@@ -47,31 +44,86 @@ export class LinuxFilesystems implements Filesystems {
     );
     if (result.code === 0) return;
     signal?.throwIfAborted();
-    throw new PoolError({
-      code: "POOL_KERNEL",
-      operation: `mkfs.${type}`,
-      object: path,
-      reason: lastLine(result.stderr) ?? `${program} ended with ${result.code}`,
-      hint: "Look at the message of mkfs: often the device is too small for this filesystem.",
-      cause: result.error,
-    });
+    throw failed(
+      `mkfs.${type}`,
+      path,
+      result,
+      "Look at the message of mkfs: often the device is too small for this filesystem.",
+    );
+  }
+
+  async grow(options: {
+    readonly path: string;
+    readonly type: FilesystemType;
+    readonly mountPoint: string | undefined;
+  }): Promise<void> {
+    const { path, type, mountPoint } = options;
+    if (type === "xfs") {
+      if (mountPoint === undefined) throw notMounted(path);
+      return runTool("xfs_growfs", type, ["-d", mountPoint]);
+    }
+    // -f: resize2fs wants a check right before; -p: what is safe to mend is mended.
+    if (mountPoint === undefined) await runTool("e2fsck", type, ["-f", "-p", path], FSCK_FINE);
+    return runTool("resize2fs", type, [path]);
   }
 }
 
-async function findProgram(type: FilesystemType, object: string): Promise<string> {
-  for (const program of PROGRAMS[type]) {
+/** e2fsck(8): 1 is "errors were corrected". */
+const FSCK_FINE: readonly number[] = [0, 1];
+
+async function runTool(
+  name: string,
+  type: FilesystemType,
+  args: readonly string[],
+  fine: readonly number[] = [0],
+): Promise<void> {
+  const operand = args.at(-1) ?? "";
+  const program = await findProgram(name, type, operand);
+  const result = await run(program, [...args.slice(0, -1), "--", operand], undefined);
+  if (typeof result.code === "number" && fine.includes(result.code)) return;
+  throw failed(
+    name,
+    operand,
+    result,
+    "The device has its new size; look at the message, then ask for the same size again.",
+  );
+}
+
+function notMounted(path: string): PoolError {
+  return new PoolError({
+    code: "POOL_UNSUPPORTED",
+    operation: "xfs_growfs",
+    object: path,
+    reason: "xfs grows while it is mounted only",
+    hint: "Mount it, then ask for the same size again.",
+  });
+}
+
+function failed(operation: string, object: string, result: RunResult, hint: string): PoolError {
+  return new PoolError({
+    code: "POOL_KERNEL",
+    operation,
+    object,
+    reason: lastLine(result.stderr) ?? `it ended with ${result.code}`,
+    hint,
+    cause: result.error,
+  });
+}
+
+async function findProgram(name: string, type: FilesystemType, object: string): Promise<string> {
+  for (const folder of FOLDERS) {
     try {
-      await access(program);
-      return program;
+      await access(`${folder}/${name}`);
+      return `${folder}/${name}`;
     } catch {
       // Not here: the next place. That none has it is the error below.
     }
   }
   throw new PoolError({
     code: "POOL_UNSUPPORTED",
-    operation: `mkfs.${type}`,
+    operation: name,
     object,
-    reason: `this machine has no ${PROGRAMS[type].join(" or ")}`,
+    reason: `this machine has no ${name} in ${FOLDERS.join(" or ")}`,
     hint: `Install the package ${PACKAGES[type]}.`,
   });
 }

@@ -94,6 +94,25 @@ test("a member that fails is taken out, the others count", async () => {
   await pool.close();
 });
 
+test("the messages of a group that needs nothing in between are one run", async () => {
+  const { dm } = kernel;
+  const run = dm.run.bind(dm);
+  const lengths: number[] = [];
+  dm.run = (steps) => {
+    lengths.push(steps.length);
+    return run(steps);
+  };
+  await snapshots(10);
+  assert.deepEqual(lengths, [11]);
+  // A removal and a creation together: delete, create_snap and one set_transaction_id.
+  await Promise.all([
+    pool.remove({ name: "clone-0" }),
+    pool.snapshot({ origin: "base", name: "other" }),
+  ]);
+  assert.deepEqual(lengths, [11, 3]);
+  await pool.close();
+});
+
 test("an active origin is held once for all its snapshots of a group", async () => {
   await pool.activate({ name: "base" });
   kernel.resetCalls();

@@ -1,4 +1,5 @@
 export * from "./create-pool.ts";
+export { DEFAULT_DEVICE_BYTES } from "./defaults.ts";
 export * from "./defaults.ts";
 export * from "./device.ts";
 export * from "./errors.ts";
@@ -10,10 +11,20 @@ export * from "./mkfs-options.ts";
 export * from "./names.ts";
 export * from "./open-pool.ts";
 export * from "./options.ts";
+export * from "./plan-recovery.ts";
 export * from "./pool.ts";
+export type { RecoveryAction, RecoveryDecision } from "./recovery-plan.ts";
+export type { CommitObserver } from "./store/database.ts";
+export type { JournalEntry } from "./store/journal.ts";
+export type { Labels } from "./store/records.ts";
 export type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 export type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+export type { Lineage, ListFilter } from "./verbs/list.ts";
 export type { RemoveResult } from "./verbs/remove.ts";
+export type { RenameResult } from "./verbs/rename.ts";
+export type { ResizeOptions, ResizeResult } from "./verbs/resize.ts";
+export type { RevertOptions, RevertResult } from "./verbs/revert.ts";
+export type { UpdateOptions, UpdateResult } from "./verbs/update.ts";
 export type {
   SnapshotManyOptions,
   SnapshotManyResult,

@@ -16,6 +16,15 @@ export interface Filesystems {
     readonly options?: MkfsOptions;
     readonly signal?: AbortSignal;
   }): Promise<void>;
+  /**
+   * Grows the filesystem to the size of its device: a mounted one where it is mounted, an unmounted
+   * ext4 after a check. An xfs must be mounted.
+   */
+  grow(options: {
+    readonly path: string;
+    readonly type: FilesystemType;
+    readonly mountPoint: string | undefined;
+  }): Promise<void>;
 }
 
 export interface Kernel {

@@ -1,15 +1,21 @@
 import type { Device, PoolStatus } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
 import type { CommitObserver } from "./store/database.ts";
+import type { JournalEntry } from "./store/journal.ts";
 import type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+import type { Lineage, ListFilter } from "./verbs/list.ts";
 import type { RemoveResult } from "./verbs/remove.ts";
+import type { RenameResult } from "./verbs/rename.ts";
+import type { ResizeOptions, ResizeResult } from "./verbs/resize.ts";
+import type { RevertOptions, RevertResult } from "./verbs/revert.ts";
 import type {
   SnapshotManyOptions,
   SnapshotManyResult,
   SnapshotOptions,
   SnapshotResult,
 } from "./verbs/snapshot.ts";
+import type { UpdateOptions, UpdateResult } from "./verbs/update.ts";
 
 export type PoolBacking =
   | { readonly type: "files"; readonly dataBytes?: bigint; readonly metadataBytes?: bigint }
@@ -44,11 +50,24 @@ export interface ThinPool extends AsyncDisposable {
   activate(options: { readonly name: string }): Promise<ActivateResult>;
   /** DEVICE_BUSY while it is open or mounted, unless `deferred`. */
   deactivate(options: DeactivateOptions): Promise<DeactivateResult>;
+  /** Gives a device the content of one of its snapshots. DEVICE_BUSY while it is open or mounted. */
+  revert(options: RevertOptions): Promise<RevertResult>;
+  /** Grows a device and its filesystem, mounted or not. */
+  resize(options: ResizeOptions): Promise<ResizeResult>;
+  /** Active or not. DEVICE_EXISTS where the new name is taken. */
+  rename(options: { readonly name: string; readonly to: string }): Promise<RenameResult>;
+  /** Owner, labels, read-only. */
+  update(options: UpdateOptions): Promise<UpdateResult>;
   /** Deactivates and deletes. DEVICE_BUSY while open or mounted, and then nothing has changed. */
   remove(options: { readonly name: string }): Promise<RemoveResult>;
   has(options: { readonly name: string }): boolean;
   get(options: { readonly name: string }): Device;
-  list(): readonly Device[];
+  /** By name; all, or those that the filter fits. */
+  list(filter?: ListFilter): readonly Device[];
+  /** What it was made from, and what was made from it. */
+  lineage(options: { readonly name: string }): Lineage;
+  /** What opening the pool decided and why, the last 1000 decisions, the oldest first. */
+  recoveryJournal(): readonly JournalEntry[];
   status(): Promise<PoolStatus>;
   /**
    * Deactivates all, removes the pool's dm device, detaches the loops, releases the lock.

@@ -3,6 +3,7 @@ import {
   type DevNumber,
   type DmDeviceInfo,
   type DmTarget,
+  type DmUuid,
   removeDeviceRetrying,
   sameTable,
 } from "@thinpool/dm-native";
@@ -60,8 +61,24 @@ export class ThinDevices {
       table: await this.table(device),
       readOnly: device.readOnly && options.writable !== true,
     });
-    // It was to go at its last close, and is wanted again.
-    if (info.deferredRemove) await this.#kernel.dm.message({ uuid }, CANCEL_DEFERRED_REMOVE);
+    if (info.deferredRemove) await this.#cancelDeferredRemove(uuid);
+  }
+
+  /** False where it has no live table. One that was to go at its last close stays. */
+  async keep(deviceUuid: string): Promise<boolean> {
+    try {
+      const info = await this.info(deviceUuid);
+      if (info.deferredRemove)
+        await this.#cancelDeferredRemove(deviceDmUuid(this.#poolUuid, deviceUuid));
+      return info.hasLiveTable;
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return false;
+      throw error;
+    }
+  }
+
+  async #cancelDeferredRemove(uuid: DmUuid): Promise<void> {
+    await this.#kernel.dm.message({ uuid }, CANCEL_DEFERRED_REMOVE);
   }
 
   /** The table that the record means. POOL_MISMATCH where its external origin is gone. */
@@ -154,13 +171,9 @@ export class ThinDevices {
     throw new UndoError(last, [new Error(`resuming the device: ${reason}`, { cause: last })]);
   }
 
-  async isLive(deviceUuid: string): Promise<boolean> {
-    try {
-      return (await this.#kernel.dm.deviceStatus(this.#ref(deviceUuid))).hasLiveTable;
-    } catch (error) {
-      if (isNative(error, "NATIVE_NOT_FOUND")) return false;
-      throw error;
-    }
+  /** Rejects where it has no dm device. */
+  info(deviceUuid: string): Promise<DmDeviceInfo> {
+    return this.#kernel.dm.deviceStatus(this.#ref(deviceUuid));
   }
 
   /** All dm devices whose uuid says that they are thin devices of this pool. */

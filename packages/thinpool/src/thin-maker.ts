@@ -1,5 +1,5 @@
 /** The kernel's side of making devices: messages, with active origins held still for their snapshots. */
-import type { ThinId } from "@thinpool/dm-native";
+import { type ThinId, thinPoolMessage } from "@thinpool/dm-native";
 import type { DeviceStates } from "./device-state.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { PoolDevice } from "./pool-device.ts";
@@ -73,6 +73,23 @@ export class ThinMaker {
         }
       }
       return { records: made, pauseMs };
+    });
+  }
+
+  /**
+   * The messages that make them, in the order of the records; undefined where something has to be done
+   * in between: an active origin is suspended, and several are taken back together.
+   */
+  straightMessages(
+    creations: readonly Creation[],
+    records: readonly DeviceRecord[],
+  ): readonly string[] | undefined {
+    if (creations.length > 1 || this.#activeOrigins(creations).length > 0) return undefined;
+    return records.map(({ thinId }, index) => {
+      const origin = creations[index]?.origin;
+      return origin === undefined
+        ? thinPoolMessage.createThin(thinId)
+        : thinPoolMessage.createSnap(thinId, origin.thinId);
     });
   }
 

@@ -2,6 +2,7 @@
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import type { ThinPool } from "./pool.ts";
+import type { JournalEntry } from "./store/journal.ts";
 import {
   activate,
   type ActivateResult,
@@ -11,7 +12,11 @@ import {
 } from "./verbs/activate.ts";
 import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
+import { type Lineage, lineage, list, type ListFilter } from "./verbs/list.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
+import { rename, type RenameResult } from "./verbs/rename.ts";
+import { resize, type ResizeOptions, type ResizeResult } from "./verbs/resize.ts";
+import { revert, type RevertOptions, type RevertResult } from "./verbs/revert.ts";
 import {
   snapshot,
   snapshotMany,
@@ -21,6 +26,7 @@ import {
   type SnapshotResult,
 } from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
+import { update, type UpdateOptions, type UpdateResult } from "./verbs/update.ts";
 
 export class Pool implements ThinPool {
   readonly uuid: string;
@@ -58,6 +64,22 @@ export class Pool implements ThinPool {
     return deactivate(this.#engine, options);
   }
 
+  revert(options: RevertOptions): Promise<RevertResult> {
+    return revert(this.#engine, options);
+  }
+
+  resize(options: ResizeOptions): Promise<ResizeResult> {
+    return resize(this.#engine, options);
+  }
+
+  rename(options: { readonly name: string; readonly to: string }): Promise<RenameResult> {
+    return rename(this.#engine, options);
+  }
+
+  update(options: UpdateOptions): Promise<UpdateResult> {
+    return update(this.#engine, options);
+  }
+
   remove(options: { readonly name: string }): Promise<RemoveResult> {
     return remove(this.#engine, options);
   }
@@ -74,10 +96,17 @@ export class Pool implements ThinPool {
     return engine.view(engine.device("get", options.name));
   }
 
-  list(): readonly Device[] {
-    const engine = this.#engine;
-    engine.assertNotClosed("list", this.folder);
-    return engine.ledger.devices(engine.transactionId).map((record) => engine.view(record));
+  list(filter?: ListFilter): readonly Device[] {
+    return list(this.#engine, filter);
+  }
+
+  lineage(options: { readonly name: string }): Lineage {
+    return lineage(this.#engine, options);
+  }
+
+  recoveryJournal(): readonly JournalEntry[] {
+    this.#engine.assertNotClosed("recovery journal", this.folder);
+    return this.#engine.ledger.journal.entries();
   }
 
   status(): Promise<PoolStatus> {

@@ -22,6 +22,12 @@ export default class Serve extends BaseCommand {
       helpValue: "PATH",
       parse: async (path) => resolve(path),
     }),
+    policy: Flags.string({
+      summary:
+        "File that says who may do what; without it /etc/thinpool/policy.json, if there is one. Read anew on SIGHUP.",
+      helpValue: "FILE",
+      parse: async (path) => resolve(path),
+    }),
     teardown: Flags.boolean({
       summary: "At the end release all mounts and take the pool down, instead of leaving both.",
     }),
@@ -30,9 +36,10 @@ export default class Serve extends BaseCommand {
   async run() {
     const { flags } = await this.parse(Serve);
     const { linuxKernel } = await import("@thinpool/thinpool");
-    const { startDaemon } = await import("@thinpool/mount-helper");
+    const { choosePolicyFile, startDaemon } = await import("@thinpool/mount-helper");
     const socketGroup = flags["socket-group"];
     const mountRoot = flags["mount-root"];
+    const policyFile = await choosePolicyFile(flags.policy);
     // A service trusts nothing that it inherits.
     process.umask(0o077);
     process.chdir("/");
@@ -43,7 +50,9 @@ export default class Serve extends BaseCommand {
       kernel,
       ...(socketGroup === undefined ? {} : { socketGroup }),
       ...(mountRoot === undefined ? {} : { mountRoot }),
+      ...(policyFile === undefined ? {} : { policyFile }),
     });
+    process.on("SIGHUP", () => void daemon.reloadPolicy());
     await stopSignal();
     await daemon.stop({ teardown: flags.teardown });
   }

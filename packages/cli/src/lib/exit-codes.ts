@@ -95,6 +95,7 @@ const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
 const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
   SOCKET_IN_USE: exitCodes.busy,
   OPTION_INVALID: exitCodes.usage,
+  POLICY_INVALID: exitCodes.usage,
 };
 
 const all: ReadonlyMap<string, ExitCode> = new Map(

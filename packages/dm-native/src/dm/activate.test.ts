@@ -6,6 +6,7 @@ import type { NativeErrorCode } from "../errors.ts";
 import { dmName, dmUuid } from "../names.ts";
 import { sectors } from "../units.ts";
 import { activateDevice, removeDeviceRetrying, sameTable } from "./activate.ts";
+import { runOneByOne } from "./run-one-by-one.ts";
 import type { DeviceMapper, DmDeviceInfo, DmTableReply, DmTarget } from "./device-mapper.ts";
 
 const NAME = dmName("vm");
@@ -58,7 +59,9 @@ class Recorder {
       removeDevice: () => this.take("removeDevice", "removed" as const),
       table: () => this.take("table", this.present),
     };
-    return part as DeviceMapper;
+    const mapper = part as DeviceMapper;
+    mapper.run = (steps) => runOneByOne(mapper, steps);
+    return mapper;
   }
 }
 

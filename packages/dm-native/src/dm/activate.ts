@@ -107,20 +107,18 @@ export async function activateDevice(
   options: ActivateOptions,
 ): Promise<Activation> {
   const { name, uuid, table, readOnly = false } = options;
-  try {
-    await dm.createDevice(name, { uuid });
-  } catch (error) {
-    if (!(error instanceof NativeError && error.code === "NATIVE_EXISTS")) throw error;
-    return acceptPresent(dm, options, error);
-  }
   // By uuid: a name could be another's by the time of an undo.
   const device: DmDeviceRef = { uuid };
-  try {
-    await dm.loadTable(device, table, { readOnly });
-    return { outcome: "activated", info: await dm.resume(device) };
-  } catch (error) {
-    return undo(dm, device, error);
-  }
+  const { infos, failure } = await dm.run([
+    { command: "create", name, uuid },
+    { command: "load", device, table, readOnly },
+    { command: "resume", device },
+  ]);
+  const [made, , resumed] = infos;
+  if (resumed !== undefined) return { outcome: "activated", info: resumed };
+  if (made !== undefined) return undo(dm, device, failure);
+  if (failure?.code !== "NATIVE_EXISTS") throw failure;
+  return acceptPresent(dm, options, failure);
 }
 
 export interface RemoveRetryOptions {

@@ -6,6 +6,7 @@
  * (suspend, waitEvent, the event poll, pool messages on a sick pool) hold none of libuv's threads.
  */
 import type { DevNumber } from "../dev-number.ts";
+import type { NativeError } from "../errors.ts";
 import type { DmName, DmUuid } from "../names.ts";
 import type { Sectors } from "../units.ts";
 
@@ -70,6 +71,25 @@ export interface DmGeometry {
   readonly heads: number;
   readonly sectorsPerTrack: number;
   readonly startSectors: Sectors;
+}
+
+/** One command of a `run`. A message's reply, if it has one, is not read. */
+export type DmStep =
+  | { readonly command: "create"; readonly name: DmName; readonly uuid: DmUuid }
+  | {
+      readonly command: "load";
+      readonly device: DmDeviceRef;
+      readonly table: readonly DmTarget[];
+      readonly readOnly?: boolean;
+    }
+  | { readonly command: "resume"; readonly device: DmDeviceRef }
+  | { readonly command: "message"; readonly device: DmDeviceRef; readonly text: string };
+
+export interface DmRun {
+  /** One for each step that is done, from the first on; undefined for a message. */
+  readonly infos: readonly (DmDeviceInfo | undefined)[];
+  /** Of the step after those; no later one was tried. Undefined where all are done. */
+  readonly failure: NativeError | undefined;
 }
 
 export interface DmEventPoll extends AsyncDisposable {
@@ -143,4 +163,10 @@ export interface DeviceMapper {
   ): Promise<string | undefined>;
   setGeometry(device: DmDeviceRef, geometry: DmGeometry): Promise<DmDeviceInfo>;
   openEventPoll(): Promise<DmEventPoll>;
+  /**
+   * Several commands one after another, up to the first that the kernel refuses, on one thread and
+   * with no way back in between: for steps that follow each other whatever happens, a fraction of the
+   * time of single calls. After a crash any number of them, from the first on, may be done.
+   */
+  run(steps: readonly DmStep[]): Promise<DmRun>;
 }

@@ -8,12 +8,13 @@ import { NativeError } from "../errors.ts";
 import { mangle } from "../names.ts";
 import { ERRNO, errnoName, nativeErrorFromErrno } from "../sys/errno.ts";
 import type { ErrnoName } from "../sys/errno.ts";
-import { ioctl, ioctlLong, ioctlSync } from "../sys/ioctl.ts";
+import { ioctl, ioctlLong, ioctlLongAll, ioctlSync } from "../sys/ioctl.ts";
 import type { SyscallResult } from "../sys/libc.ts";
 import type { LongWaitLane } from "../sys/long-wait.ts";
 import { COMMANDS, FLAG_NEEDS, SET_UUID_NEEDS } from "./commands.ts";
 import type { DmCommand } from "./commands.ts";
 import type { DmDeviceRef, DmVersion } from "./device-mapper.ts";
+import { tellIoctl } from "./ioctl-channel.ts";
 import { DM_FLAG, HEADER_BYTES, decodeHeader, encodeDev, encodeHeader } from "./header.ts";
 import type { ReplyHeader } from "./header.ts";
 
@@ -159,12 +160,21 @@ function replyOf(buffer: Buffer): DmReply {
   return { header, data: buffer.subarray(start, end) };
 }
 
+function tell(request: DmRequest, outcome: SyscallResult): void {
+  tellIoctl(() => ({
+    command: request.command,
+    object: describe(request),
+    errno: outcome.errno,
+  }));
+}
+
 /** Issues one command and waits for its answer. Rejects with NativeError. */
 export async function issue(funnel: Funnel, request: DmRequest): Promise<DmReply> {
   let sizeBytes = firstSize(request);
   for (;;) {
     const buffer = encodeRequest(request, sizeBytes);
     const outcome = await issueOn(funnel, request, buffer);
+    tell(request, outcome);
     if (outcome.result < 0) throw failure(request, outcome.errno, buffer);
     const reply = replyOf(buffer);
     if ((reply.header.flags & DM_FLAG.BUFFER_FULL) === 0) return reply;
@@ -179,4 +189,34 @@ export async function issue(funnel: Funnel, request: DmRequest): Promise<DmReply
       });
     }
   }
+}
+
+export interface IssuedAll {
+  /** Of the commands that succeeded, from the first on. */
+  readonly replies: readonly DmReply[];
+  /** Of the one after those. */
+  readonly failure: NativeError | undefined;
+}
+
+/**
+ * Issues commands one after another on one thread of the lane, up to the first that fails. Only those
+ * that answer with no more than a header: their buffers don't grow.
+ */
+export async function issueAll(funnel: Funnel, requests: readonly DmRequest[]): Promise<IssuedAll> {
+  const calls = requests.map((request) => ({
+    request: COMMANDS[request.command].request,
+    argument: encodeRequest(request, HEADER_BYTES + (request.payload?.length ?? 0)),
+  }));
+  const outcomes = await ioctlLongAll(funnel.lane, funnel.fd, calls);
+  const replies: DmReply[] = [];
+  for (const [index, outcome] of outcomes.entries()) {
+    const [request, call] = [requests[index], calls[index]];
+    if (request === undefined || call === undefined) break;
+    tell(request, outcome);
+    if (outcome.result < 0) {
+      return { replies, failure: failure(request, outcome.errno, call.argument) };
+    }
+    replies.push(replyOf(call.argument));
+  }
+  return { replies, failure: undefined };
 }

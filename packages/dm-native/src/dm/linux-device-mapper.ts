@@ -8,7 +8,7 @@ import type { DevNumber } from "../dev-number.ts";
 import { ERRNO, errnoOfNodeError, nativeErrorFromErrno } from "../sys/errno.ts";
 import { LongWaitLane } from "../sys/long-wait.ts";
 import { beginCookie, udevIsRunning } from "../udev/cookie.ts";
-import type { UdevRules } from "../udev/cookie.ts";
+import type { UdevCookie, UdevRules } from "../udev/cookie.ts";
 import { sectors } from "../units.ts";
 import type { Sectors } from "../units.ts";
 import type {
@@ -18,6 +18,8 @@ import type {
   DmEventPoll,
   DmGeometry,
   DmListEntry,
+  DmRun,
+  DmStep,
   DmTableReply,
   DmTarget,
   DmTargetVersion,
@@ -26,7 +28,7 @@ import type {
 import { LinuxEventPoll } from "./event-poll.ts";
 import { DM_FLAG, deviceInfo, readText } from "./header.ts";
 import { holdersHint } from "./holders.ts";
-import { describeRef, issue } from "./ioctl-funnel.ts";
+import { describeRef, issue, issueAll } from "./ioctl-funnel.ts";
 import type { DmReply, DmRequest, Funnel } from "./ioctl-funnel.ts";
 import {
   CONTROL_NODE,
@@ -150,13 +152,9 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     name: DmName,
     options: { readonly uuid?: DmUuid; readonly minor?: number } = {},
   ): Promise<DmDeviceInfo> {
-    checkNotReserved("DM_DEV_CREATE", name);
     const { uuid, minor } = options;
     const reply = await this.#issue({
-      command: "DM_DEV_CREATE",
-      object: name,
-      rawName: mangle(name),
-      ...(uuid === undefined ? {} : { rawUuid: mangle(uuid) }),
+      ...createRequest(name, uuid),
       ...(minor === undefined ? {} : { dev: { major: 0, minor }, flags: DM_FLAG.PERSISTENT_DEV }),
     });
     // Only the resume makes udev act; until then there is no node under udev either.
@@ -264,13 +262,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     table: readonly DmTarget[],
     options: { readonly readOnly?: boolean } = {},
   ): Promise<DmDeviceInfo> {
-    const reply = await this.#issue({
-      command: "DM_TABLE_LOAD",
-      device,
-      flags: options.readOnly === true ? DM_FLAG.READONLY : 0,
-      targetCount: table.length,
-      payload: encodeTable(table),
-    });
+    const reply = await this.#issue(loadRequest(device, table, options.readOnly === true));
     return deviceInfo(reply.header);
   }
 
@@ -346,12 +338,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     text: string,
     options: { readonly sector?: Sectors } = {},
   ): Promise<string | undefined> {
-    const reply = await this.#issue({
-      command: "DM_TARGET_MSG",
-      object: `${describeRef(device)} (${text})`,
-      device,
-      payload: encodeMessage(options.sector ?? sectors(0), text),
-    });
+    const reply = await this.#issue(messageRequest(device, text, options.sector ?? sectors(0)));
     if ((reply.header.flags & DM_FLAG.DATA_OUT) === 0) return undefined;
     return readText(reply.data, 0, reply.data.length);
   }
@@ -373,6 +360,51 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     return LinuxEventPoll.open(this.#events);
   }
 
+  async run(steps: readonly DmStep[]): Promise<DmRun> {
+    const control = await this.#open();
+    const cookies = await this.#cookiesFor(steps);
+    const call = issueAll(
+      control,
+      steps.map((step, index) => requestOf(step, cookies.get(index)?.eventNr ?? 0)),
+    );
+    this.#inFlight.add(call);
+    let done = 0;
+    try {
+      const { replies, failure } = await call;
+      done = replies.length;
+      const infos = replies.map(({ header }, index) =>
+        steps[index]?.command === "message" ? undefined : deviceInfo(header),
+      );
+      for (const [index, { header }] of replies.entries()) {
+        const [step, info, cookie] = [steps[index], infos[index], cookies.get(index)];
+        if (step?.command !== "resume" || info === undefined) continue;
+        if (cookie !== undefined) await this.#awaitUdev(cookie, header.flags, step);
+        if (info.hasLiveTable) this.#settleNode(info, info.name);
+      }
+      return { infos, failure };
+    } finally {
+      this.#inFlight.delete(call);
+      for (const [index, cookie] of cookies) if (index >= done) cookie.abandon();
+    }
+  }
+
+  /** By the step's place; none where no udevd runs. */
+  async #cookiesFor(steps: readonly DmStep[]): Promise<ReadonlyMap<number, UdevCookie>> {
+    const cookies = new Map<number, UdevCookie>();
+    if (!udevIsRunning()) return cookies;
+    for (const [index, step] of steps.entries()) {
+      if (step.command !== "resume") continue;
+      const made = steps.find(
+        (other) =>
+          other.command === "create" && "uuid" in step.device && other.uuid === step.device.uuid,
+      );
+      const { name, uuid } =
+        made?.command === "create" ? made : await this.deviceStatus(step.device);
+      cookies.set(index, this.#cookie(name, uuid));
+    }
+    return cookies;
+  }
+
   async #issue(request: DmRequest): Promise<DmReply> {
     const control = await this.#open();
     const call = issue(control, request);
@@ -390,9 +422,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
   async #change(request: DmRequest): Promise<DmReply> {
     if (!udevIsRunning() || request.device === undefined) return this.#issue(request);
     const device = await this.deviceStatus(request.device);
-    const rules = this.#options.udevRules?.(device.name, device.uuid) ?? "normal";
-    const timeoutMs = this.#options.udevTimeoutMs ?? DEFAULT_UDEV_TIMEOUT_MS;
-    const cookie = beginCookie(this.#udev, rules, timeoutMs);
+    const cookie = this.#cookie(device.name, device.uuid);
     let reply: DmReply;
     try {
       reply = await this.#issue({ ...request, eventNr: cookie.eventNr });
@@ -400,19 +430,38 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
       cookie.abandon();
       throw error;
     }
-    const inTime = await cookie.finish((reply.header.flags & DM_FLAG.UEVENT_GENERATED) !== 0);
-    if (!inTime) {
-      this.#warn(
-        new NativeError({
-          code: "NATIVE_TIMEOUT",
-          operation: request.command,
-          object: describeRef(request.device),
-          reason: `udev's rules did not end within ${timeoutMs} ms; the change itself is done`,
-          hint: "See to udevd (systemctl status systemd-udevd); the device's node is ours until then.",
-        }),
-      );
-    }
+    await this.#awaitUdev(cookie, reply.header.flags, {
+      command: request.command,
+      device: request.device,
+    });
     return reply;
+  }
+
+  get #udevTimeoutMs(): number {
+    return this.#options.udevTimeoutMs ?? DEFAULT_UDEV_TIMEOUT_MS;
+  }
+
+  #cookie(name: DmName, uuid: DmUuid | undefined): UdevCookie {
+    const rules = this.#options.udevRules?.(name, uuid) ?? "normal";
+    return beginCookie(this.#udev, rules, this.#udevTimeoutMs);
+  }
+
+  /** Until udev's rules for a change that is done are through, or the time is up: then it is told. */
+  async #awaitUdev(
+    cookie: UdevCookie,
+    flags: number,
+    change: { readonly command: string; readonly device: DmDeviceRef },
+  ): Promise<void> {
+    if (await cookie.finish((flags & DM_FLAG.UEVENT_GENERATED) !== 0)) return;
+    this.#warn(
+      new NativeError({
+        code: "NATIVE_TIMEOUT",
+        operation: change.command,
+        object: describeRef(change.device),
+        reason: `udev's rules did not end within ${this.#udevTimeoutMs} ms; the change itself is done`,
+        hint: "See to udevd (systemctl status systemd-udevd); the device's node is ours until then.",
+      }),
+    );
   }
 
   /** Without udev the node is ours to make; with udev it is checked, for rules can be missing. */
@@ -486,6 +535,52 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
       if (errno === ERRNO.ENXIO || errno === ERRNO.ENODEV) throw noDeviceMapper(error);
       throw nativeErrorFromErrno({ operation: "open", object: CONTROL_NODE, errno, cause: error });
     }
+  }
+}
+
+function createRequest(name: DmName, uuid: DmUuid | undefined): DmRequest {
+  checkNotReserved("DM_DEV_CREATE", name);
+  return {
+    command: "DM_DEV_CREATE",
+    object: name,
+    rawName: mangle(name),
+    ...(uuid === undefined ? {} : { rawUuid: mangle(uuid) }),
+  };
+}
+
+function loadRequest(
+  device: DmDeviceRef,
+  table: readonly DmTarget[],
+  readOnly: boolean,
+): DmRequest {
+  return {
+    command: "DM_TABLE_LOAD",
+    device,
+    flags: readOnly ? DM_FLAG.READONLY : 0,
+    targetCount: table.length,
+    payload: encodeTable(table),
+  };
+}
+
+function messageRequest(device: DmDeviceRef, text: string, sector: Sectors): DmRequest {
+  return {
+    command: "DM_TARGET_MSG",
+    object: `${describeRef(device)} (${text})`,
+    device,
+    payload: encodeMessage(sector, text),
+  };
+}
+
+function requestOf(step: DmStep, cookie: number): DmRequest {
+  switch (step.command) {
+    case "create":
+      return createRequest(step.name, step.uuid);
+    case "load":
+      return loadRequest(step.device, step.table, step.readOnly === true);
+    case "resume":
+      return { command: "DM_DEV_RESUME", device: step.device, eventNr: cookie };
+    default: // "message"
+      return messageRequest(step.device, step.text, sectors(0));
   }
 }
 

@@ -20,14 +20,19 @@ const S_IFBLK = 0o060000;
 /** As libdevmapper: for root only. */
 const NODE_MODE = 0o600;
 
+/** The errno, or 0. */
+function tryNode(path: string, type: number, dev: DevNumber): number {
+  return mknod.sync(path, type | NODE_MODE, encodeDev(dev)).errno;
+}
+
 function makeNode(path: string, type: number, dev: DevNumber): void {
-  const made = mknod.sync(path, type | NODE_MODE, encodeDev(dev));
-  if (made.result === 0) return;
+  const errno = tryNode(path, type, dev);
+  if (errno === 0) return;
   throw nativeErrorFromErrno({
     operation: "mknod",
     object: path,
-    errno: made.errno,
-    ...(made.errno === ERRNO.EPERM
+    errno,
+    ...(errno === ERRNO.EPERM
       ? { hint: "It needs CAP_MKNOD outside a user namespace: run as root." }
       : {}),
   });
@@ -94,6 +99,8 @@ function isNodeOf(found: Stats | undefined, dev: DevNumber): boolean {
  */
 export function ensureNode(name: DmName, dev: DevNumber): boolean {
   const path = dmNodePath(name);
+  // Where udev makes no nodes this is all there is to do.
+  if (tryNode(path, S_IFBLK, dev) === 0) return true;
   if (isNodeOf(look(path, statSync), dev)) return false;
   const found = look(path, lstatSync);
   if (found !== undefined && !found.isBlockDevice() && !found.isSymbolicLink()) {

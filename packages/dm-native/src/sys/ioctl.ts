@@ -34,6 +34,25 @@ export function ioctlLong(
   return lane.run(form(argument), [fd, request, argument], options);
 }
 
+export interface IoctlCall {
+  readonly request: number;
+  readonly argument: IoctlArgument;
+}
+
+/** As `ioctlLong`, one after another on one thread, up to the first that fails. */
+export function ioctlLongAll(
+  lane: LongWaitLane,
+  fd: number,
+  calls: readonly IoctlCall[],
+): Promise<readonly SyscallResult[]> {
+  return lane.runAll(
+    calls.map(({ request, argument }) => ({
+      fn: form(argument),
+      args: [fd, request, argument],
+    })),
+  );
+}
+
 const DIRECTION_NONE = 0;
 const DIRECTION_WRITE = 1;
 const DIRECTION_READ = 2;

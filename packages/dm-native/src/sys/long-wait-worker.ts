@@ -1,8 +1,13 @@
-/** The thread side of `long-wait.ts`: calls one function of the C library at a time and answers. */
+/** The thread side of `long-wait.ts`: calls functions of the C library, one at a time, and answers. */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { libcFunction } from "./libc.ts";
 import type { LibcFunction } from "./libc.ts";
-import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait.ts";
+import type {
+  LongCallOutcome,
+  LongCallReply,
+  LongCallRequest,
+  LongCallSetup,
+} from "./long-wait.ts";
 
 if (parentPort === null) throw new Error("this file runs in a worker thread only");
 const port = parentPort;
@@ -19,8 +24,13 @@ function load(prototype: string): LibcFunction {
 
 function run(request: LongCallRequest): LongCallReply {
   try {
-    const outcome = load(request.prototype).sync(...request.args);
-    return { kind: "done", outcome, args: request.args };
+    const calls: LongCallOutcome[] = [];
+    for (const { prototype, args } of request) {
+      const outcome = load(prototype).sync(...args);
+      calls.push({ outcome, args });
+      if (outcome.result < 0) break;
+    }
+    return { kind: "done", calls };
   } catch (error) {
     return { kind: "failed", message: error instanceof Error ? error.message : String(error) };
   }

@@ -58,6 +58,28 @@ test("the lane writes buffers back, interrupts on abort, queues, and refuses bey
   close.sync(writeEnd);
 });
 
+test("several calls run in their order on one thread, up to the first that fails", async () => {
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 0 });
+  const fds = Buffer.alloc(8);
+  const { readEnd, writeEnd } = openPipe();
+  const outcomes = await lane.runAll([
+    { fn: pipe, args: [fds] },
+    { fn: write, args: [writeEnd, Buffer.from("xy"), 2] },
+    { fn: close, args: [-1] },
+    { fn: close, args: [writeEnd] },
+  ]);
+  assert.deepEqual(outcomes, [
+    { result: 0, errno: 0 },
+    { result: 2, errno: 0 },
+    { result: -1, errno: ERRNO.EBADF },
+  ]);
+  assert.deepEqual(await lane.runAll([]), []);
+  const made = [fds.readInt32LE(0), fds.readInt32LE(4)];
+  // All four are open: what came after the failure was not tried.
+  for (const fd of [readEnd, writeEnd, ...made]) assert.equal(close.sync(fd).result, 0);
+  await lane.close();
+});
+
 test("closing interrupts what waits", async () => {
   const lane = new LongWaitLane({ name: "test", maxThreads: 2, maxQueued: 0 });
   const { readEnd, writeEnd } = openPipe();

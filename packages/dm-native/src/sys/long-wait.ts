@@ -27,11 +27,17 @@ export interface LongWaitLaneOptions {
   readonly maxQueued: number;
 }
 
-/** Main to worker. The arguments' byte arrays are copies. */
-export interface LongCallRequest {
-  readonly prototype: string;
+/** One call of a job. */
+export interface LaneCall {
+  readonly fn: LibcFunction;
   readonly args: readonly LibcArgument[];
 }
+
+/** Main to worker: calls one after another, up to the first that fails. Byte arrays are copies. */
+export type LongCallRequest = readonly {
+  readonly prototype: string;
+  readonly args: readonly LibcArgument[];
+}[];
 
 /** What a thread is started with. */
 export interface LongCallSetup {
@@ -45,12 +51,14 @@ export interface LongCallSetup {
 /** Worker to main. */
 export type LongCallReply =
   | { readonly kind: "ready"; readonly threadId: number }
-  | {
-      readonly kind: "done";
-      readonly outcome: SyscallResult;
-      readonly args: readonly LibcArgument[];
-    }
+  | { readonly kind: "done"; readonly calls: readonly LongCallOutcome[] }
   | { readonly kind: "failed"; readonly message: string };
+
+/** Of a call that was made; `args` with what the kernel wrote. */
+export interface LongCallOutcome {
+  readonly outcome: SyscallResult;
+  readonly args: readonly LibcArgument[];
+}
 
 /** Between two signals to a thread that has not answered yet. */
 const INTERRUPT_INTERVAL_MS = 10;
@@ -90,16 +98,22 @@ function installInterruptSignal(): number {
 }
 
 interface Job {
-  readonly fn: LibcFunction;
-  readonly args: readonly LibcArgument[];
+  readonly calls: readonly LaneCall[];
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (outcome: SyscallResult) => void;
+  readonly resolve: (outcomes: readonly SyscallResult[]) => void;
   readonly reject: (reason: unknown) => void;
 }
 
 function workerUrl(): URL {
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   return new URL(`./long-wait-worker.${extension}`, import.meta.url);
+}
+
+function writeBack(call: LaneCall | undefined, writtenArgs: readonly LibcArgument[]): void {
+  for (const [index, argument] of (call?.args ?? []).entries()) {
+    const written = writtenArgs[index];
+    if (argument instanceof Uint8Array && written instanceof Uint8Array) argument.set(written);
+  }
 }
 
 /** One thread: runs one job at a time. */
@@ -140,7 +154,10 @@ class Thread {
     this.#job = job;
     this.#worker.ref();
     job.signal?.addEventListener("abort", this.#abort, { once: true });
-    const request: LongCallRequest = { prototype: job.fn.prototype, args: job.args };
+    const request: LongCallRequest = job.calls.map(({ fn, args }) => ({
+      prototype: fn.prototype,
+      args,
+    }));
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(request);
     Atomics.add(this.#posted, 0, 1);
@@ -171,14 +188,16 @@ class Thread {
     if (reply.kind === "failed") {
       job.reject(new Error(reply.message));
     } else {
-      for (const [index, argument] of job.args.entries()) {
-        const written = reply.args[index];
-        if (argument instanceof Uint8Array && written instanceof Uint8Array) argument.set(written);
-      }
-      const interrupted = reply.outcome.result < 0 && reply.outcome.errno === ERRNO.EINTR;
+      for (const [index, { args }] of reply.calls.entries()) writeBack(job.calls[index], args);
+      const outcomes = reply.calls.map(({ outcome }) => outcome);
+      const last = outcomes.at(-1);
+      const interrupted = last !== undefined && last.result < 0 && last.errno === ERRNO.EINTR;
       // What had succeeded before the signal came is not thrown away.
-      if (interrupted && job.signal?.aborted === true) job.reject(job.signal.reason);
-      else job.resolve(reply.outcome);
+      if (interrupted && outcomes.length === 1 && job.signal?.aborted === true) {
+        job.reject(job.signal.reason);
+      } else {
+        job.resolve(outcomes);
+      }
     }
     this.#onIdle(this);
   }
@@ -223,17 +242,30 @@ export class LongWaitLane {
    * Calls `fn` on a thread of the lane. Byte arrays among `args` are written back in place.
    * Rejects with NATIVE_REFUSED where all threads are taken and the queue is full.
    */
-  run(
+  async run(
     fn: LibcFunction,
     args: readonly LibcArgument[],
     options: LongWaitOptions = {},
   ): Promise<SyscallResult> {
+    const [outcome] = await this.runAll([{ fn, args }], options);
+    if (outcome === undefined) throw new Error("a call without an outcome");
+    return outcome;
+  }
+
+  /**
+   * As `run`, for several calls on one thread with no way back in between: a way there and back costs
+   * more than most calls do. Stops at the first that fails; its outcome is the last of the result.
+   */
+  runAll(
+    calls: readonly LaneCall[],
+    options: LongWaitOptions = {},
+  ): Promise<readonly SyscallResult[]> {
     return new Promise((resolve, reject) => {
       if (options.signal?.aborted === true) {
         reject(options.signal.reason as Error);
         return;
       }
-      const job: Job = { fn, args, signal: options.signal, resolve, reject };
+      const job: Job = { calls, signal: options.signal, resolve, reject };
       if (this.#closed) reject(this.#refusal("it is closed", "Open a new one."));
       else this.#place(job);
     });

@@ -8,6 +8,8 @@ import {
   type DmGeometry,
   type DmListEntry,
   type DmName,
+  type DmRun,
+  type DmStep,
   type DmTableReply,
   type DmTarget,
   type DmTargetVersion,
@@ -15,6 +17,7 @@ import {
   type DmVersion,
   formatDevNumber,
   mangle,
+  runOneByOne,
   sameDevNumber,
   type Sectors,
   sectors,
@@ -334,6 +337,10 @@ export class SimDeviceMapper implements DeviceMapper {
         [Symbol.asyncDispose]: close,
       };
     });
+  }
+
+  run(steps: readonly DmStep[]): Promise<DmRun> {
+    return runOneByOne(this, steps);
   }
 
   /** In the kernel's order, by name. */

@@ -232,7 +232,12 @@ function findPool(
 }
 
 function thin(args: readonly string[], context: TargetContext): Target {
-  if (args.length !== 2) return invalid("thin: invalid argument count");
+  if (args.length !== 2 && args.length !== 3) return invalid("thin: invalid argument count");
+  const [poolArgument = "", , originArgument] = args;
+  if (originArgument !== undefined && originArgument === poolArgument) {
+    return invalid("thin: a pool can't be its device's external origin");
+  }
+  const origin = originArgument === undefined ? undefined : context.open(originArgument);
   const poolNode = context.open(args[0] ?? "");
   const id = parseThinId(args[1]);
   const pool = poolNode instanceof DmDevice ? poolNode.livePool() : undefined;
@@ -243,10 +248,13 @@ function thin(args: readonly string[], context: TargetContext): Target {
     ...PLAIN,
     type: "thin",
     thinOf: pool,
-    params: () => `${formatDevNumber(poolNode.dev)} ${id}`,
+    params: () => {
+      const params = `${formatDevNumber(poolNode.dev)} ${id}`;
+      return origin === undefined ? params : `${params} ${formatDevNumber(origin.dev)}`;
+    },
     status: () => pool.thinStatus(id),
-    read: (offset, length) => pool.readThin(id, offset, length),
-    write: (offset, bytes) => pool.writeThin(id, offset, bytes),
+    read: (offset, length) => pool.readThin(id, offset, length, origin),
+    write: (offset, bytes) => pool.writeThin(id, offset, bytes, origin),
     discard: (offset, length) => pool.discardThin(id, offset, length),
     flush: () => pool.flushThin(),
   };

@@ -1,34 +1,54 @@
 /** device.*: the disks in the pool. */
 import type { MethodResult } from "@thinpool/protocol";
 import type { Device } from "@thinpool/thinpool";
+import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
-import { isVisible } from "../policy/policy.ts";
-import { MAX_DEVICES_PER_UID, Quota } from "../references/quota.ts";
+import type { Principal } from "../policy/policy.ts";
+import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
 export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
-  const { pool, mounts, sessions, ephemerals } = parts;
-  const devices = new Quota("devices", MAX_DEVICES_PER_UID);
+  const { pool, mounts, sessions, ephemerals, access, book } = parts;
+  const devices = new Quota("devices");
+  const virtualBytes = new Quota("bytes of devices");
+  /** Makes one more device of that size, within the user's limits. */
+  const within = <T>(who: Principal, sizeBytes: bigint, make: () => Promise<T>): Promise<T> => {
+    const { uid } = who;
+    const limits = access.limits(who);
+    const own = pool.list().filter(({ ownerUid }) => ownerUid === uid);
+    const held = BigInt(own.length);
+    const heldBytes = own.reduce((sum, device) => sum + device.sizeBytes, 0n);
+    const limit = BigInt(limits.devices);
+    return devices.reserve({ uid, held, more: 1n, limit }, () =>
+      virtualBytes.reserve(
+        { uid, held: heldBytes, more: sizeBytes, limit: limits.virtualBytes },
+        make,
+      ),
+    );
+  };
   const toWire = deviceToWire(parts);
   return {
-    "device.create": async ({ name, sizeBytes, filesystem }, { uid }, call) => {
-      const { device } = await pool.createDevice({
-        name,
-        ownerUid: uid,
-        uuid: call.newUuid(),
-        ...(sizeBytes === undefined ? {} : { sizeBytes: BigInt(sizeBytes) }),
-        ...(filesystem === undefined ? {} : { filesystem }),
-      });
+    "device.create": async ({ name, sizeBytes, filesystem }, principal, call) => {
+      const size = sizeBytes === undefined ? DEFAULT_DEVICE_BYTES : BigInt(sizeBytes);
+      const { device } = await within(principal, size, () =>
+        pool.createDevice({
+          name,
+          ownerUid: principal.uid,
+          uuid: call.newUuid(),
+          sizeBytes: size,
+          ...(filesystem === undefined ? {} : { filesystem }),
+        }),
+      );
       return toWire(device);
     },
 
-    "device.clone": async ({ origin, name, ephemeral = false }, { uid }, call) => {
+    "device.clone": async ({ origin, name, ephemeral = false }, principal, call) => {
+      const { uid } = principal;
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: origin });
-      const held = pool.list().filter(({ ownerUid }) => ownerUid === uid).length;
       const make = async (): Promise<Device> =>
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
-      const device = await devices.reserve(uid, held, () => {
+      const device = await within(principal, judged.sizeBytes, () => {
         if (!ephemeral) return make();
         const session = sessions.of(uid, call.connection);
         sessions.keep(session);
@@ -49,17 +69,33 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
     },
 
     "device.list": (_params, principal) => {
-      const visible = pool.list().filter(({ ownerUid }) => isVisible(principal, ownerUid));
+      const visible = pool.list().filter((device) => access.sees(principal, device));
       return Promise.resolve(visible.map(toWire));
     },
 
     "device.get": ({ name }) => Promise.resolve(toWire(pool.get({ name }))),
+
+    "device.publish": ({ name, public: isPublic }) => {
+      const device = pool.get({ name });
+      if (device.ownerUid !== 0) {
+        throw new RequestError({
+          code: "INVALID_PARAMS",
+          operation: "device.publish",
+          object: name,
+          reason: "only root's devices are images",
+          hint: "Its owner can give a token for it (token.create).",
+        });
+      }
+      book.setPublic(device.uuid, isPublic);
+      return Promise.resolve(toWire(device));
+    },
 
     "device.remove": async ({ name }) => {
       const device = pool.get({ name });
       await mounts.assertRemovable(device);
       await pool.remove({ name });
       mounts.forget(device);
+      book.forgetDevice(device.uuid);
       return {};
     },
   };

@@ -2,7 +2,9 @@
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import type { ThinPool } from "@thinpool/thinpool";
 import type { Caller } from "../caller.ts";
+import type { Access } from "../policy/access.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { RightsBook } from "../policy/rights-book.ts";
 import type { Ephemerals } from "../references/ephemerals.ts";
 import type { MountService } from "../references/mount-service.ts";
 import type { Sessions } from "../references/sessions.ts";
@@ -33,4 +35,6 @@ export interface HandlerParts {
   readonly mounts: MountService;
   readonly sessions: Sessions;
   readonly ephemerals: Ephemerals;
+  readonly access: Access;
+  readonly book: RightsBook;
 }

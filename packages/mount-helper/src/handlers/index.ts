@@ -2,8 +2,10 @@
 import { deviceHandlers } from "./device.ts";
 import type { HandlerParts, Handlers } from "./handler.ts";
 import { mountHandlers } from "./mount.ts";
+import { policyHandlers } from "./policy.ts";
 import { poolHandlers } from "./pool.ts";
 import { sessionHandlers } from "./session.ts";
+import { tokenHandlers } from "./token.ts";
 
 export type { CallContext, HandlerParts, Handlers } from "./handler.ts";
 
@@ -13,5 +15,7 @@ export function makeHandlers(parts: HandlerParts): Handlers {
     ...deviceHandlers(parts),
     ...mountHandlers(parts),
     ...sessionHandlers(parts),
+    ...policyHandlers(parts),
+    ...tokenHandlers(parts),
   };
 }

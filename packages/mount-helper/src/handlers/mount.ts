@@ -2,11 +2,11 @@
 import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
 import type { HeldReference } from "../references/mount-service.ts";
-import { MAX_REFERENCES_PER_UID, Quota } from "../references/quota.ts";
+import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers({ pool, mounts, sessions }: HandlerParts): Topic<"mount"> {
-  const references = new Quota("references", MAX_REFERENCES_PER_UID);
+export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts): Topic<"mount"> {
+  const references = new Quota("references");
   return {
     "mount.create": async (params, principal, call) => {
       const { uid } = principal;
@@ -25,7 +25,9 @@ export function mountHandlers({ pool, mounts, sessions }: HandlerParts): Topic<"
           ...(ownership === undefined ? {} : { ownership }),
         },
       };
-      const reference = await references.reserve(uid, mounts.countOf(uid), () =>
+      const held = BigInt(mounts.countOf(uid));
+      const limit = BigInt(access.limits(principal).mounts);
+      const reference = await references.reserve({ uid, held, more: 1n, limit }, () =>
         mounts.create(principal, pool.get({ name: device }), wish, call.newUuid()),
       );
       return mountToWire(reference);

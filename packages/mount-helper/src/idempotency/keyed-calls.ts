@@ -28,7 +28,9 @@ export type Recognise<R extends KnownRequest = KnownRequest> =
       readonly find: (evidence: never) => unknown;
     }
   /** Done twice it is as if done once: it sets what is there to what the call says. */
-  | { readonly how: "repeated" };
+  | { readonly how: "repeated" }
+  /** The same, and what it answers is secret: it is not written down, but made anew for a repetition. */
+  | { readonly how: "replaced" };
 
 export interface KeyedCallsParts {
   readonly poolUuid: string;
@@ -133,7 +135,7 @@ export class KeyedCalls {
     };
     try {
       const outcome = await work(context);
-      store.done(used, JSON.stringify(outcome));
+      if (rule?.how !== "replaced") store.done(used, JSON.stringify(outcome));
       return outcome;
     } catch (error) {
       if (!begun) throw error;

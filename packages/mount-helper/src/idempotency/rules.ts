@@ -15,11 +15,15 @@ interface Released {
   readonly device: string;
 }
 
+interface Revoked {
+  readonly id: string;
+}
+
 /** The rules by method; one that changes something and has no rule stops the daemon's start. */
 export function recognitionRules(
   parts: HandlerParts,
 ): (method: MethodName) => Recognise | undefined {
-  const { pool, mounts } = parts;
+  const { pool, mounts, book } = parts;
   const toWire = deviceToWire(parts);
   const deviceOf = (uuid: string) => pool.list().find((device) => device.uuid === uuid);
   const made: Recognise = {
@@ -52,13 +56,21 @@ export function recognitionRules(
       return { device, count: mounts.list().filter((held) => held.device === device).length };
     },
   };
+  const revoked: Recognise = {
+    how: "compared",
+    before: (request): Revoked => ({ id: param(request, "id") }),
+    find: ({ id }: Revoked) => (book.tokenById(id) === undefined ? {} : undefined),
+  };
   const rules: Partial<Record<MethodName, Recognise>> = {
     "device.create": made,
     "device.clone": made,
+    "device.publish": { how: "repeated" },
     "device.remove": removed,
     "mount.create": mounted,
     "mount.release": released,
     "mount.renew": { how: "repeated" },
+    "token.create": { how: "replaced" },
+    "token.revoke": revoked,
   };
   const missing = methodNames.filter((name) => methods[name].changes && rules[name] === undefined);
   if (missing.length > 0) throw new Error(`changes without a rule: ${missing.join(", ")}`);

@@ -1,10 +1,13 @@
 /**
- * Who may do what, in one table: a method without a line here does not exist, and the daemon does not
- * start. Root may do everything. Another's device looks as if it were not there; root's devices are
- * images, which everybody sees and may clone.
+ * What each method takes, in one table: a method without a line here does not exist, and the daemon
+ * does not start. Who has it, the rules say (rights.ts). Another's device that the caller may not see
+ * looks as if it were not there.
  */
 import type { ErrorCode, KnownRequest, MethodName } from "@thinpool/protocol";
 import { methodNames } from "@thinpool/protocol";
+import type { Decision, DeviceFacts, Policy, Verb } from "./rights.ts";
+import { NO_RULE, ROOT_RULE, decide } from "./rights.ts";
+import type { TokenVerb } from "./rights-store.ts";
 
 /** Who is at a socket's other end, as the kernel noted it at connect(2). */
 export interface Principal {
@@ -16,12 +19,19 @@ export interface Principal {
 }
 
 export type Rule =
-  /** Anybody; a list holds only what the caller may see. */
+  /** Whoever could connect. */
+  | "open"
+  /** Anybody whom a rule is about; a list holds only what the caller may see. */
   | "anyone"
+  /** Administrators: root, and whom the policy makes one. */
   | "root"
-  /** The device that the call names is one's own or root's. */
+  /** Who may make empty devices. */
+  | "creates"
+  /** The device that the call names may be cloned by the caller. */
+  | "clones-device"
+  /** The device that the call names may be looked at. */
   | "sees-device"
-  /** The device that the call names is one's own. */
+  /** The device that the call names is one's own, or the policy lets the caller touch it. */
   | "owns-device"
   /** The reference that the call names is one's own. */
   | "holds-reference";
@@ -32,19 +42,28 @@ export interface MethodPolicy {
   readonly object: "name" | "origin" | "device" | "reference" | undefined;
   /** The parameter that names the device whose operations wait for each other; undefined: no turn. */
   readonly turn: "name" | "device" | "reference" | undefined;
+  /** A token of this verb does instead of the rule; the call carries it as `token`. */
+  readonly token?: TokenVerb;
 }
 
 export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.status": { rule: "anyone", object: undefined, turn: undefined },
-  "device.create": { rule: "root", object: "name", turn: "name" },
-  "device.clone": { rule: "sees-device", object: "origin", turn: "name" },
+  "device.create": { rule: "creates", object: "name", turn: "name" },
+  "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
   "device.list": { rule: "anyone", object: undefined, turn: undefined },
   "device.get": { rule: "sees-device", object: "name", turn: undefined },
+  "device.publish": { rule: "root", object: "name", turn: "name" },
   "device.remove": { rule: "owns-device", object: "name", turn: "name" },
   "mount.create": { rule: "owns-device", object: "device", turn: "device" },
   "mount.renew": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },
+  "policy.whoami": { rule: "open", object: undefined, turn: undefined },
+  "policy.test": { rule: "root", object: undefined, turn: undefined },
+  "token.create": { rule: "owns-device", object: "device", turn: "device" },
+  // Whose token it is, the handler looks at: another's and none look the same.
+  "token.revoke": { rule: "anyone", object: undefined, turn: undefined },
+  "token.list": { rule: "anyone", object: undefined, turn: undefined },
   // Whose session it is, its secret proves.
   "session.resume": { rule: "anyone", object: undefined, turn: undefined },
 };
@@ -59,23 +78,37 @@ export function assertPolicyComplete(
   if (missing.length > 0) throw new Error(`methods without a policy: ${missing.join(", ")}`);
 }
 
-/** What the rules ask about the named objects. */
+/** A device as the judgement needs it. */
+export interface JudgedDevice extends DeviceFacts {
+  readonly uuid: string;
+}
+
+/** What the judgement asks. */
 export interface PolicyFacts {
+  /** As it is now. */
+  policy(): Policy;
   /** Undefined where there is no such device. */
-  deviceOwner(name: string): number | undefined;
+  device(name: string): JudgedDevice | undefined;
   /** Undefined where there is no such reference. */
   referenceHolder(id: string): number | undefined;
+  /** The id of the token that allows it; undefined where that secret does not. */
+  token(use: {
+    readonly secret: string;
+    readonly deviceUuid: string;
+    readonly verb: TokenVerb;
+    readonly uid: number;
+  }): string | undefined;
 }
 
+/** `rule` is the one that decided, for the audit log. */
 export type Verdict =
-  | { readonly allowed: true }
-  | { readonly allowed: false; readonly code: ErrorCode; readonly reason: string };
-
-const ALLOWED: Verdict = { allowed: true };
-
-export function isVisible(principal: Principal, ownerUid: number): boolean {
-  return principal.uid === 0 || ownerUid === 0 || ownerUid === principal.uid;
-}
+  | { readonly allowed: true; readonly rule: string }
+  | {
+      readonly allowed: false;
+      readonly rule: string;
+      readonly code: ErrorCode;
+      readonly reason: string;
+    };
 
 /** A parameter by its name; undefined where the method has none of that name. */
 export function paramOf(request: KnownRequest, name: string | undefined): string | undefined {
@@ -88,41 +121,82 @@ export function objectOf(request: KnownRequest): string {
   return paramOf(request, policy[request.method].object) ?? "the pool";
 }
 
+const DEVICE_VERBS = {
+  "clones-device": "clone",
+  "sees-device": "see",
+  "owns-device": "touch",
+} as const satisfies Partial<Record<Rule, Verb>>;
+
 /** The decision, before the handler runs. What does not exist is refused to root as well. */
 export function judge(principal: Principal, request: KnownRequest, facts: PolicyFacts): Verdict {
   const { rule } = policy[request.method];
   const object = objectOf(request);
   switch (rule) {
+    case "open":
+      return { allowed: true, rule: "open" };
     case "anyone":
-      return ALLOWED;
+      return verdictOf(decide(facts.policy(), principal, "use", undefined), NO_RULE_FOR_YOU);
+    case "creates":
+      return verdictOf(decide(facts.policy(), principal, "create", undefined), ADMINS_ONLY);
+    case "clones-device":
     case "sees-device":
     case "owns-device":
-      return judgeDevice(principal, rule, facts.deviceOwner(object));
+      return judgeDevice(principal, request, DEVICE_VERBS[rule], facts);
     case "holds-reference":
       return judgeReference(principal, facts.referenceHolder(object));
     case "root":
     default:
-      return principal.uid === 0
-        ? ALLOWED
-        : { allowed: false, code: "FORBIDDEN", reason: "only root may do this" };
+      return verdictOf(decide(facts.policy(), principal, "admin", undefined), ADMINS_ONLY);
   }
 }
 
-/** Another's reference and none look the same. */
+const ADMINS_ONLY = "the policy does not let you do this";
+const NO_RULE_FOR_YOU = "no rule of the policy is about you";
+
+function verdictOf({ allowed, rule }: Decision, reason: string): Verdict {
+  return allowed ? { allowed, rule } : { allowed, rule, code: "FORBIDDEN", reason };
+}
+
+/** Another's reference and none look the same. One's own can be given up whatever the policy says. */
 function judgeReference(principal: Principal, holder: number | undefined): Verdict {
-  return holder !== undefined && (principal.uid === 0 || principal.uid === holder)
-    ? ALLOWED
-    : { allowed: false, code: "NOT_MOUNTED", reason: "you hold no such reference" };
+  if (holder !== undefined && principal.uid === holder) return { allowed: true, rule: "holder" };
+  if (holder !== undefined && principal.uid === 0) return { allowed: true, rule: ROOT_RULE };
+  const reason = "you hold no such reference";
+  return { allowed: false, rule: NO_RULE, code: "NOT_MOUNTED", reason };
 }
 
 function judgeDevice(
   principal: Principal,
-  rule: "sees-device" | "owns-device",
-  owner: number | undefined,
+  request: KnownRequest,
+  verb: Verb,
+  facts: PolicyFacts,
 ): Verdict {
-  if (owner === undefined || !isVisible(principal, owner)) {
-    return { allowed: false, code: "NOT_FOUND", reason: "there is no such device" };
-  }
-  if (rule === "sees-device" || principal.uid === 0 || principal.uid === owner) return ALLOWED;
-  return { allowed: false, code: "FORBIDDEN", reason: "it belongs to root: clone it" };
+  const device = facts.device(objectOf(request));
+  const missing = {
+    allowed: false,
+    rule: NO_RULE,
+    code: "NOT_FOUND",
+    reason: "there is no such device",
+  } as const;
+  if (device === undefined) return missing;
+  const decision = decide(facts.policy(), principal, verb, { device });
+  if (decision.allowed) return { allowed: true, rule: decision.rule };
+  const token = tokenOf(principal, request, device, facts);
+  if (token !== undefined) return { allowed: true, rule: `token ${token}` };
+  const sees = decide(facts.policy(), principal, "see", { device });
+  if (!sees.allowed) return missing;
+  const reason = device.ownerUid === 0 ? "it belongs to root: clone it" : "it belongs to another";
+  return { allowed: false, rule: NO_RULE, code: "FORBIDDEN", reason };
+}
+
+function tokenOf(
+  { uid }: Principal,
+  request: KnownRequest,
+  { uuid }: JudgedDevice,
+  facts: PolicyFacts,
+): string | undefined {
+  const { token: verb } = policy[request.method];
+  const secret = paramOf(request, "token");
+  if (verb === undefined || secret === undefined) return undefined;
+  return facts.token({ secret, deviceUuid: uuid, verb, uid });
 }

@@ -7,16 +7,20 @@ import type { KnownRequest } from "@thinpool/protocol";
 import type { Caller } from "../caller.ts";
 import { jsonLogger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
+import type { RequestLimits } from "./back.ts";
 import { Back, MAX_NOTES_PER_CONNECTION } from "./back.ts";
 import type { BackPort, ToFront } from "./channel.ts";
 
 const ALICE: Principal = { uid: 1000, gid: 1000, pid: 10, groups: [] };
 const BOB: Principal = { uid: 1001, gid: 1001, pid: 11, groups: [] };
 
+const GENEROUS: RequestLimits = { requestsInFlight: 10_000, requestsPerSecond: 10_000 };
+
 interface HostileFront {
   readonly uid: number;
   readonly adopted: number[];
   readonly sent: ToFront[];
+  rests: number;
   fault: string | undefined;
   say(message: unknown): void;
 }
@@ -29,7 +33,7 @@ interface World {
   answerAll(): Promise<void>;
 }
 
-function world(): World {
+function world(limits: RequestLimits = GENEROUS): World {
   const fronts: HostileFront[] = [];
   const calls: { request: KnownRequest; caller: Caller; answer: (text: string) => void }[] = [];
   const log: string[] = [];
@@ -45,6 +49,7 @@ function world(): World {
       uid: principal.uid,
       adopted: [],
       sent: [],
+      rests: 0,
       fault: undefined,
       say: (message) => port.receive(message),
     };
@@ -52,6 +57,7 @@ function world(): World {
     return {
       adopt: (connection: number) => void front.adopted.push(connection),
       send: (message: ToFront) => void front.sent.push(message),
+      rest: () => void (front.rests += 1),
       end: (fault?: string) => {
         front.fault = fault;
         port.lost(fault ?? "ended", fault === undefined);
@@ -61,7 +67,7 @@ function world(): World {
   const logger = jsonLogger((line) => log.push(line));
   const watch = { opened: () => undefined, closed: () => undefined };
   return {
-    back: new Back({ dispatcher, watch, openFront, logger }),
+    back: new Back({ dispatcher, watch, openFront, limitsOf: () => limits, logger }),
     fronts,
     calls,
     log,
@@ -200,4 +206,31 @@ test("cancel reaches the call, and only it", () => {
     [true, false],
   );
   assert.equal(front.fault, undefined);
+});
+
+test("the policy's limits are the user's, over all his connections; each refusal is an answer", () => {
+  const w = world({ requestsInFlight: 3, requestsPerSecond: 100 });
+  const first = connect(w, ALICE);
+  const second = connect(w, ALICE);
+  for (const id of [1, 2]) first.front.say(getRequest(first.connection, id));
+  for (const id of [1, 2]) second.front.say(getRequest(second.connection, id));
+  assert.equal(w.calls.length, 3);
+  const [answer] = first.front.sent;
+  assert.ok(answer?.type === "answer" && answer.id === 2);
+  assert.equal(answer.connection, second.connection);
+  assert.match(answer.text, /3 requests of yours/);
+  const bob = connect(w, BOB);
+  bob.front.say(getRequest(bob.connection, 1));
+  assert.equal(w.calls.length, 4, "another user's requests are his own");
+});
+
+test("who asks more often than he may is told, and is not read for a while", async () => {
+  const w = world({ requestsInFlight: 64, requestsPerSecond: 5 });
+  const { front, connection } = connect(w, ALICE);
+  for (let id = 1; id <= 20; id += 1) front.say(getRequest(connection, id));
+  assert.equal(w.calls.length, 5);
+  assert.equal(front.sent.filter(({ type }) => type === "answer").length, 15);
+  assert.equal(front.rests, 15);
+  assert.equal(front.fault, undefined);
+  await w.answerAll();
 });

@@ -9,6 +9,8 @@ import {
   MAX_CONNECTIONS_PER_UID,
   MAX_REQUESTS_IN_FLIGHT,
   checkRequest,
+  encodeFailure,
+  errorObjectOf,
 } from "@thinpool/protocol";
 import type { KnownRequest, RequestId } from "@thinpool/protocol";
 import type { Dispatcher } from "../dispatch.ts";
@@ -17,6 +19,8 @@ import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { BackPort, FrontPort, ToBack } from "./channel.ts";
 import { checkToBack } from "./channel.ts";
+import type { Limits } from "../policy/rights.ts";
+import { RequestMeter } from "./request-meter.ts";
 import { refuseConnection } from "./refuse-connection.ts";
 
 /** RFC 6455, section 7.4.1. */
@@ -28,6 +32,8 @@ export const FRONT_IDLE_MS = 30_000;
 /** How long clients may take for the closing handshake when the daemon stops. */
 const GOODBYE_TIMEOUT_MS = 1_000;
 const GOODBYE_CHECK_MS = 5;
+/** A front whose user asks more often than he may is not read for so long: what it has piles up on its side. */
+const OVERLOAD_REST_MS = 50;
 /** Lines that one connection's front may write into the log; further ones are dropped. */
 export const MAX_NOTES_PER_CONNECTION = 32;
 
@@ -44,8 +50,12 @@ export interface BackParts {
   readonly dispatcher: Pick<Dispatcher, "answer">;
   readonly watch: ConnectionWatch;
   readonly openFront: OpenFront;
+  /** What the policy lets a user have of requests. */
+  readonly limitsOf: (principal: Principal) => RequestLimits;
   readonly logger: Logger;
 }
+
+export type RequestLimits = Pick<Limits, "requestsInFlight" | "requestsPerSecond">;
 
 /** One client's connection, as the back knows it. */
 interface Connection {
@@ -140,6 +150,8 @@ class UidFront implements BackPort {
   readonly #gone: (front: UidFront) => void;
   readonly #port: FrontPort;
   readonly #connections = new Map<number, Connection>();
+  readonly #meter = new RequestMeter();
+  #inFlight = 0;
   #idle: NodeJS.Timeout | undefined;
 
   constructor(parts: BackParts, principal: Principal, gone: (front: UidFront) => void) {
@@ -238,7 +250,30 @@ class UidFront implements BackPort {
       this.#misbehaves("more requests at once than the protocol allows");
       return;
     }
-    void this.#serve(request.value, connection);
+    const refusal = this.#refusal(connection.principal);
+    if (refusal === undefined) void this.#serve(request.value, connection);
+    else this.#refuse(connection.number, request.value, refusal);
+  }
+
+  /** Over one of the user's limits: which; undefined: within both. */
+  #refusal(principal: Principal): string | undefined {
+    const { requestsInFlight, requestsPerSecond } = this.#parts.limitsOf(principal);
+    if (this.#inFlight >= requestsInFlight) {
+      return `${requestsInFlight} requests of yours wait for their answers already`;
+    }
+    if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;
+    this.#port.rest(OVERLOAD_REST_MS);
+    return `you may ask ${requestsPerSecond} times a second`;
+  }
+
+  #refuse(connection: number, { id, method }: KnownRequest, reason: string): void {
+    const error = errorObjectOf({
+      code: "LIMIT",
+      operation: method,
+      object: "the request",
+      reason,
+    });
+    this.#port.send({ type: "answer", connection, id, text: encodeFailure(id, error) });
   }
 
   /** Never rejects: the dispatcher answers everything. */
@@ -246,9 +281,11 @@ class UidFront implements BackPort {
     const { number, principal, waiting } = connection;
     const canceller = new AbortController();
     waiting.set(request.id, canceller);
+    this.#inFlight += 1;
     const caller = { principal, connection: number, signal: canceller.signal };
     const text = await this.#parts.dispatcher.answer(request, caller);
     waiting.delete(request.id);
+    this.#inFlight -= 1;
     if (!this.#connections.has(number)) return;
     this.#port.send({ type: "answer", connection: number, id: request.id, text });
   }

@@ -87,6 +87,8 @@ export interface FrontPort {
   /** Hands the socket over: from now on only the front reads and writes it, and closes it. */
   adopt(connection: number, socket: Socket): void;
   send(message: ToFront): void;
+  /** Reads nothing of it for that long. */
+  rest(ms: number): void;
   /** Cuts all its connections at once and ends it; `lost` follows. `fault`: what it did, if anything. */
   end(fault?: string): void;
 }

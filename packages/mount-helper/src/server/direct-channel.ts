@@ -27,6 +27,10 @@ class DirectChannel implements FrontPort {
     this.#front.receive(message);
   }
 
+  rest(): void {
+    // Nothing lies between the two that could pile up.
+  }
+
   end(fault?: string): void {
     if (this.#ended) return;
     this.#ended = true;

@@ -47,6 +47,7 @@ export class ProcessChannel implements FrontPort {
   #state: "starting" | "serving" | "ended" = "starting";
   #pingedAt: number | undefined;
   #corked = false;
+  #resting: NodeJS.Timeout | undefined;
 
   constructor(parts: ProcessChannelParts) {
     this.#parts = parts;
@@ -57,7 +58,9 @@ export class ProcessChannel implements FrontPort {
     this.#sockets.pause();
     const reader = new FrameReader(MAX_FRAME_TO_BACK_BYTES, (frame) => this.#receive(frame));
     this.#channel.on("data", (chunk: Buffer) => this.#read(reader, chunk));
-    this.#channel.on("drain", () => this.#channel.resume());
+    this.#channel.on("drain", () => {
+      if (this.#resting === undefined) this.#channel.resume();
+    });
     for (const socket of [this.#channel, this.#sockets]) {
       socket.on("error", (error) => this.#fail(error.message));
       socket.on("close", () => this.#fail("it closed its channel"));
@@ -83,6 +86,14 @@ export class ProcessChannel implements FrontPort {
     }
     const { text, ...head } = message;
     this.#write(head, text);
+  }
+
+  rest(ms: number): void {
+    this.#channel.pause();
+    this.#resting ??= setTimeout(() => {
+      this.#resting = undefined;
+      if (this.#channel.writableLength <= WORKER_PAUSE_BACKLOG_BYTES) this.#channel.resume();
+    }, ms);
   }
 
   end(fault?: string): void {
@@ -196,6 +207,7 @@ export class ProcessChannel implements FrontPort {
     if (this.#state === "ended") return;
     this.#state = "ended";
     clearInterval(this.#check);
+    clearTimeout(this.#resting);
     this.#parts.child.kill("SIGKILL");
     this.#channel.destroy();
     this.#sockets.destroy();

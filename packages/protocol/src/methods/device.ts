@@ -1,7 +1,7 @@
 /** device.*: the disks in the pool. */
 import * as v from "valibot";
 import type { Methods } from "./method.ts";
-import { deviceName, filesystem, timeMs, u64, uid, uuid } from "./scalars.ts";
+import { deviceName, filesystem, timeMs, tokenSecret, u64, uid, uuid } from "./scalars.ts";
 
 export const device = v.object({
   name: deviceName,
@@ -14,6 +14,8 @@ export const device = v.object({
   transactionId: u64,
   ownerUid: uid,
   active: v.boolean(),
+  /** An image of root's that others may clone. */
+  public: v.optional(v.boolean()),
   /** It goes with its last reference. */
   ephemeral: v.optional(v.boolean()),
   /** Nobody holds its mount any more, but a process still works in it. */
@@ -23,11 +25,12 @@ export const device = v.object({
 export const deviceMethods = {
   "device.create": {
     changes: true,
-    summary: "Makes an empty device; root only. Default: 10 GiB with ext4.",
+    summary: "Makes an empty device, where the policy allows it. Default: 10 GiB with ext4.",
     params: v.object({
       name: deviceName,
       sizeBytes: v.optional(u64),
       filesystem: v.optional(filesystem),
+      onBehalfOf: v.optional(uid),
     }),
     result: device,
   },
@@ -39,6 +42,10 @@ export const deviceMethods = {
       name: deviceName,
       /** Remove it with its last reference; until its first mount the caller's session holds it. */
       ephemeral: v.optional(v.boolean()),
+      /** Does where the policy does not let the caller clone the origin. */
+      token: v.optional(tokenSecret),
+      /** The user in whose name this is done: a right of its own, and then his rights decide. */
+      onBehalfOf: v.optional(uid),
     }),
     result: device,
   },
@@ -54,10 +61,17 @@ export const deviceMethods = {
     params: v.object({ name: deviceName }),
     result: device,
   },
+  "device.publish": {
+    changes: true,
+    summary:
+      "Makes one of root's devices an image for all whom the policy lets clone public ones, or no longer.",
+    params: v.object({ name: deviceName, public: v.boolean() }),
+    result: device,
+  },
   "device.remove": {
     changes: true,
     summary: "Removes a device that is not mounted.",
-    params: v.object({ name: deviceName }),
+    params: v.object({ name: deviceName, onBehalfOf: v.optional(uid) }),
     result: v.object({}),
   },
 } as const satisfies Methods;

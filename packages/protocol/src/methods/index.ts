@@ -5,21 +5,27 @@
 import type * as v from "valibot";
 import { deviceMethods } from "./device.ts";
 import { mountMethods } from "./mount.ts";
+import { policyMethods } from "./policy.ts";
 import { poolMethods } from "./pool.ts";
 import { sessionMethods } from "./session.ts";
+import { tokenMethods } from "./token.ts";
 
 export * from "./device.ts";
 export * from "./method.ts";
 export * from "./mount.ts";
+export * from "./policy.ts";
 export * from "./pool.ts";
 export * from "./scalars.ts";
 export * from "./session.ts";
+export * from "./token.ts";
 
 export const methods = {
   ...poolMethods,
   ...deviceMethods,
   ...mountMethods,
   ...sessionMethods,
+  ...policyMethods,
+  ...tokenMethods,
 } as const;
 
 export type MethodName = keyof typeof methods;

@@ -24,6 +24,8 @@ export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 /** Milliseconds since 1970. */
 export const timeMs = v.pipe(v.number(), v.integer(), v.minValue(0));
 export const filesystem = v.picklist(["ext4", "xfs", "none"]);
+/** A token's secret: 256 bits in base64url. */
+export const tokenSecret = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/));
 
 /**
  * Chosen by the caller for one change that it wants once: printable ASCII without spaces. All methods

@@ -230,12 +230,11 @@ export class Ledger {
     return Number(row?.["n"] ?? 0);
   }
 
-  /** Made and never finished when the pool was at `current` (INV-12). */
+  /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
   unfilled(current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
       `SELECT * FROM device INDEXED BY device_filling WHERE filling = 1 AND transaction_id <= ?
-         AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?)`,
-      current,
+         AND deleting_transaction_id IS NULL`,
       current,
     );
   }

@@ -27,7 +27,7 @@ export function activate(
     const { states, thins } = engine;
     const record = engine.device("activation", name);
     if (states.isActive(record.uuid)) {
-      if (await thins.isLive(record.uuid)) {
+      if (await thins.keep(record.uuid)) {
         return { outcome: "already-active", device: engine.view(record) };
       }
       // Somebody removed its dm device: it is inactive, whatever we thought.

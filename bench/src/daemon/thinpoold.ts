@@ -1,0 +1,101 @@
+/** thinpoold as a process of its own, as it runs on a server. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const MAIN = new URL("../../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
+const LOOP_DELAY = new URL("loop-delay.ts", import.meta.url).href;
+const FLAGS = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
+/** Debian's "users"; any will do that the machine has. */
+export const GROUP = { name: "users", gid: 100 } as const;
+const START_TIMEOUT_MS = 120_000;
+const POLL_MS = 20;
+
+export interface LoopDelay {
+  readonly medianMs: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+export class Thinpoold implements AsyncDisposable {
+  readonly socketPath: string;
+  readonly #child: ChildProcess;
+  readonly #delayFile: string;
+
+  private constructor(child: ChildProcess, socketPath: string, delayFile: string) {
+    this.#child = child;
+    this.socketPath = socketPath;
+    this.#delayFile = delayFile;
+  }
+
+  static async start(folder: string): Promise<Thinpoold> {
+    const socketPath = `/run/thinpool/bench-${process.pid}.sock`;
+    const delayFile = `/run/bench-loop-delay-${process.pid}`;
+    const child = spawn(
+      process.execPath,
+      [
+        ...FLAGS,
+        ...["--import", LOOP_DELAY, MAIN, "--folder", folder],
+        ...["--socket", socketPath, "--socket-group", GROUP.name],
+      ],
+      {
+        stdio: ["ignore", "ignore", "pipe"],
+        env: { ...process.env, BENCH_LOOP_DELAY_FILE: delayFile },
+      },
+    );
+    let log = "";
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(
+      () => reject(new Error(`thinpoold did not start:\n${log}`)),
+      START_TIMEOUT_MS,
+    );
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      log = (log + text).slice(-100_000);
+      if (log.includes('"event":"started"')) resolve(undefined);
+    });
+    child.once("exit", (code) => reject(new Error(`thinpoold ended with ${code}:\n${log}`)));
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+    }
+    child.removeAllListeners("exit");
+    return new Thinpoold(child, socketPath, delayFile);
+  }
+
+  /** Resident memory of the daemon and of the processes that it started, in MiB. */
+  memoryMiB(): { readonly daemon: number; readonly workers: readonly number[] } {
+    const pid = this.#child.pid ?? 0;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    return {
+      daemon: residentMiB(String(pid)),
+      workers: children.trim().split(" ").filter(Boolean).map(residentMiB),
+    };
+  }
+
+  /** Since the last time it was asked, or the start; the daemon writes it when it is signalled. */
+  async loopDelay(): Promise<LoopDelay> {
+    rmSync(this.#delayFile, { force: true });
+    this.#child.kill("SIGUSR2");
+    for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS; waitedMs += POLL_MS) {
+      await sleep(POLL_MS);
+      if (!existsSync(this.#delayFile)) continue;
+      const text = readFileSync(this.#delayFile, "utf8");
+      if (text.endsWith("\n")) return JSON.parse(text) as LoopDelay;
+    }
+    throw new Error("thinpoold did not say its event loop's delay");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
+    await exited;
+  }
+}
+
+function residentMiB(pid: string): number {
+  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return Number(match?.[1] ?? 0) / 1024;
+}

@@ -1,0 +1,52 @@
+/** The benchmark itself, as root in the kernel that is measured: `guest.ts OPTIONS-JSON`. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { linuxKernel } from "@thinpool/thinpool";
+import { guestMachine } from "./machine.ts";
+import { Bare } from "./peers/bare.ts";
+import { Recorder } from "./record.ts";
+import type { GuestOptions, GuestResult } from "./result.ts";
+import { chosenSections } from "./sections/index.ts";
+import { seeded } from "./statistics.ts";
+
+/** The lab's disk with an ext4 on it. */
+function mountDisk(): string {
+  const device = process.env["LAB_DISK_BENCH"];
+  if (device === undefined) throw new Error("the lab has no disk named bench");
+  const at = "/mnt/bench";
+  execFileSync("mkfs.ext4", ["-q", "-F", device]);
+  mkdirSync(at);
+  execFileSync("mount", [device, at]);
+  return at;
+}
+
+const options = JSON.parse(process.argv[2] ?? "") as GuestOptions;
+const started = performance.now();
+const recorder = new Recorder((line) => {
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  process.stderr.write(`bench: ${seconds.padStart(4)} s  ${line}\n`);
+});
+const work = mkdtempSync("/tmp/bench-");
+const disk = mountDisk();
+using bare = Bare.start(work);
+const random = seeded(options.seed);
+const seconds: Record<string, number> = {};
+for (const section of chosenSections(options)) {
+  recorder.say(`${section.name}: ${section.what}`);
+  const memoryFolder = `${work}/${section.name}`;
+  const folder = `${disk}/${section.name}`;
+  for (const path of [memoryFolder, folder]) mkdirSync(path);
+  const start = performance.now();
+  await using kernel = linuxKernel();
+  const { quick } = options;
+  await section.run({ recorder, kernel, bare, folder, memoryFolder, quick, random });
+  for (const path of [memoryFolder, folder]) rmSync(path, { recursive: true, force: true });
+  seconds[section.name] = Math.round((performance.now() - start) / 100) / 10;
+}
+const result: GuestResult = {
+  machine: guestMachine(),
+  seconds,
+  notes: recorder.notes,
+  series: recorder.series,
+};
+writeFileSync(options.resultFile, JSON.stringify(result));

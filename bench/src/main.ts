@@ -1,0 +1,109 @@
+/** The benchmark on the host: prepares, boots the lab, runs guest.ts in it, and reports. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { installMissing, LabError, runLab } from "thinpool-lab";
+import { hostMachine } from "./machine.ts";
+import { parseOptions, USAGE, type BenchOptions } from "./options.ts";
+import { report, type Report } from "./report/report.ts";
+import { reportText } from "./report/text.ts";
+import { writePlots } from "./report/plots.ts";
+import type { GuestOptions, GuestResult } from "./result.ts";
+import { chosenSections } from "./sections/index.ts";
+
+const GUEST = new URL("guest.ts", import.meta.url).pathname;
+const MEMORY_MIB = 2048;
+const DISK_SIZE = 24 * 2 ** 30;
+/** On a machine of one's own a quick run takes a fifth of this. */
+const QUICK_TIMEOUT_SECONDS = 1500;
+const TIMEOUT_SECONDS = 5400;
+
+function say(line: string): void {
+  process.stderr.write(`bench: ${line}\n`);
+}
+
+/** Ends the guest with this program, so that nothing is left running. */
+function onSignal(): AbortSignal {
+  const abort = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => abort.abort());
+  }
+  return abort.signal;
+}
+
+async function measure(options: BenchOptions): Promise<GuestResult> {
+  installMissing(
+    chosenSections(options).flatMap((section) => section.needs),
+    say,
+  );
+  const folder = mkdtempSync(join(tmpdir(), "thinpool-bench-"));
+  try {
+    const resultFile = join(folder, "result.json");
+    const guestOptions: GuestOptions = {
+      quick: options.quick,
+      seed: options.seed,
+      only: options.only,
+      resultFile,
+    };
+    const result = await runLab(
+      {
+        command: [
+          process.execPath,
+          "--disable-warning=ExperimentalWarning",
+          "--conditions=source",
+          GUEST,
+          JSON.stringify(guestOptions),
+        ],
+        memoryMiB: MEMORY_MIB,
+        scratch: folder,
+        disks: [{ name: "bench", file: join(folder, "disk.img"), size: DISK_SIZE }],
+        timeoutSeconds: options.quick ? QUICK_TIMEOUT_SECONDS : TIMEOUT_SECONDS,
+      },
+      // Standard output is for the result alone.
+      { stdout: process.stderr },
+      onSignal(),
+    );
+    if (result.problem !== undefined) say(result.problem);
+    if (result.exitCode !== 0) throw new Error(`the guest ended with ${result.exitCode}`);
+    return JSON.parse(readFileSync(resultFile, "utf8")) as GuestResult;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function writeJson(path: string, made: Report): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${JSON.stringify(made, undefined, 1)}\n`);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const options = parseOptions(args);
+  if (typeof options === "string") {
+    process.stderr.write(`${options}\n\n${USAGE}`);
+    return 2;
+  }
+  const started = performance.now();
+  const guest = await measure(options);
+  const made = report({ guest, host: hostMachine(), quick: options.quick, seed: options.seed });
+  writeJson(join(options.results, "result.json"), made);
+  if (options.json !== undefined) writeJson(options.json, made);
+  const plots = writePlots(options.results, made);
+  process.stdout.write(`${reportText(made)}\n`);
+  say(`every sample is in ${options.results}/result.json; plots: ${plots.join(", ") || "none"}`);
+  const line = {
+    bench: "ran",
+    ratios: made.ratios,
+    missed: made.targets.filter(({ met }) => met === false).map(({ name }) => name),
+    seconds: Math.round((performance.now() - started) / 1000),
+  };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+  return 0;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof LabError)) throw error;
+  say(`${error.message}${error.hint === undefined ? "" : `; ${error.hint}`}`);
+  process.exitCode = 1;
+}

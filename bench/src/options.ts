@@ -1,0 +1,57 @@
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { SECTIONS } from "./sections/index.ts";
+
+export interface BenchOptions {
+  readonly quick: boolean;
+  readonly json: string | undefined;
+  readonly only: readonly string[];
+  readonly seed: number;
+  /** Folder of result.json and the plots. */
+  readonly results: string;
+}
+
+const MAX_SEED = 2 ** 32 - 1;
+const RESULTS = new URL("../results", import.meta.url).pathname;
+
+export const USAGE: string = `Usage: ./run bench [options]
+
+  --quick           under 5 minutes: fewer runs, fewer sizes, no database
+  --json FILE       write every sample and the ratios
+  --only NAME,…     run some sections only: ${SECTIONS.map(({ name }) => name).join(", ")}
+  --seed N          order of the runs (default: drawn, and printed)
+  --results FOLDER  where result.json and the plots go (default bench/results)
+`;
+
+/** The options, or what is wrong with them. */
+export function parseOptions(args: readonly string[]): BenchOptions | string {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      args: [...args],
+      options: {
+        quick: { type: "boolean", default: false },
+        json: { type: "string" },
+        only: { type: "string" },
+        seed: { type: "string" },
+        results: { type: "string" },
+      },
+    }));
+  } catch (error) {
+    return `bench: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  const only = values.only === undefined ? [] : values.only.split(",");
+  const unknown = only.filter((name) => !SECTIONS.some((section) => section.name === name));
+  if (unknown.length > 0) return `bench: there is no section '${unknown.join("', '")}'`;
+  const seed = values.seed === undefined ? Date.now() % 2 ** 32 : Number(values.seed);
+  if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED) {
+    return `bench: --seed is a whole number from 0 to ${MAX_SEED}`;
+  }
+  return {
+    quick: values.quick,
+    json: values.json === undefined ? undefined : resolve(values.json),
+    only,
+    seed,
+    results: values.results === undefined ? RESULTS : resolve(values.results),
+  };
+}

@@ -1,0 +1,71 @@
+/** The C program bare.c: compiled in the run, driven line by line. */
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { createInterface, type Interface } from "node:readline";
+
+const SOURCE = new URL("bare.c", import.meta.url).pathname;
+
+export class Bare implements Disposable {
+  readonly #child: ChildProcess;
+  readonly #lines: Interface;
+  readonly #answers: AsyncIterator<string>;
+
+  private constructor(child: ChildProcess) {
+    if (child.stdout === null) throw new Error("no pipe");
+    this.#child = child;
+    this.#lines = createInterface({ input: child.stdout });
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  /** Compiles it into `folder` and starts it. */
+  static start(folder: string): Bare {
+    const program = `${folder}/bare`;
+    execFileSync("gcc", ["-O2", "-o", program, SOURCE]);
+    return new Bare(spawn(program, { stdio: ["pipe", "pipe", "inherit"] }));
+  }
+
+  /** Nanoseconds of each step, as the program's own clock has them. */
+  async #send(...words: readonly string[]): Promise<readonly number[]> {
+    this.#child.stdin?.write(`${words.join("\t")}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done === true) throw new Error("bare ended");
+    if (value.startsWith("error")) throw new Error(`bare: ${value}`);
+    return value.trim().split(" ").map(Number);
+  }
+
+  snap(of: {
+    readonly poolUuid: string;
+    readonly originId: number;
+    readonly id: number;
+    readonly transactionId: bigint;
+    readonly poolDev: string;
+    readonly sectors: bigint;
+    readonly name: string;
+    readonly uuid: string;
+  }): Promise<readonly number[]> {
+    const { poolUuid, originId, id, transactionId, poolDev, sectors, name, uuid } = of;
+    return this.#send(
+      ...["snap", poolUuid, `${originId}`, `${id}`, `${transactionId}`, poolDev, `${sectors}`],
+      ...[name, uuid],
+    );
+  }
+
+  drop(of: {
+    readonly poolUuid: string;
+    readonly id: number;
+    readonly transactionId: bigint;
+    readonly uuid: string;
+  }): Promise<readonly number[]> {
+    return this.#send("drop", of.poolUuid, `${of.id}`, `${of.transactionId}`, of.uuid);
+  }
+
+  /** Milliseconds from vfork to the end of the program, which must succeed. */
+  async spawn(program: string, ...args: readonly string[]): Promise<number> {
+    const [nanoseconds = 0] = await this.#send("spawn", program, ...args);
+    return nanoseconds / 1e6;
+  }
+
+  [Symbol.dispose](): void {
+    this.#lines.close();
+    this.#child.stdin?.end();
+  }
+}

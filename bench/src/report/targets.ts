@@ -1,0 +1,138 @@
+/** The ratios, what was aimed at, and whether it was reached. */
+import { median } from "../statistics.ts";
+import type { Series } from "../record.ts";
+
+export type AllSeries = Readonly<Record<string, Series>>;
+
+export interface Target {
+  /** Of the ratio, or of what else was aimed at. */
+  readonly name: string;
+  readonly what: string;
+  readonly measured: number | undefined;
+  readonly wanted: number;
+  readonly better: "less" | "more";
+  /** Undefined where this run did not measure it. */
+  readonly met: boolean | undefined;
+  /** The same with the start of the peer's processes taken off. */
+  readonly withoutStarts?: number;
+  readonly processes?: number;
+}
+
+export function medianOf(series: AllSeries, name: string): number | undefined {
+  const samples = series[name]?.samples;
+  return samples === undefined || samples.length === 0 ? undefined : median(samples);
+}
+
+function most(series: AllSeries, name: string): number | undefined {
+  const samples = series[name]?.samples ?? [];
+  return samples.length === 0 ? undefined : Math.max(...samples);
+}
+
+function ratio(above: number | undefined, below: number | undefined): number | undefined {
+  return above === undefined || below === undefined ? undefined : above / below;
+}
+
+/** How many processes a peer's operation starts: what the C program's starts in the kernel is no process. */
+function processesOf(series: AllSeries, peer: string): number | undefined {
+  const [all, bare] = [peer, "c"].map((name) =>
+    medianOf(series, `snapshot-activate-processes/${name}`),
+  );
+  return all === undefined || bare === undefined ? undefined : all - bare;
+}
+
+function peerTarget(series: AllSeries, peer: string, name: string, wanted: number): Target {
+  const [ours, theirs] = ["engine", peer].map((who) =>
+    medianOf(series, `snapshot-activate/${who}`),
+  );
+  const measured = ratio(theirs, ours);
+  const processes = processesOf(series, peer);
+  const startMs = medianOf(series, "process-start");
+  const bare =
+    theirs === undefined || processes === undefined || startMs === undefined
+      ? undefined
+      : ratio(theirs - processes * startMs, ours);
+  return {
+    ...judged(name, `${peer}'s time over ours`, measured, wanted, "more"),
+    ...(bare === undefined ? {} : { withoutStarts: bare }),
+    ...(processes === undefined ? {} : { processes }),
+  };
+}
+
+function judged(
+  name: string,
+  what: string,
+  measured: number | undefined,
+  wanted: number,
+  better: "less" | "more",
+): Target {
+  const met =
+    measured === undefined
+      ? undefined
+      : better === "less"
+        ? measured <= wanted
+        : measured >= wanted;
+  return { name, what, measured, wanted, better, met };
+}
+
+/** The slowest operation's growth from 10 to 10,000 devices: opening and listing excepted. */
+function growth(series: AllSeries): number | undefined {
+  const ratios = ["snapshot-activate", "remove"].flatMap(
+    (operation) =>
+      ratio(
+        medianOf(series, `growth-${operation}/10000`),
+        medianOf(series, `growth-${operation}/10`),
+      ) ?? [],
+  );
+  return ratios.length === 0 ? undefined : Math.max(...ratios);
+}
+
+export function targets(series: AllSeries): readonly Target[] {
+  const of = (name: string): number | undefined => medianOf(series, name);
+  return [
+    judged(
+      "snapshot_activate_vs_c",
+      "our time over the C program's, on a disk",
+      ratio(of("snapshot-activate-pair/engine"), of("snapshot-activate-pair/c")),
+      1.3,
+      "less",
+    ),
+    judged(
+      "snapshot_activate_vs_c_in_memory",
+      "the same where a flush costs nothing",
+      ratio(of("snapshot-activate-memory/engine"), of("snapshot-activate-memory/c")),
+      1.3,
+      "less",
+    ),
+    peerTarget(series, "dmsetup", "snapshot_activate_vs_dmsetup", 10),
+    peerTarget(series, "containerd", "snapshot_activate_vs_containerd", 20),
+    peerTarget(series, "lvm", "snapshot_activate_vs_lvm", 40),
+    judged(
+      "daemon_vs_engine",
+      "a clone through the SDK over the engine's own snapshot",
+      ratio(of("clone/daemon"), of("clone/engine")),
+      1.5,
+      "less",
+    ),
+    judged(
+      "throughput_100_vs_1",
+      "clones a second, 100 at a time over one at a time",
+      ratio(of("throughput/100"), of("throughput/1")),
+      2,
+      "more",
+    ),
+    judged(
+      "cost_10000_vs_10",
+      "an operation's time with 10,000 devices over 10",
+      growth(series),
+      1.2,
+      "less",
+    ),
+    judged(
+      "event_loop_delay_ms",
+      "the longest time the daemon's event loop was held",
+      most(series, "event-loop-delay-max/daemon"),
+      10,
+      "less",
+    ),
+  ];
+}

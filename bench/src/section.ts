@@ -1,0 +1,35 @@
+/** One part of the benchmark. */
+import type { Kernel } from "@thinpool/thinpool";
+import type { Requirement } from "thinpool-lab";
+import type { Bare } from "./peers/bare.ts";
+import type { Recorder } from "./record.ts";
+
+export interface Bench {
+  readonly recorder: Recorder;
+  readonly kernel: Kernel;
+  readonly bare: Bare;
+  /** Empty, writable, of the section alone; on ext4 on a disk of the guest's, a file of the host's. */
+  readonly folder: string;
+  /** The same in the guest's memory: a flush costs nothing there. */
+  readonly memoryFolder: string;
+  readonly quick: boolean;
+  /** 0 to 1; the same row of numbers for the same seed. */
+  readonly random: () => number;
+}
+
+export interface Section {
+  readonly name: string;
+  /** One line, said before it runs. */
+  readonly what: string;
+  /** Left out by --quick. */
+  readonly fullOnly?: boolean;
+  /** Installed on the host before the run, where missing. */
+  readonly needs: readonly Requirement[];
+  run(bench: Bench): Promise<void>;
+}
+
+/** What every run needs: the C program is compiled in it. */
+export const COMPILER: readonly Requirement[] = [
+  { package: "gcc", needs: "gcc" },
+  { package: "libc6-dev", needs: "/usr/include/stdio.h" },
+];

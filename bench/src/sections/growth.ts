@@ -1,0 +1,86 @@
+/** Whether an operation's time follows the number of devices. */
+import { openPool, type ThinPool } from "@thinpool/thinpool";
+import { Thinpoold } from "../daemon/thinpoold.ts";
+import { UserProcess } from "../daemon/user-process.ts";
+import { BASE, makeEnginePool } from "../peers/engine.ts";
+import type { Bench, Section } from "../section.ts";
+
+/** Snapshots asked for at once while the pool is filled. */
+const FILL_AT_A_TIME = 64;
+const QUICK_COUNTS = [10, 10_000];
+const COUNTS = [10, 100, 1_000, 10_000];
+const WARM_UP_ROUNDS = 5;
+
+/** Snapshots of one base, inactive, until the pool has that many devices. */
+async function fill(pool: ThinPool, count: number): Promise<void> {
+  let next = pool.list().length;
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < count; index = next++) {
+      await pool.snapshot({ origin: BASE, name: `d${index}` });
+    }
+  };
+  await Promise.all(Array.from({ length: FILL_AT_A_TIME }, lane));
+}
+
+async function operations(bench: Bench, pool: ThinPool, count: number): Promise<void> {
+  const { recorder, quick } = bench;
+  const rounds = (quick ? 30 : 100) + WARM_UP_ROUNDS;
+  for (let round = 0; round < rounds; round += 1) {
+    const time = async (operation: string, call: () => unknown): Promise<void> => {
+      const start = performance.now();
+      await call();
+      const ms = performance.now() - start;
+      if (round >= WARM_UP_ROUNDS) recorder.add(`growth-${operation}/${count}`, "ms", ms);
+    };
+    const name = `probe-${round}`;
+    await time("snapshot-activate", () => pool.snapshot({ origin: BASE, name, activate: true }));
+    await time("get", () => pool.get({ name }));
+    await time("deactivate", () => pool.deactivate({ name }));
+    await time("activate", () => pool.activate({ name }));
+    await time("remove", () => pool.remove({ name }));
+    await time("status", () => pool.status());
+  }
+  for (let round = 0; round < 5; round += 1) {
+    await recorder.time(`growth-list/${count}`, () => pool.list());
+  }
+}
+
+async function throughDaemon(bench: Bench, folder: string, count: number): Promise<void> {
+  const { recorder, quick } = bench;
+  await using thinpoold = await Thinpoold.start(folder);
+  await using user = await UserProcess.start(thinpoold.socketPath, 1);
+  for (let round = 0; round < (quick ? 15 : 50) + WARM_UP_ROUNDS; round += 1) {
+    const name = `probe-${round}`;
+    const [ms = 0] = await user.run({ call: "clone", origin: BASE, name });
+    await user.run({ call: "remove", name });
+    if (round >= WARM_UP_ROUNDS) recorder.add(`growth-clone-by-sdk/${count}`, "ms", ms);
+  }
+  recorder.add(`growth-daemon-memory/${count}`, "MiB", thinpoold.memoryMiB().daemon);
+}
+
+export const growth: Section = {
+  name: "growth",
+  what: "each operation, opening, listing and the daemon's memory with 10 to 10,000 devices",
+  needs: [],
+  async run(bench) {
+    const { recorder, kernel, memoryFolder: folder, quick } = bench;
+    const path = `${folder}/pool`;
+    await (await makeEnginePool(kernel, path)).detach();
+    for (const count of quick ? QUICK_COUNTS : COUNTS) {
+      const pool = await openPool({ folder: path, kernel });
+      const start = performance.now();
+      await fill(pool, count);
+      recorder.say(`growth: ${count} devices after ${Math.round(performance.now() - start)} ms`);
+      await operations(bench, pool, count);
+      await pool.detach();
+      for (let round = 0; round < 3; round += 1) {
+        const again = await recorder.time(`growth-open/${count}`, () =>
+          openPool({ folder: path, kernel }),
+        );
+        await again.detach();
+      }
+      await throughDaemon(bench, path, count);
+    }
+    await (await openPool({ folder: path, kernel })).close();
+  },
+};

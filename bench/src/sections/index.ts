@@ -1,0 +1,21 @@
+import type { Section } from "../section.ts";
+import { daemon } from "./daemon.ts";
+import { database } from "./database.ts";
+import { growth } from "./growth.ts";
+import { io } from "./io.ts";
+import { snapshot } from "./snapshot.ts";
+import { workspace } from "./workspace.ts";
+
+/** In the order in which they run. */
+export const SECTIONS: readonly Section[] = [snapshot, daemon, growth, io, workspace, database];
+
+export function chosenSections(options: {
+  readonly quick: boolean;
+  readonly only: readonly string[];
+}): readonly Section[] {
+  return SECTIONS.filter((section) =>
+    options.only.length > 0
+      ? options.only.includes(section.name)
+      : !(options.quick && section.fullOnly === true),
+  );
+}

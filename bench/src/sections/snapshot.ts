@@ -1,0 +1,81 @@
+/** A snapshot and its activation, and the removal, by the engine and by all others: in pairs. */
+import { barePeer, dmsetupPeer } from "../peers/raw.ts";
+import { containerdPeer } from "../peers/containerd.ts";
+import { enginePeer } from "../peers/engine.ts";
+import { lvmPeer } from "../peers/lvm.ts";
+import type { Peer } from "../peers/peer.ts";
+import { processesStarted } from "../machine.ts";
+import { type Bench, COMPILER, type Section } from "../section.ts";
+import { shuffled } from "../statistics.ts";
+
+/** Until the code is compiled, the caches warm and the threads there. */
+const WARM_UP_ROUNDS = 20;
+const WARM_UP_ROUNDS_OF_ALL = 3;
+const TRUE = "/bin/true";
+
+/** One snapshot and its removal by each, in an order drawn anew: so that no one always follows the same. */
+async function round(bench: Bench, peers: readonly Peer[], series: string): Promise<void> {
+  const { recorder } = bench;
+  for (const peer of shuffled(peers, bench.random)) {
+    const before = processesStarted();
+    const snapshotMs = await peer.snapshot();
+    const started = processesStarted() - before;
+    const removeMs = await peer.remove();
+    recorder.add(`snapshot-activate${series}/${peer.name}`, "ms", snapshotMs);
+    recorder.add(`snapshot-activate-processes${series}/${peer.name}`, "count", started);
+    if (removeMs !== undefined) recorder.add(`remove${series}/${peer.name}`, "ms", removeMs);
+  }
+}
+
+/** Engine and C in turn, with no large process between them. */
+async function pairs(bench: Bench, folder: string, series: string, rounds: number): Promise<void> {
+  await using closing = new AsyncDisposableStack();
+  const peers: Peer[] = [];
+  for (const start of [enginePeer, barePeer]) {
+    const peer = await start(bench.kernel, folder, bench.bare);
+    closing.defer(() => peer.close());
+    peers.push(peer);
+  }
+  for (let index = 0; index < WARM_UP_ROUNDS; index += 1) {
+    for (const peer of peers) {
+      await peer.snapshot();
+      await peer.remove();
+    }
+  }
+  for (let index = 0; index < rounds; index += 1) await round(bench, peers, series);
+}
+
+/** All five; what starts processes leaves cold caches to whoever comes next. */
+async function all(bench: Bench, rounds: number): Promise<void> {
+  await using closing = new AsyncDisposableStack();
+  const peers: Peer[] = [];
+  for (const start of [enginePeer, barePeer, dmsetupPeer, lvmPeer, containerdPeer]) {
+    const peer = await start(bench.kernel, bench.folder, bench.bare);
+    closing.defer(() => peer.close());
+    peers.push(peer);
+    for (let index = 0; index < WARM_UP_ROUNDS_OF_ALL; index += 1) {
+      await peer.snapshot();
+      await peer.remove();
+    }
+  }
+  for (let index = 0; index < rounds; index += 1) {
+    await round(bench, peers, "");
+    bench.recorder.add("process-start", "ms", await bench.bare.spawn(TRUE));
+  }
+}
+
+export const snapshot: Section = {
+  name: "snapshot",
+  what: "snapshot and activation, then removal: engine, C, dmsetup, lvm2, containerd",
+  needs: [
+    ...COMPILER,
+    { package: "lvm2", needs: "lvm" },
+    { package: "containerd", needs: "containerd" },
+  ],
+  async run(bench) {
+    const { folder, memoryFolder, quick } = bench;
+    await pairs(bench, memoryFolder, "-memory", quick ? 60 : 200);
+    await pairs(bench, `${folder}/pairs`, "-pair", quick ? 60 : 300);
+    await all(bench, quick ? 15 : 60);
+  },
+};

@@ -1,0 +1,45 @@
+import { Args } from "@oclif/core";
+import { DaemonCommand } from "../../lib/daemon-command.ts";
+
+const VERBS = [
+  "use",
+  "create",
+  "clone",
+  "see",
+  "mount",
+  "remove",
+  "admin",
+  "on-behalf-of",
+] as const;
+
+export default class PolicyTest extends DaemonCommand {
+  static override summary =
+    "Tell which rule of the policy decides whether a user may do something.";
+  static override description =
+    "Exits 0 also where the answer is no: the answer is the output. Root and administrators only.";
+  static override args = {
+    user: Args.string({ description: "A user's name or number.", required: true }),
+    verb: Args.string({ description: "What he would do.", required: true, options: [...VERBS] }),
+    object: Args.string({
+      description: "A device's name; for on-behalf-of the other user's number.",
+    }),
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(PolicyTest);
+    const { object } = args;
+    const verb = VERBS.find((name) => name === args.verb) ?? "use";
+    const user = /^\d+$/.test(args.user) ? Number(args.user) : args.user;
+    const about =
+      object === undefined
+        ? {}
+        : verb === "on-behalf-of"
+          ? { otherUid: Number(object) }
+          : { device: object };
+    const answer = await this.withClient(flags.socket, (client) =>
+      client.rights.test({ user, verb, ...about }),
+    );
+    this.log(`${answer.allowed ? "allowed" : "refused"} by ${answer.rule}`);
+    return answer;
+  }
+}

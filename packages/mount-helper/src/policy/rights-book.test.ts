@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { TokenUse } from "./rights-book.ts";
+import { MAX_TOKENS_PER_UID, RightsBook } from "./rights-book.ts";
+import { RightsStore } from "./rights-store.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "thinpool-rights-"));
+after(() => rmSync(folder, { recursive: true }));
+
+const HOUR_MS = 3_600_000;
+let files = 0;
+
+function fresh(): { readonly path: string; readonly book: RightsBook } {
+  files += 1;
+  const path = join(folder, `rights-${files}.sqlite`);
+  return { path, book: new RightsBook(new RightsStore(path)) };
+}
+
+function make(book: RightsBook, more: { uid?: number; lifetimeMs?: number } = {}): string {
+  const { secret } = book.createToken({
+    id: randomUUID(),
+    deviceUuid: "device",
+    creatorUid: 1000,
+    allow: ["clone"],
+    uid: more.uid,
+    expiresAtMs: Date.now() + (more.lifetimeMs ?? HOUR_MS),
+  });
+  return secret;
+}
+
+function use(secret: string, more: Partial<TokenUse> = {}): TokenUse {
+  return { secret, deviceUuid: "device", verb: "clone", uid: 1001, ...more };
+}
+
+test("a token does what it says and nothing else", () => {
+  const { book } = fresh();
+  const secret = make(book, { uid: 1001 });
+  assert.match(secret, /^[A-Za-z0-9_-]{43}$/);
+  assert.ok(book.tokenFor(use(secret)) !== undefined);
+  assert.equal(book.tokenFor(use(secret, { deviceUuid: "another" })), undefined);
+  assert.equal(book.tokenFor(use(secret, { verb: "mount-read-only" })), undefined);
+  assert.equal(book.tokenFor(use(secret, { uid: 1002 })), undefined);
+  const [first = ""] = secret;
+  assert.equal(book.tokenFor(use(`${first === "A" ? "B" : "A"}${secret.slice(1)}`)), undefined);
+  assert.notEqual(make(book), make(book));
+  book.close();
+});
+
+test("replayed after revocation, expiry or the device's end it does nothing", (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const { book } = fresh();
+  const revoked = make(book);
+  const id = book.tokenFor(use(revoked))?.id ?? assert.fail();
+  book.revoke(id);
+  assert.equal(book.tokenFor(use(revoked)), undefined);
+  const expired = make(book, { lifetimeMs: 1_000 });
+  t.mock.timers.tick(999);
+  assert.ok(book.tokenFor(use(expired)) !== undefined);
+  t.mock.timers.tick(1);
+  assert.equal(book.tokenFor(use(expired)), undefined);
+  const orphaned = make(book);
+  book.setPublic("device", true);
+  book.forgetDevice("device");
+  assert.equal(book.tokenFor(use(orphaned)), undefined);
+  assert.equal(book.isPublic("device"), false);
+  assert.deepEqual(book.tokens(), []);
+  book.close();
+});
+
+test("tokens and public images outlive the daemon; the secret is nowhere on disk", () => {
+  const { path, book } = fresh();
+  const secret = make(book);
+  book.setPublic("image", true);
+  book.close();
+  const again = new RightsBook(new RightsStore(path));
+  assert.ok(again.tokenFor(use(secret)) !== undefined);
+  assert.equal(again.isPublic("image"), true);
+  for (const name of readdirSync(folder)) {
+    const bytes = readFileSync(join(folder, name));
+    assert.equal(bytes.includes(secret), false, name);
+    assert.equal(bytes.includes(Buffer.from(secret, "base64url")), false, name);
+  }
+  again.setPublic("image", false);
+  again.close();
+  assert.equal(new RightsBook(new RightsStore(path)).isPublic("image"), false);
+});
+
+test("one user makes so many tokens, and expired ones do not count", (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const { book } = fresh();
+  for (let count = 0; count < MAX_TOKENS_PER_UID; count += 1) make(book, { lifetimeMs: 1_000 });
+  assert.throws(() => make(book), { code: "LIMIT" });
+  t.mock.timers.tick(1_000);
+  make(book);
+  assert.equal(book.tokens().length, 1);
+  book.close();
+});

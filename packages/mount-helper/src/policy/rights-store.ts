@@ -1,0 +1,138 @@
+/**
+ * What rights there are besides the policy's: which devices are public, and the tokens. In a SQLite
+ * file of its own in the pool's folder; each call is on disk when it returns (synchronous=FULL).
+ */
+import { DatabaseSync } from "node:sqlite";
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+CREATE TABLE public_devices (device_uuid TEXT PRIMARY KEY) STRICT;
+CREATE TABLE tokens (
+  id TEXT PRIMARY KEY,
+  secret_hash BLOB NOT NULL UNIQUE,
+  device_uuid TEXT NOT NULL,
+  creator_uid INTEGER NOT NULL,
+  allow TEXT NOT NULL,
+  uid INTEGER,
+  created_at_ms INTEGER NOT NULL,
+  expires_at_ms INTEGER NOT NULL
+) STRICT;
+PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** What a token lets its bearer do with its one device. */
+export const tokenVerbs = ["clone", "mount-read-only"] as const;
+export type TokenVerb = (typeof tokenVerbs)[number];
+
+export interface Token {
+  readonly id: string;
+  readonly deviceUuid: string;
+  readonly creatorUid: number;
+  readonly allow: readonly TokenVerb[];
+  /** Only this user may use it; undefined: whoever has it. */
+  readonly uid: number | undefined;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+export class RightsStore implements Disposable {
+  readonly #database: DatabaseSync;
+
+  /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path);
+    try {
+      this.#database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+      const version = this.#database.prepare("PRAGMA user_version").get()?.["user_version"];
+      if (version === 0) this.#database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+      else if (version !== SCHEMA_VERSION) {
+        throw new Error(
+          `${path} has version ${String(version)}, this thinpoold knows ${SCHEMA_VERSION}: update it`,
+        );
+      }
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
+  }
+
+  publicDevices(): readonly string[] {
+    const rows = this.#database.prepare("SELECT device_uuid FROM public_devices").all();
+    return rows.map((row) => String(row["device_uuid"]));
+  }
+
+  setPublic(deviceUuid: string, isPublic: boolean): void {
+    const sql = isPublic
+      ? "INSERT OR IGNORE INTO public_devices VALUES (?)"
+      : "DELETE FROM public_devices WHERE device_uuid = ?";
+    this.#database.prepare(sql).run(deviceUuid);
+  }
+
+  /** One of the same id is replaced. */
+  addToken(token: Token, secretHash: Uint8Array): void {
+    this.#database
+      .prepare("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+      .run(
+        token.id,
+        secretHash,
+        token.deviceUuid,
+        token.creatorUid,
+        token.allow.join(","),
+        token.uid ?? null,
+        token.createdAtMs,
+        token.expiresAtMs,
+      );
+  }
+
+  /** Those that have expired go with it. */
+  tokens(nowMs: number): readonly Token[] {
+    this.#database.prepare("DELETE FROM tokens WHERE expires_at_ms <= ?").run(nowMs);
+    return this.#database
+      .prepare("SELECT * FROM tokens ORDER BY created_at_ms, id")
+      .all()
+      .map(decode);
+  }
+
+  tokenByHash(secretHash: Uint8Array): Token | undefined {
+    const row = this.#database
+      .prepare("SELECT * FROM tokens WHERE secret_hash = ?")
+      .get(secretHash);
+    return row === undefined ? undefined : decode(row);
+  }
+
+  tokenById(id: string): Token | undefined {
+    const row = this.#database.prepare("SELECT * FROM tokens WHERE id = ?").get(id);
+    return row === undefined ? undefined : decode(row);
+  }
+
+  removeToken(id: string): void {
+    this.#database.prepare("DELETE FROM tokens WHERE id = ?").run(id);
+  }
+
+  /** The device is no more: nothing of it is left to be given to another of its name. */
+  forgetDevice(deviceUuid: string): void {
+    this.#database.prepare("DELETE FROM public_devices WHERE device_uuid = ?").run(deviceUuid);
+    this.#database.prepare("DELETE FROM tokens WHERE device_uuid = ?").run(deviceUuid);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function decode(row: Record<string, unknown>): Token {
+  const allow = String(row["allow"]).split(",");
+  return {
+    id: String(row["id"]),
+    deviceUuid: String(row["device_uuid"]),
+    creatorUid: Number(row["creator_uid"]),
+    allow: tokenVerbs.filter((verb) => allow.includes(verb)),
+    uid: row["uid"] === null ? undefined : Number(row["uid"]),
+    createdAtMs: Number(row["created_at_ms"]),
+    expiresAtMs: Number(row["expires_at_ms"]),
+  };
+}

@@ -1,0 +1,89 @@
+/** What opening a pool would do, and why: the same decisions as `openPool`, none of them done. */
+import { realpath } from "node:fs/promises";
+import { attachBacking } from "./backing.ts";
+import { PoolError } from "./errors.ts";
+import { poolErrorFrom } from "./errors-from-native.ts";
+import { checkFolderName, exists, folderPaths } from "./folder.ts";
+import type { Kernel } from "./kernel.ts";
+import { lockPool } from "./lock.ts";
+import { PoolDevice } from "./pool-device.ts";
+import { probeKernel } from "./probe.ts";
+import { planOf, type RecoveryDecision } from "./recovery-plan.ts";
+import { Ledger } from "./store/ledger.ts";
+import { ThinDevices } from "./thin-devices.ts";
+import { degradedError, Undo } from "./undo.ts";
+
+export interface PlannedRecovery {
+  /** The transactions of the kernel's pool and of the ledger: the latter may be one ahead. */
+  readonly poolTransactionId: bigint;
+  readonly ledgerTransactionId: bigint;
+  /** In the order in which opening would do them; none: it would find all in order. */
+  readonly decisions: readonly RecoveryDecision[];
+}
+
+/**
+ * Rejects as `openPool` would. A pool that is not up is brought up for the look, read-only, and taken
+ * down again: only the kernel knows its transaction id. POOL_LOCKED while a process has it open.
+ */
+export async function planRecovery(options: {
+  readonly folder: string;
+  readonly kernel: Kernel;
+}): Promise<PlannedRecovery> {
+  const { folder, kernel } = options;
+  const undo = new Undo();
+  let planned: PlannedRecovery | undefined;
+  let failure: unknown;
+  try {
+    planned = await look(folder, kernel, undo);
+  } catch (error) {
+    failure = error;
+  }
+  const [undoFailure] = await undo.run(false);
+  if (undoFailure !== undefined) throw degradedError("planning", folder, failure ?? undoFailure);
+  if (planned === undefined) {
+    throw poolErrorFrom(failure, { operation: "planning", object: folder });
+  }
+  return planned;
+}
+
+async function look(folder: string, kernel: Kernel, undo: Undo): Promise<PlannedRecovery> {
+  checkFolderName(folder);
+  await probeKernel(kernel);
+  if (!(await exists(folderPaths(folder).ledger))) throw notFound(folder);
+  const paths = folderPaths(await realpath(folder));
+  const lock = lockPool(paths, "planning");
+  undo.pushAlways("releasing the lock", () => lock.release());
+  const ledger = Ledger.open(paths.ledger);
+  undo.pushAlways("closing the ledger", () => ledger.close());
+  const record = ledger.pool();
+  if (record?.state !== "created") throw notFound(folder);
+  const backing = await attachBacking(kernel, record, undo);
+  const pool = await PoolDevice.open(kernel, record, backing, undo, { look: true });
+  const status = await pool.status();
+  if (status.state !== "working") {
+    throw new PoolError({
+      code: "POOL_NEEDS_REPAIR",
+      operation: "planning",
+      object: folder,
+      reason: "the kernel says that the pool failed",
+      hint: "Look at the kernel's log (dmesg), then check the metadata with thin_check.",
+    });
+  }
+  const thins = new ThinDevices(kernel, record.uuid, pool.dev);
+  const plan = await planOf({ ledger, record, thins, current: status.transactionId });
+  return {
+    poolTransactionId: status.transactionId,
+    ledgerTransactionId: record.lastTransactionId,
+    decisions: plan.decisions,
+  };
+}
+
+function notFound(folder: string): PoolError {
+  return new PoolError({
+    code: "POOL_NOT_FOUND",
+    operation: "planning",
+    object: folder,
+    reason: "it holds no pool, or creating it never ended",
+    hint: "Create a pool there first, or name the right folder.",
+  });
+}
