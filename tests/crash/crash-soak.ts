@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
+import { wholeNumber } from "./soak-options.ts";
 
 /** A tmpfs: what is durable is modelled, so no disk has to be waited for. */
 const MEMORY_FOLDER = "/dev/shm";
@@ -30,12 +31,6 @@ export interface WorkerReport {
   readonly finding?: { readonly kind: FindingKind; readonly message: string };
   readonly recent?: readonly string[];
   readonly trace: number;
-}
-
-function wholeNumber(text: string, option: string): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(value)) throw new TypeError(`--${option} '${text}' is no whole number`);
-  return value;
 }
 
 const { values } = parseArgs({

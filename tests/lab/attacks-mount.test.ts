@@ -140,6 +140,19 @@ test("folders that a user may not mount on, each with its reason, and those that
   assert.deepEqual(await mountsBelow(homes), []);
 });
 
+test("a caller in another mount namespace is told so: its paths are not the daemon's", async () => {
+  const plain = join(homes, "attacker", "plain");
+  const args = [String(ATTACKER), String(GROUP.gid), socketPath, "folders"];
+  const child = spawn(
+    "/usr/bin/unshare",
+    ["--mount", process.execPath, "--conditions=source", USER_PROGRAM, ...args],
+    { env: { FOLDERS: JSON.stringify([plain]) } },
+  );
+  const { code, stdout, stderr } = await outcomeOf(child);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout), { [plain]: "UNSUPPORTED" });
+});
+
 test("a set-user-id program and a device node that root put into the image are worth nothing", async () => {
   await using root = await connect({ socketPath });
   {

@@ -9,6 +9,7 @@ import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
+import { MetadataSnapshot } from "./health/metadata-snapshot.ts";
 import type { Kernel } from "./kernel.ts";
 import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
@@ -67,6 +68,7 @@ export class Engine {
   readonly pool: PoolDevice;
   readonly thins: ThinDevices;
   readonly states: DeviceStates;
+  readonly metadataSnapshot: MetadataSnapshot;
   /** The pool's own record as the ledger has it. */
   poolRecord: PoolRecord;
   backing: Backing;
@@ -91,6 +93,7 @@ export class Engine {
     this.backing = parts.backing;
     this.transactionId = parts.transactionId;
     this.#lock = parts.lock;
+    this.metadataSnapshot = new MetadataSnapshot(this);
   }
 
   get uuid(): string {

@@ -5,6 +5,10 @@ import { DeviceStates } from "./device-state.ts";
 import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
 import { checkFolderName, exists, folderPaths } from "./folder.ts";
+import { checkBeforeActivation } from "./health/before-activation.ts";
+import { releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
+import { statusForOpening } from "./health/sick-pool.ts";
+import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
 import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
@@ -13,12 +17,13 @@ import { recover } from "./recover.ts";
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, UndoError, withUndo } from "./undo.ts";
+import { degradedError, isUndoError, UndoError, withUndo } from "./undo.ts";
 
 /**
  * Opens the pool of a folder. What a killed process left live is adopted after it was checked to be
  * ours; what it left half done is settled. POOL_NOT_FOUND, POOL_LOCKED, POOL_MISMATCH,
- * POOL_NEEDS_REPAIR, POOL_PERMISSION, POOL_UNSUPPORTED.
+ * POOL_NEEDS_REPAIR, POOL_NEEDS_CHECK, POOL_READ_ONLY, POOL_FAILED, POOL_TOOL_MISSING,
+ * POOL_PERMISSION, POOL_UNSUPPORTED.
  */
 export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
   const { kernel, folder } = options;
@@ -32,12 +37,18 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       undo.pushAlways("releasing the lock", () => lock.release());
       const ledger = Ledger.open(paths.ledger, options.onCommit);
       undo.pushAlways("closing the ledger", () => ledger.close());
-      const record = ledger.pool();
-      if (record?.state !== "created") throw notFound(folder, "creating its pool never ended");
+      if (ledger.pool()?.state !== "created") {
+        throw notFound(folder, "creating its pool never ended");
+      }
+      const record = await finishSwap(ledger, paths);
       const backing = await attachBacking(kernel, record, undo);
+      if (!(await PoolDevice.isLive(kernel, record.uuid))) {
+        const allowMissingTool = options.allowMissingTool ?? false;
+        await checkBeforeActivation({ kernel, ledger, record, backing, allowMissingTool });
+      }
       const pool = await PoolDevice.open(kernel, record, backing, undo);
-      const status = await pool.status();
-      if (status.state !== "working") throw needsRepair(folder);
+      const { adopted } = pool;
+      const status = statusForOpening(await pool.status(), { adopted, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const states = new DeviceStates();
       const recovered = await recover({
@@ -48,6 +59,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         states,
         current: status.transactionId,
       });
+      await releaseLeftSnapshot(ledger, pool, status);
       return new Pool({
         kernel,
         folder: paths.folder,
@@ -60,7 +72,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         states,
         transactionId: recovered.transactionId,
       });
-    });
+    }, isUndoError);
   } catch (error) {
     if (error instanceof UndoError) throw degradedError("opening", folder, error);
     throw poolErrorFrom(error, { operation: "opening", object: folder });
@@ -74,15 +86,5 @@ function notFound(folder: string, reason: string): PoolError {
     object: folder,
     reason,
     hint: "Create a pool there first, or name the right folder.",
-  });
-}
-
-function needsRepair(folder: string): PoolError {
-  return new PoolError({
-    code: "POOL_NEEDS_REPAIR",
-    operation: "opening",
-    object: folder,
-    reason: "the kernel says that the pool failed",
-    hint: "Look at the kernel's log (dmesg), then check the metadata with thin_check.",
   });
 }

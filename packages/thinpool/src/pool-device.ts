@@ -15,27 +15,42 @@ import type { Backing } from "./backing.ts";
 import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
+import { isSick, sickPoolError } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
+import { describeTable, poolStateOf, poolStatusOf, poolTable } from "./tables.ts";
 import type { Undo } from "./undo.ts";
 
 export class PoolDevice {
   readonly dev: DevNumber;
+  /** It was live already and was taken over. */
+  readonly adopted: boolean;
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
 
-  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber) {
+  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber, adopted: boolean) {
     this.#kernel = kernel;
     this.#poolUuid = poolUuid;
     this.dev = dev;
+    this.adopted = adopted;
   }
 
   /**
-   * Takes over the pool's live device if its table is the recorded one, else makes it. One that a
-   * crash left without a table is removed first; one left suspended is resumed.
+   * True where the kernel has the pool live: its metadata is in use and can't be checked. A device that a
+   * crash left without a live table is removed: a table that was loaded only holds the metadata, too.
+   */
+  static async isLive(kernel: Kernel, poolUuid: string): Promise<boolean> {
+    const found = await findDevice(kernel, poolUuid);
+    if (found === undefined || found.hasLiveTable) return found !== undefined;
+    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);
+    return false;
+  }
+
+  /**
+   * Takes over the pool's live device if its table is the recorded one, else makes it (after `isLive`
+   * has cleared the way). One left suspended is resumed.
    */
   static async open(
     kernel: Kernel,
@@ -51,7 +66,7 @@ export class PoolDevice {
     if (live?.hasLiveTable === true) {
       await checkLiveTable(kernel, record, table);
       if (live.suspended && !look) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
-      return new PoolDevice(kernel, record.uuid, live.dev);
+      return new PoolDevice(kernel, record.uuid, live.dev, true);
     }
     if (live !== undefined) {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
@@ -61,7 +76,7 @@ export class PoolDevice {
       uuid: poolDmUuid(record.uuid),
       table: look ? poolTable(record, backing, { readOnly: true }) : table,
     });
-    const pool = new PoolDevice(kernel, record.uuid, made.info.dev);
+    const pool = new PoolDevice(kernel, record.uuid, made.info.dev, false);
     undo.push("removing the pool's dm device", () => pool.remove());
     return pool;
   }
@@ -109,6 +124,20 @@ export class PoolDevice {
     return this.#message(thinPoolMessage.setTransactionId(from, to));
   }
 
+  /** Commits the pool and keeps that state readable for the tools. NATIVE_BUSY: one is held already. */
+  reserveMetadataSnapshot(): Promise<void> {
+    return this.#message(thinPoolMessage.reserveMetadataSnap());
+  }
+
+  /** Gives it back; none being held is fine. */
+  async releaseMetadataSnapshot(): Promise<void> {
+    try {
+      await this.#message(thinPoolMessage.releaseMetadataSnap());
+    } catch (error) {
+      if (!isNative(error, "NATIVE_INVALID")) throw error;
+    }
+  }
+
   /** Removes the dm device; DEVICE_BUSY by the caller's mapping where a thin device still uses it. */
   async remove(): Promise<void> {
     try {
@@ -124,7 +153,14 @@ export class PoolDevice {
   }
 
   async #message(text: string): Promise<void> {
-    await this.#kernel.dm.message(this.#ref, text);
+    try {
+      await this.#kernel.dm.message(this.#ref, text);
+    } catch (error) {
+      // A pool that is not writable takes no message at all; which of three reasons, its status says.
+      if (!isNative(error, "NATIVE_REFUSED")) throw error;
+      const state = poolStateOf(await this.status());
+      throw isSick(state) ? sickPoolError(state, text, poolDmName(this.#poolUuid), error) : error;
+    }
   }
 }
 

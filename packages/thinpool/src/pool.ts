@@ -1,4 +1,10 @@
 import type { Device, PoolStatus } from "./device.ts";
+import type { BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
+import type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
+import type { CheckOptions, CheckReport } from "./health/check-report.ts";
+import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import type { PoolUsage, UsageOptions } from "./health/usage.ts";
 import type { Kernel } from "./kernel.ts";
 import type { CommitObserver } from "./store/database.ts";
 import type { JournalEntry } from "./store/journal.ts";
@@ -35,6 +41,11 @@ export interface CreatePoolOptions {
 export interface OpenPoolOptions {
   readonly folder: string;
   readonly kernel: Kernel;
+  /**
+   * Opens without the check where thin_check is not installed. Else a pool that was not closed in order
+   * is refused then with POOL_TOOL_MISSING: its health is not known.
+   */
+  readonly allowMissingTool?: boolean;
   /** For tests of crashes: told before and after each durable commit of the ledger. */
   readonly onCommit?: CommitObserver;
 }
@@ -69,6 +80,18 @@ export interface ThinPool extends AsyncDisposable {
   /** What opening the pool decided and why, the last 1000 decisions, the oldest first. */
   recoveryJournal(): readonly JournalEntry[];
   status(): Promise<PoolStatus>;
+  /** Per device: mapped, of that exclusive and shared. One walk over the metadata for all, cached. */
+  usage(options?: UsageOptions): Promise<PoolUsage>;
+  /** The byte ranges in which one device differs from another: the base of incremental backup. */
+  changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange>;
+  /** Looks for damage, orphans, lost records and leftovers; changes nothing. Closed: `checkPool`. */
+  check(options?: CheckOptions): Promise<CheckReport>;
+  /** A dump of the metadata and the ledger of the same moment; the last 8 are kept. See `restorePool`. */
+  backup(options?: BackupOptions): Promise<Backup>;
+  /** Deletes a thin device that no record explains (`check` calls it an orphan). */
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }>;
+  /** Who has the pool's one metadata snapshot. */
+  metadataSnapshot(): SnapshotStatus;
   /**
    * Deactivates all, removes the pool's dm device, detaches the loops, releases the lock.
    * DEVICE_BUSY, and nothing is taken down, while a device is in use.

@@ -1,6 +1,18 @@
 /** An open pool: each verb is a function in verbs/, this only gives them one face. */
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
+import { backup, type BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
+import {
+  changedBlocks,
+  type ChangedBlocksOptions,
+  type ChangedRange,
+} from "./health/changed-blocks.ts";
+import { checkOpen } from "./health/check-open.ts";
+import type { CheckOptions, CheckReport } from "./health/check-report.ts";
+import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import { removeOrphan } from "./health/orphans.ts";
+import { type PoolUsage, UsageCache, type UsageOptions } from "./health/usage.ts";
 import type { ThinPool } from "./pool.ts";
 import type { JournalEntry } from "./store/journal.ts";
 import {
@@ -32,9 +44,11 @@ export class Pool implements ThinPool {
   readonly uuid: string;
   readonly folder: string;
   readonly #engine: Engine;
+  readonly #usage: UsageCache;
 
   constructor(parts: EngineParts) {
     this.#engine = new Engine(parts);
+    this.#usage = new UsageCache(this.#engine);
     this.uuid = this.#engine.uuid;
     this.folder = this.#engine.folder;
   }
@@ -111,6 +125,30 @@ export class Pool implements ThinPool {
 
   status(): Promise<PoolStatus> {
     return status(this.#engine);
+  }
+
+  usage(options?: UsageOptions): Promise<PoolUsage> {
+    return this.#usage.get(options);
+  }
+
+  changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange> {
+    return changedBlocks(this.#engine, options);
+  }
+
+  check(options?: CheckOptions): Promise<CheckReport> {
+    return checkOpen(this.#engine, options);
+  }
+
+  backup(options?: BackupOptions): Promise<Backup> {
+    return backup(this.#engine, options);
+  }
+
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }> {
+    return removeOrphan(this.#engine, options);
+  }
+
+  metadataSnapshot(): SnapshotStatus {
+    return this.#engine.metadataSnapshot.status;
   }
 
   close(): Promise<void> {

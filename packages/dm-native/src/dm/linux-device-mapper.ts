@@ -2,7 +2,7 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { NativeError } from "../errors.ts";
-import { mangle } from "../names.ts";
+import { dmNodePath, mangle } from "../names.ts";
 import type { DmName, DmUuid } from "../names.ts";
 import type { DevNumber } from "../dev-number.ts";
 import { ERRNO, errnoOfNodeError, nativeErrorFromErrno } from "../sys/errno.ts";
@@ -491,12 +491,13 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     if (!isBusy || request.command !== "DM_DEV_REMOVE" || request.device === undefined)
       return error;
     try {
-      const { dev } = await this.deviceStatus(request.device);
+      const { dev, name } = await this.deviceStatus(request.device);
+      const nodes = [dmNodePath(name), `/dev/dm-${dev.minor}`];
       return nativeErrorFromErrno({
         operation: error.operation,
         object: error.object,
         errno: error.errno,
-        hint: await holdersHint(dev),
+        hint: await holdersHint(dev, nodes),
       });
     } catch {
       // The device went away meanwhile: the first error says what there is to say.

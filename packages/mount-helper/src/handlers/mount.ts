@@ -1,6 +1,7 @@
 /** mount.*: references to mounted devices. */
 import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
+import { assertSameMounts } from "../mounts/namespace.ts";
 import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
@@ -12,6 +13,7 @@ export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts):
       const { uid } = principal;
       const { device, holder = { type: "session" }, folder } = params;
       const { readOnly, noExec, noSymFollow, ownership } = params;
+      if (folder !== undefined) await assertSameMounts(principal.pid, folder);
       const wish = {
         holder:
           holder.type === "session"

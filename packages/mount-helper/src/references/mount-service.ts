@@ -61,6 +61,13 @@ export interface MountWish {
   readonly form?: Partial<MountForm> | undefined;
 }
 
+/** How many there are of each, for the metrics. */
+export interface Census {
+  readonly references: Readonly<Record<Holder["type"], number>>;
+  readonly mounts: Readonly<Partial<Record<MountState, number>>>;
+  readonly ephemerals: number;
+}
+
 export interface MountServiceParts {
   readonly poolUuid: string;
   readonly records: Records;
@@ -295,6 +302,16 @@ export class MountService {
   isReleasing(deviceUuid: string): boolean {
     const { records } = this.#parts;
     return records.ofDevice(deviceUuid).some(({ state }) => state === "releasing");
+  }
+
+  census(): Census {
+    const references = { session: 0, lease: 0, permanent: 0 };
+    const mounts: Partial<Record<MountState, number>> = { mounted: 0, releasing: 0 };
+    for (const record of this.#parts.records.all()) {
+      mounts[record.state] = (mounts[record.state] ?? 0) + 1;
+      for (const { holder } of record.references) references[holder.type] += 1;
+    }
+    return { references, mounts, ephemerals: this.#parts.ephemerals.size };
   }
 
   async #tendRecord(record: MountRecord): Promise<void> {

@@ -2,8 +2,9 @@
  * The ledger: what exists in the pool, in one SQLite file. Every method that writes is one
  * transaction and one durable commit.
  */
-import { type TransactionId, transactionId } from "@thinpool/dm-native";
+import { type ThinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
+import { HealthRecords } from "../health/records.ts";
 import type { DeviceName } from "../names.ts";
 import { type CommitObserver, LedgerDatabase } from "./database.ts";
 import { Journal } from "./journal.ts";
@@ -36,11 +37,13 @@ class NothingRecorded extends Error {}
 export class Ledger {
   readonly db: LedgerDatabase;
   readonly journal: Journal;
+  readonly health: HealthRecords;
   readonly #thinIds: ThinIds;
 
   private constructor(db: LedgerDatabase) {
     this.db = db;
     this.journal = new Journal(db);
+    this.health = new HealthRecords(db);
     this.#thinIds = new ThinIds(db);
   }
 
@@ -61,6 +64,11 @@ export class Ledger {
   /** Durable commits since the file was opened; for tests and statistics. */
   get commits(): number {
     return this.db.commits;
+  }
+
+  /** A copy of the whole ledger as it is now, into a new file; for backups. Not synced. */
+  copyInto(path: string): void {
+    this.db.run("VACUUM INTO ?", path);
   }
 
   close(): void {
@@ -92,6 +100,55 @@ export class Ledger {
     });
   }
 
+  /** A pool that exists already, with all its devices: one commit, and it is created. */
+  adoptPool(pool: Omit<PoolRecord, "state">, devices: readonly DeviceRecord[]): void {
+    this.db.write("pool adopted", () => {
+      this.db.run(
+        `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
+           metadata_bytes, block_sectors, low_water_blocks, last_transaction_id, created_at_ms)
+         VALUES (1, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        pool.uuid,
+        pool.backing,
+        pool.dataPath,
+        pool.metadataPath,
+        pool.dataBytes,
+        pool.metadataBytes,
+        pool.blockSectors,
+        pool.lowWaterBlocks,
+        pool.lastTransactionId,
+        pool.createdAtMs,
+      );
+      for (const device of devices) this.#insert(device);
+    });
+  }
+
+  /** What was found out about an adopted device once it could be read. */
+  setDeviceContent(
+    device: DeviceRecord,
+    content: Pick<DeviceRecord, "sizeBytes" | "filesystem">,
+  ): void {
+    this.db.write("content of an adopted device", () =>
+      this.db.run(
+        "UPDATE device SET size_bytes = ?, filesystem = ? WHERE uuid = ?",
+        content.sizeBytes,
+        content.filesystem,
+        device.uuid,
+      ),
+    );
+  }
+
+  /** Nothing of the pool counts any more, as of one whose creation never ended. */
+  markPoolUncreated(): void {
+    this.db.write("pool given up", () => this.db.run("UPDATE pool SET state = 'creating'"));
+  }
+
+  /** The sizes of what the pool stands on, for a ledger that is older than they are. */
+  setSizes(dataBytes: bigint, metadataBytes: bigint): void {
+    this.db.write("sizes", () =>
+      this.db.run("UPDATE pool SET data_bytes = ?, metadata_bytes = ?", dataBytes, metadataBytes),
+    );
+  }
+
   markPoolCreated(): void {
     this.db.write("pool created", () => this.db.run("UPDATE pool SET state = 'created'"));
   }
@@ -106,7 +163,9 @@ export class Ledger {
     try {
       this.db.write("intents", () => {
         this.#purge(previous(next));
-        outcomes = intents.map((intent) => this.#recordIntent(intent, next));
+        // One alone needs no part of its own: where it can't be, there is nothing to commit.
+        const alone = intents.length === 1;
+        outcomes = intents.map((intent) => this.#recordIntent(intent, next, alone));
         if (outcomes.every((outcome) => outcome instanceof PoolError)) throw new NothingRecorded();
         this.#setLastTransaction(next);
       });
@@ -146,6 +205,13 @@ export class Ledger {
     });
   }
 
+  /** What somebody else had under this id is gone: it is free. */
+  forgetForeignThinId(id: ThinId): void {
+    this.db.write("foreign thin id gone", () =>
+      this.db.run("DELETE FROM foreign_thin_id WHERE thin_id = ?", id),
+    );
+  }
+
   /** From now on it counts (INV-12). */
   finishFilling(device: DeviceRecord): DeviceRecord {
     this.db.write("filled", () =>
@@ -163,17 +229,27 @@ export class Ledger {
       this.db.run("DELETE FROM device WHERE uuid = ?", filled.uuid);
       this.db.run(
         `UPDATE device SET thin_id = ?, size_bytes = ?, filesystem = ?, external_origin = ?,
-           growing = ? WHERE uuid = ?`,
+           growing = ?, transaction_id = ? WHERE uuid = ?`,
         filled.thinId,
         filled.sizeBytes,
         filled.filesystem,
         filled.externalOrigin ?? null,
         Number(filled.growing),
+        filled.transactionId,
         device.uuid,
       );
       this.#insert({ ...filled, thinId: device.thinId });
-      const { thinId, sizeBytes, filesystem, externalOrigin, growing } = filled;
-      return { ...device, thinId, sizeBytes, filesystem, externalOrigin, growing };
+      const {
+        thinId,
+        sizeBytes,
+        filesystem,
+        externalOrigin,
+        growing,
+        transactionId: made,
+      } = filled;
+      const content = { thinId, sizeBytes, filesystem, externalOrigin, growing };
+      // The thin device's own number is then one below the record's, as everywhere: `check` compares.
+      return { ...device, ...content, transactionId: made };
     });
   }
 
@@ -214,6 +290,11 @@ export class Ledger {
     return this.#many(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current);
   }
 
+  /** Every row, those that do not count (yet, or any more) included. */
+  rows(): readonly DeviceRecord[] {
+    return this.#many("SELECT * FROM device ORDER BY name");
+  }
+
   /** The devices that were made from this one, at most `limit`. */
   madeFrom(uuid: string, current: TransactionId, limit: number): readonly DeviceRecord[] {
     return this.#many(
@@ -250,9 +331,9 @@ export class Ledger {
     };
   }
 
-  #recordIntent(intent: Intent, next: TransactionId): IntentOutcome {
+  #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {
     try {
-      return this.db.part(() => {
+      const record = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
           const record: DeviceRecord = {
@@ -268,7 +349,8 @@ export class Ledger {
           this.db.run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, uuid);
         }
         return records;
-      });
+      };
+      return alone ? record() : this.db.part(record);
     } catch (error) {
       if (error instanceof PoolError) return error;
       throw error;
