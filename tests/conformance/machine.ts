@@ -10,10 +10,12 @@ import type {
   LoopStatus,
 } from "@thinpool/dm-native";
 import { dmName, NativeError, sectors } from "@thinpool/dm-native";
+import type { MetadataTools } from "@thinpool/thinpool";
 
 export interface ConformanceKernel {
   readonly dm: DeviceMapper;
   readonly loops: LoopDevices;
+  readonly tools: MetadataTools;
   /** Writable, empty, the case's own. */
   readonly folder: string;
   /** In the name of every dm device that a case makes. */

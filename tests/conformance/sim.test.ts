@@ -13,6 +13,7 @@ thinPoolConformance(async (run) => {
     await run({
       dm: sim.dm,
       loops: sim.loops,
+      tools: sim.metadataTools,
       folder,
       suffix: "sim",
       read: (path, offset, length) => sim.read(path, offset, length),

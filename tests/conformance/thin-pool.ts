@@ -5,6 +5,7 @@
 import { test } from "node:test";
 import { DEVICES, LOOPS } from "./devices.ts";
 import { Bench, type ConformanceKernel } from "./machine.ts";
+import { METADATA_TOOLS } from "./metadata-tools.ts";
 import { MESSAGES, POOLS } from "./pools.ts";
 import { ORIGINS } from "./origins.ts";
 import { SPACE } from "./space.ts";
@@ -14,7 +15,7 @@ import { THINS } from "./thins.ts";
 export function thinPoolConformance(
   withKernel: (run: (kernel: ConformanceKernel) => Promise<void>) => Promise<void>,
 ): void {
-  for (const [name, run] of [
+  const cases = [
     ...DEVICES,
     ...POOLS,
     ...MESSAGES,
@@ -22,7 +23,9 @@ export function thinPoolConformance(
     ...ORIGINS,
     ...SPACE,
     ...LOOPS,
-  ]) {
+    ...METADATA_TOOLS,
+  ];
+  for (const [name, run] of cases) {
     test(name, () =>
       withKernel(async (kernel) => {
         const bench = new Bench(kernel);

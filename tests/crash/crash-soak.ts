@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
+import { wholeNumber } from "./soak-options.ts";
 
 /** A tmpfs: what is durable is modelled, so no disk has to be waited for. */
 const MEMORY_FOLDER = "/dev/shm";
@@ -32,17 +33,12 @@ export interface WorkerReport {
   readonly trace: number;
 }
 
-function wholeNumber(text: string, option: string): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(value)) throw new TypeError(`--${option} '${text}' is no whole number`);
-  return value;
-}
-
 const { values } = parseArgs({
   options: {
     histories: { type: "string", default: "1000" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     history: { type: "string" },
+    "until-found": { type: "boolean", default: false },
     workers: { type: "string", default: String(Math.min(MAX_WORKERS, availableParallelism())) },
   },
 });
@@ -55,6 +51,7 @@ const workers = only === undefined ? wholeNumber(values.workers, "workers") : 1;
 const startedAtMs = performance.now();
 const totals: Totals = { tried: 0, lost: 0, leaked: 0, failed: 0 };
 const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-crash-"));
+const stops: (() => void)[] = [];
 let shown = 0;
 
 function take(report: WorkerReport): void {
@@ -64,6 +61,7 @@ function take(report: WorkerReport): void {
   }
   if (report.finding === undefined) return;
   totals[report.finding.kind] += 1;
+  if (values["until-found"]) for (const stop of stops) stop();
   shown += 1;
   if (shown > MAX_SHOWN) return;
   process.stderr.write(
@@ -82,11 +80,14 @@ function work(index: number): Promise<void> {
     verbose: only !== undefined,
   };
   const worker = new Worker(new URL("./crash-worker.ts", import.meta.url), { workerData: task });
+  stops.push(() => void worker.terminate());
   worker.on("message", (reports: readonly WorkerReport[]) => reports.forEach(take));
   return new Promise((resolve, reject) => {
     worker.once("error", reject);
     worker.once("exit", (code) =>
-      code === 0 ? resolve() : reject(new Error(`a worker ended with ${code}`)),
+      code === 0 || values["until-found"]
+        ? resolve()
+        : reject(new Error(`a worker ended with ${code}`)),
     );
   });
 }

@@ -125,7 +125,9 @@ class History {
       } catch (error) {
         if (this.#world.dead !== undefined) return;
         if (poolCode(error, this.#world.injected === 0) === "POOL_DEGRADED") degraded = true;
-        else pending.delete(step);
+        else if (step.eitherOnError !== true) pending.delete(step);
+        // Which half stands is to be seen from the outside.
+        else degraded = true;
       }
     });
     const touched = new Set(steps.flatMap((step) => step.touches));
@@ -258,7 +260,13 @@ class History {
 /** The code of an error that an operation may end with; others are findings. */
 function poolCode(error: unknown, unprovoked: boolean): string {
   if (!(error instanceof PoolError)) throw error;
-  const refusals = ["DEVICE_EXISTS", "DEVICE_NOT_FOUND", "POOL_EXISTS", "POOL_NOT_FOUND"];
+  const refusals = [
+    "DEVICE_EXISTS",
+    "DEVICE_NOT_FOUND",
+    "DEVICE_BUSY",
+    "POOL_EXISTS",
+    "POOL_NOT_FOUND",
+  ];
   if (unprovoked && !refusals.includes(error.code)) throw error;
   return error.code;
 }

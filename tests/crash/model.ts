@@ -15,6 +15,11 @@ export interface ModelDevice {
   readonly sizeBytes: bigint;
   readonly filesystem: string;
   readonly ownerUid: number;
+  readonly readOnly: boolean;
+  readonly label: string;
+  /** Its own for life, through renames; a snapshot knows its origin's. */
+  readonly identity: number;
+  readonly origin: number | undefined;
   readonly content: Content;
 }
 
@@ -44,7 +49,7 @@ export function written(content: Content, page: number, tag: number): Content {
 
 /** After a flush nothing older can come back. */
 export function flushed(content: Content): Content {
-  return new Map([...content].map(([page, { now }]) => [page, { now, cut: now }]));
+  return frozen(content);
 }
 
 /** What was read is what it is from now on. */
@@ -61,15 +66,29 @@ export function without(model: Model, name: string): Model {
   return new Map([...model].filter(([other]) => other !== name));
 }
 
+/** As the origin of a snapshot it was flushed before the kernel took the message. */
+export function frozen(content: Content): Content {
+  return new Map([...content].map(([page, { now }]) => [page, { now, cut: now }]));
+}
+
+/** What the pool says of a device. */
+export interface Described {
+  readonly name: string;
+  readonly sizeBytes: bigint;
+  readonly filesystem: string;
+  readonly ownerUid: number;
+  readonly readOnly: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
 /** One line per device, for comparing and for people; without contents. */
-export function describe(
-  devices: Iterable<Pick<ModelDevice, "name" | "sizeBytes" | "filesystem" | "ownerUid">>,
-): string {
+export function describe(devices: Iterable<Described | ModelDevice>): string {
   return [...devices]
-    .map(
-      ({ name, sizeBytes, filesystem, ownerUid }) =>
-        `${name} ${sizeBytes} ${filesystem} ${ownerUid}`,
-    )
+    .map((device) => {
+      const { name, sizeBytes, filesystem, ownerUid, readOnly } = device;
+      const label = "label" in device ? device.label : (device.labels["soak"] ?? "");
+      return `${name} ${sizeBytes} ${filesystem} ${ownerUid} ${readOnly ? "ro" : "rw"} ${label}`;
+    })
     .toSorted()
     .join("\n");
 }

@@ -4,7 +4,7 @@
  */
 import type { SimKernel } from "@thinpool/dm-sim";
 import type { ThinPool } from "@thinpool/thinpool";
-import { type Model, type ModelDevice, withDevice, without } from "./model.ts";
+import { frozen, type Model, type ModelDevice, withDevice, without } from "./model.ts";
 import type { Random } from "./random.ts";
 
 export interface Step {
@@ -13,6 +13,10 @@ export interface Step {
   /** The devices that it works on: steps that run at once share none, but where they mean to. */
   readonly touches: readonly string[];
   readonly run: (pool: ThinPool, kernel: SimKernel) => Promise<unknown>;
+  /** Where it fails half of it may stand, as its documentation says: a device grew, its filesystem not. */
+  readonly eitherOnError?: boolean;
+  /** It may run at once with another on the same device: either order gives the same model. */
+  readonly mayClash?: boolean;
   /** The model once it has happened; `before` is that before all steps that ran with it. */
   readonly effect: (model: Model, before: Model) => Model;
 }
@@ -51,9 +55,20 @@ const create: Verb = {
     const filesystem = random.pick(["none", "none", "ext4"] as const);
     const sizeBytes = random.pick(SIZES);
     const ownerUid = random.pick([0, 1000]);
-    const device = { name, sizeBytes, filesystem, ownerUid, content: new Map() };
+    const device = {
+      name,
+      sizeBytes,
+      filesystem,
+      ownerUid,
+      readOnly: false,
+      label: "",
+      identity: random.next(),
+      origin: undefined,
+      content: new Map(),
+    };
     return {
       what: `create ${name} ${filesystem}`,
+      mayClash: true,
       touches: [name],
       run: (pool) => pool.createDevice({ name, sizeBytes, filesystem, ownerUid }),
       effect: making(device),
@@ -68,18 +83,153 @@ const snapshot: Verb = {
     if (origin === undefined) return undefined;
     const name = freshName(random, model);
     const activate = random.chance(50);
+    const made = snapshotOf(origin, name, random.next());
     return {
       what: `snapshot ${origin.name} as ${name}${activate ? ", active" : ""}`,
+      mayClash: true,
       touches: [origin.name, name],
       run: (pool) => pool.snapshot({ origin: origin.name, name, activate }),
-      effect(model_, before) {
-        const source = before.get(origin.name) ?? origin;
-        // What it holds was flushed before the kernel took the message.
-        const content = new Map(
-          [...source.content].map(([page, { now }]) => [page, { now, cut: now }]),
-        );
-        return making({ ...source, name, content })(model_, before);
+      effect: (model_, before) => making(made(before))(model_, before),
+    };
+  },
+};
+
+/** The snapshot as it is by the model of its moment. */
+function snapshotOf(origin: ModelDevice, name: string, identity: number) {
+  return (before: Model): ModelDevice => {
+    const source = before.get(origin.name) ?? origin;
+    return {
+      ...source,
+      name,
+      identity,
+      origin: source.identity,
+      readOnly: false,
+      label: "",
+      content: frozen(source.content),
+    };
+  };
+}
+
+/** Several at one moment: all of them or none. */
+const snapshotMany: Verb = {
+  weight: 6,
+  plan(random, model) {
+    const free = NAMES.filter((name) => !model.has(name));
+    const origins = [...model.values()].slice(0, random.between(2, 3));
+    if (origins.length < 2 || free.length < origins.length) return undefined;
+    const pairs = origins.map((origin, index) => ({ origin, name: free[index] ?? "" }));
+    const made = pairs.map(({ origin, name }) => snapshotOf(origin, name, random.next()));
+    return {
+      what: `snapshots of ${origins.map(({ name }) => name).join()}`,
+      touches: pairs.flatMap(({ origin, name }) => [origin.name, name]),
+      run: (pool) =>
+        pool.snapshotMany({
+          snapshots: pairs.map(({ origin, name }) => ({ origin: origin.name, name })),
+        }),
+      effect: (model_, before) =>
+        made.reduce((result, make) => making(make(before))(result, before), model_),
+    };
+  },
+};
+
+/** A change of one device that is there; nothing where it has gone. */
+function changing(name: string, change: (device: ModelDevice, before: Model) => ModelDevice) {
+  return (model: Model, before: Model): Model => {
+    const device = model.get(name);
+    return device === undefined ? model : withDevice(model, change(device, before));
+  };
+}
+
+const rename: Verb = {
+  weight: 6,
+  plan(random, model) {
+    const device = present(random, model);
+    if (device === undefined) return undefined;
+    const { name } = device;
+    const to = freshName(random, model);
+    return {
+      what: `rename ${name} to ${to}`,
+      touches: [name, to],
+      run: (pool) => pool.rename({ name, to }),
+      effect(model_) {
+        const found = model_.get(name);
+        if (found === undefined || (name !== to && model_.has(to))) return model_;
+        return withDevice(without(model_, name), { ...found, name: to });
       },
+    };
+  },
+};
+
+const resize: Verb = {
+  weight: 6,
+  plan(random, model) {
+    const device = present(random, model);
+    if (device === undefined) return undefined;
+    const { name, filesystem } = device;
+    const sizeBytes = device.sizeBytes + (1n << 20n);
+    return {
+      what: `grow ${name}`,
+      touches: [name],
+      eitherOnError: filesystem !== "none",
+      run: (pool) => pool.resize({ name, sizeBytes }),
+      effect: changing(name, (found) => ({ ...found, sizeBytes })),
+    };
+  },
+};
+
+const update: Verb = {
+  weight: 5,
+  plan(random, model) {
+    const device = present(random, model);
+    if (device === undefined) return undefined;
+    const { name } = device;
+    const label = String(random.below(1000));
+    const ownerUid = random.pick([0, 1000, 1001]);
+    return {
+      what: `label ${name}`,
+      touches: [name],
+      run: (pool) => pool.update({ name, ownerUid, labels: { soak: label } }),
+      effect: changing(name, (found) => ({ ...found, label, ownerUid })),
+    };
+  },
+};
+
+const readOnly: Verb = {
+  weight: 2,
+  plan(random, model) {
+    const device = present(random, model);
+    if (device === undefined) return undefined;
+    const { name } = device;
+    const wanted = !device.readOnly;
+    return {
+      what: `${name} ${wanted ? "read-only" : "writable"}`,
+      touches: [name],
+      run: (pool) => pool.update({ name, readOnly: wanted }),
+      effect: changing(name, (found) => ({ ...found, readOnly: wanted })),
+    };
+  },
+};
+
+const revert: Verb = {
+  weight: 6,
+  plan(random, model) {
+    const devices = [...model.values()];
+    const pairs = devices.flatMap((source) =>
+      devices
+        .filter(({ identity }) => identity === source.origin)
+        .map((device) => ({ device, source })),
+    );
+    if (pairs.length === 0) return undefined;
+    const { device, source } = random.pick(pairs);
+    const { name } = device;
+    return {
+      what: `revert ${name} to ${source.name}`,
+      touches: [name, source.name],
+      run: (pool) => pool.revert({ name, snapshot: source.name }),
+      effect: changing(name, (found, before) => {
+        const { sizeBytes, filesystem, content } = before.get(source.name) ?? source;
+        return { ...found, sizeBytes, filesystem, content: frozen(content) };
+      }),
     };
   },
 };
@@ -92,6 +242,7 @@ const remove: Verb = {
     const { name } = device;
     return {
       what: `remove ${name}`,
+      mayClash: true,
       touches: [name],
       run: (pool) => pool.remove({ name }),
       effect: (model_) => without(model_, name),
@@ -108,6 +259,7 @@ function state(verb: "activate" | "deactivate", weight: number): Verb {
       const { name } = device;
       return {
         what: `${verb} ${name}`,
+        mayClash: true,
         touches: [name],
         run: (pool) => pool[verb]({ name }),
         effect: unchanged,
@@ -139,6 +291,12 @@ const status: Verb = {
 export const VERBS: readonly Verb[] = [
   create,
   snapshot,
+  snapshotMany,
+  rename,
+  resize,
+  update,
+  readOnly,
+  revert,
   remove,
   state("activate", 10),
   state("deactivate", 6),
@@ -171,7 +329,12 @@ export function planBatch(random: Random, model: Model): readonly Step[] {
     if (step === undefined) continue;
     if (!steps.some((other) => other.touches.some((name) => step.touches.includes(name)))) {
       steps.push(step);
-    } else if (steps.length === 1 && random.chance(CLASH_PERCENT)) {
+    } else if (
+      steps.length === 1 &&
+      steps[0]?.mayClash === true &&
+      step.mayClash === true &&
+      random.chance(CLASH_PERCENT)
+    ) {
       return [...steps, step];
     }
   }

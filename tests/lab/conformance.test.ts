@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { LinuxBlockDevices, LinuxDeviceMapper, LinuxLoopDevices } from "@thinpool/dm-native";
+import { LinuxMetadataTools } from "@thinpool/thinpool";
 import { thinPoolConformance } from "../conformance/thin-pool.ts";
 
 /** The page cache of a block device ends with its last close: each call opens it anew. */
@@ -29,6 +30,7 @@ thinPoolConformance(async (run) => {
     await run({
       dm,
       loops,
+      tools: new LinuxMetadataTools(),
       folder,
       suffix,
       read: (path, offset, length) =>

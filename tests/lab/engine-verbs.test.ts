@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, statfs, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, statfs, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createPool, type Device, linuxKernel, openPool, type ThinPool } from "@thinpool/thinpool";
@@ -269,5 +269,12 @@ test("deferred deactivation of a mounted device: gone when it is unmounted", asy
       return true;
     });
   });
+  // One that has the node itself open is named as well.
+  const file = await open(again.path, "r");
+  await assert.rejects(pool.remove({ name: "leaving" }), (error) => {
+    assert.match((error as Error).message, new RegExp(`process ${process.pid} `));
+    return true;
+  });
+  await file.close();
   await pool.remove({ name: "leaving" });
 });

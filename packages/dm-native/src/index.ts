@@ -27,6 +27,7 @@ export type { UdevRules } from "./udev/cookie.ts";
 export type { CallerIds } from "./sys/caller-ids.ts";
 export { findSignature } from "./block/signatures.ts";
 export { bootId, bootTimeMs } from "./sys/boot-clock.ts";
+export { sendDatagram } from "./sys/datagram.ts";
 export { withCallerIds } from "./sys/caller-ids.ts";
 export { closeDescriptor } from "./sys/descriptor.ts";
 export { lockFile } from "./sys/file-lock.ts";

@@ -6,6 +6,7 @@ import {
   type ByteRange,
   type DevNumber,
   findSignature,
+  MAX_READ_BYTES,
 } from "@thinpool/dm-native";
 import type { Disk } from "./disk.ts";
 import { type Gate, Refusal } from "./faults.ts";
@@ -165,6 +166,19 @@ export class SimBlockDevices implements BlockDevices {
     return this.#gate.call("BLKZEROOUT", path, describe(range), () => {
       const node = this.#aligned(path, range);
       zeroOut(node, Number(range.offsetBytes), Number(range.lengthBytes));
+    });
+  }
+
+  read(path: string, range: ByteRange): Promise<Buffer> {
+    return this.#gate.call("read", path, describe(range), () => {
+      const node = this.#node(path);
+      const { offsetBytes, lengthBytes } = range;
+      const end = offsetBytes + lengthBytes;
+      const inside = offsetBytes >= 0n && lengthBytes > 0n && end <= BigInt(node.sizeBytes());
+      if (!inside || lengthBytes > MAX_READ_BYTES) {
+        throw new Refusal("EINVAL", "the range is not inside the device, or too long");
+      }
+      return node.read(Number(offsetBytes), Number(lengthBytes));
     });
   }
 

@@ -198,6 +198,13 @@ export class SimLoopDevices implements LoopDevices {
     });
   }
 
+  /** What kept its autoclear loops has died: those that nobody else has open are gone. */
+  processDeath(): void {
+    for (const node of [...this.#nodes.values()]) {
+      if (node.autoclear && node.openCount === 0) this.#forget(node);
+    }
+  }
+
   #all(): readonly LoopStatus[] {
     return [...this.#nodes.values()]
       .toSorted((a, b) => a.index - b.index)

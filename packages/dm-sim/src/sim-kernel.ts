@@ -1,5 +1,5 @@
 /**
- * A kernel in memory: device-mapper, loop and block devices, mounts, and mkfs.
+ * A kernel in memory: device-mapper, loop and block devices, mounts, mkfs, and the metadata tools.
  *
  * The fault model: these faults may happen here, and no others.
  * - A call fails with any errno, without effect (`failNext`).
@@ -11,6 +11,7 @@
  *   some of them survive, or are torn, is not modelled.
  * - A pool loses its write mode (`setPoolMode`), runs out of data by being written full, or of
  *   metadata by `fillMetadata`.
+ * - A pool's metadata is damaged (`damageMetadata`, or its first block overwritten by `write`).
  * - A device or mount is held open by a stranger (`hold`, `holdMount`).
  *
  * Where it differs from Linux: nothing happens by itself (a pool commits on messages, flushes,
@@ -27,7 +28,9 @@ import { Gate, type SimFault, type SimListener } from "./faults.ts";
 import { SimFilesystems, type SimFilesystemType } from "./filesystem.ts";
 import { SimLoopDevices } from "./loops.ts";
 import { Machine, Stores } from "./machine.ts";
+import { SimMetadataTools } from "./metadata-tools.ts";
 import { SimMounts } from "./mounts.ts";
+import type { ThinMetadata } from "./thin-metadata.ts";
 import type { PoolMode, ThinPool } from "./thin-pool.ts";
 
 export interface SimKernelOptions {
@@ -58,11 +61,13 @@ export class SimKernel {
       readonly mountPoint: string | undefined;
     }): Promise<void>;
   };
+  readonly metadataTools: SimMetadataTools;
   readonly #options: SimKernelOptions;
   readonly #gate: Gate;
   readonly #machine: Machine;
   readonly #simDm: SimDeviceMapper;
   readonly #simMounts: SimMounts;
+  readonly #simLoops: SimLoopDevices;
   readonly #rawDisks: { readonly path: string; sizeBytes: number }[] = [];
 
   constructor(options: SimKernelOptions = {}, remains?: Remains) {
@@ -74,10 +79,12 @@ export class SimKernel {
       this.#simMounts.sync(device),
     );
     this.dm = this.#simDm;
-    this.loops = new SimLoopDevices(this.#gate, this.#machine);
+    this.#simLoops = new SimLoopDevices(this.#gate, this.#machine);
+    this.loops = this.#simLoops;
     this.blocks = new SimBlockDevices(this.#gate, this.#machine);
     this.mounts = this.#simMounts;
     this.filesystems = new SimFilesystems(this.#gate, this.#machine);
+    this.metadataTools = new SimMetadataTools(this.#gate, this.#machine);
     for (const disk of remains?.rawDisks ?? []) this.addBlockDevice(disk);
   }
 
@@ -104,8 +111,9 @@ export class SimKernel {
     this.#gate.takeDown(reason);
   }
 
-  /** The process has died and a new one begins: listeners and armed faults are gone, all else stays. */
+  /** The process has died and a new one begins: its listeners, armed faults and autoclear loops go. */
   processDeath(): void {
+    this.#simLoops.processDeath();
     this.#gate.revive();
   }
 
@@ -204,11 +212,14 @@ export class SimKernel {
 
   /** As thin_check --clear-needs-check-flag does while the pool is down. */
   clearNeedsCheck(metadataPath: string): void {
-    const disk = this.#machine.node(metadataPath).disk();
-    const metadata = disk && this.#machine.stores.metadata(disk);
-    if (metadata === undefined) throw new TypeError(`${metadataPath}: holds no pool's metadata`);
+    const metadata = this.#metadataOf(metadataPath);
     metadata.needsCheck = false;
     metadata.commit();
+  }
+
+  /** The tools find the metadata damaged from now on; repairing it loses the `lost` thin devices. */
+  damageMetadata(metadataPath: string, options: { readonly lost?: readonly number[] } = {}): void {
+    this.#metadataOf(metadataPath).damage = { lost: options.lost ?? [] };
   }
 
   /** The thin devices that the pool's metadata knows, and throws where its books don't balance. */
@@ -224,6 +235,13 @@ export class SimKernel {
     const loops = (await this.loops.list()).map((loop) => loop.path);
     const mounts = (await this.mounts.list()).map((mount) => mount.mountPoint);
     return [...devices, ...loops, ...mounts];
+  }
+
+  #metadataOf(path: string): ThinMetadata {
+    const disk = this.#machine.node(path).disk();
+    const metadata = disk && this.#machine.stores.metadata(disk);
+    if (metadata === undefined) throw new TypeError(`${path}: holds no pool's metadata`);
+    return metadata;
   }
 
   #pool(path: string): ThinPool {

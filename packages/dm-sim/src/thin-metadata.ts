@@ -16,12 +16,24 @@ interface ThinRecord {
   readonly createdAt: bigint;
 }
 
+/** What the tools read of a pool's metadata. */
+export interface MetadataView {
+  readonly blockSectors: number;
+  readonly dataBlocks: number;
+  readonly transactionId: bigint;
+  /** By thin id: the data block of each mapped block, and the pool's transaction at its creation. */
+  readonly thins: ReadonlyMap<
+    number,
+    { readonly blocks: ReadonlyMap<number, number>; readonly createdAt: bigint }
+  >;
+}
+
 interface Committed {
   readonly thins: ReadonlyMap<number, ThinRecord>;
   readonly transactionId: bigint;
   readonly dataBlocks: number;
   readonly metadataBlocks: number;
-  readonly heldRoot: boolean;
+  readonly held: MetadataView | undefined;
   readonly needsCheck: boolean;
 }
 
@@ -42,7 +54,9 @@ export class ThinMetadata {
   dataBlocks = 0;
   metadataBlocks: number;
   needsCheck = false;
-  heldRoot = false;
+  /** Set by tests: the tools call the metadata damaged, and repairing it loses these thin devices. */
+  damage: { readonly lost: readonly number[] } | undefined;
+  #held: MetadataView | undefined;
   #thins = new Map<number, ThinRecord>();
   /** How often each data block is mapped; unmapped ones are missing. */
   #references = new Map<number, number>();
@@ -57,6 +71,44 @@ export class ThinMetadata {
     this.blockSectors = options.blockSectors;
     this.metadataBlocks = options.metadataBlocks;
     this.#committed = this.#snapshotOfState();
+  }
+
+  /** What a tool makes of another pool's metadata: a repaired or restored one, committed. */
+  static of(view: MetadataView, metadataBlocks: number): ThinMetadata {
+    const made = new ThinMetadata({ blockSectors: view.blockSectors, metadataBlocks });
+    made.transactionId = view.transactionId;
+    made.dataBlocks = view.dataBlocks;
+    for (const [id, { blocks, createdAt }] of view.thins) {
+      made.#thins.set(id, { tree: { blocks: new Map(blocks), frozen: true }, createdAt });
+      for (const block of blocks.values()) made.#reference(block);
+    }
+    made.commit();
+    return made;
+  }
+
+  get heldRoot(): boolean {
+    return this.#held !== undefined;
+  }
+
+  /** As committed: what a tool reads of a pool that is down. */
+  view(): MetadataView {
+    const { thins, transactionId, dataBlocks } = this.#committed;
+    return {
+      blockSectors: this.blockSectors,
+      dataBlocks,
+      transactionId,
+      thins: new Map(
+        [...thins].map(([id, thin]) => [
+          id,
+          { blocks: thin.tree.blocks, createdAt: thin.createdAt },
+        ]),
+      ),
+    };
+  }
+
+  /** What a tool reads through the metadata snapshot of a live pool. */
+  heldView(): MetadataView | undefined {
+    return this.#held;
   }
 
   commit(): void {
@@ -74,7 +126,7 @@ export class ThinMetadata {
     this.transactionId = last.transactionId;
     this.dataBlocks = last.dataBlocks;
     this.metadataBlocks = last.metadataBlocks;
-    this.heldRoot = last.heldRoot;
+    this.#held = last.held;
     this.needsCheck = last.needsCheck;
     this.#freed.clear();
     this.#cursor = 0;
@@ -121,12 +173,13 @@ export class ThinMetadata {
 
   reserveSnap(): void {
     if (this.heldRoot) throw new Refusal("EBUSY", "the pool has a metadata snapshot already");
-    this.heldRoot = true;
+    this.commit();
+    this.#held = this.view();
   }
 
   releaseSnap(): void {
     if (!this.heldRoot) throw new Refusal("EINVAL", "the pool has no metadata snapshot");
-    this.heldRoot = false;
+    this.#held = undefined;
   }
 
   /** The data block of a thin device's block. */
@@ -226,7 +279,7 @@ export class ThinMetadata {
       transactionId: this.transactionId,
       dataBlocks: this.dataBlocks,
       metadataBlocks: this.metadataBlocks,
-      heldRoot: this.heldRoot,
+      held: this.#held,
       needsCheck: this.needsCheck,
     };
   }

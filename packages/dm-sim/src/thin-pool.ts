@@ -360,15 +360,21 @@ function readOrigin(origin: BlockIo | undefined, offsetBytes: number, lengthByte
   return out;
 }
 
-function metadataBlocksOf(node: BlockNode): number {
+export function metadataBlocksOf(node: BlockNode): number {
   return Math.min(MAX_METADATA_BLOCKS, Math.floor(node.sizeBytes() / METADATA_BLOCK_BYTES));
 }
 
-function writeSuperblock(node: BlockNode): void {
+export function writeSuperblock(node: BlockNode): void {
   const block = Buffer.alloc(METADATA_BLOCK_BYTES);
   block.writeBigUInt64LE(SUPERBLOCK_MAGIC, MAGIC_OFFSET_BYTES);
   node.write(0, block);
   node.flush();
+}
+
+/** True where the metadata device begins with a thin pool's superblock. */
+export function hasSuperblock(node: BlockNode): boolean {
+  const superblock = node.read(0, METADATA_BLOCK_BYTES);
+  return superblock.readBigUInt64LE(MAGIC_OFFSET_BYTES) === SUPERBLOCK_MAGIC;
 }
 
 /** A zeroed first block makes a new pool; one that is neither zero nor ours is EILSEQ. */
@@ -396,7 +402,7 @@ function openMetadata(options: {
     writeSuperblock(metadataNode);
     return metadata;
   }
-  if (known === undefined || superblock.readBigUInt64LE(MAGIC_OFFSET_BYTES) !== SUPERBLOCK_MAGIC) {
+  if (known === undefined || !hasSuperblock(metadataNode)) {
     throw new Refusal("EILSEQ", "the metadata device's superblock is not a thin pool's");
   }
   if (known.blockSectors !== blockSectors) {

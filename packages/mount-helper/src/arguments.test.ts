@@ -8,8 +8,24 @@ test("the command line, its defaults and its mistakes", () => {
     socketPath: "/run/thinpool/thinpool.sock",
     socketGroup: undefined,
     policyFile: undefined,
+    metrics: undefined,
+    sessionGraceMs: undefined,
     teardown: false,
   });
+  const metricsOf = (text: string): unknown => {
+    const parsed = parseArguments(["--folder", "/p", "--metrics", text]);
+    return typeof parsed === "string" ? parsed : parsed.metrics;
+  };
+  assert.deepEqual(metricsOf("/run/m.sock"), { path: "/run/m.sock" });
+  assert.deepEqual(metricsOf("9464"), { port: 9464 });
+  for (const bad of ["m.sock", "0", "70000", "0.0.0.0:80"]) {
+    assert.throws(() => metricsOf(bad), { code: "OPTION_INVALID" });
+  }
+  for (const bad of ["0", "1.5", "99999", "ever"]) {
+    assert.throws(() => parseArguments(["--folder", "/p", "--session-grace", bad]), {
+      code: "OPTION_INVALID",
+    });
+  }
   assert.equal(parseArguments(["--help"]), "help");
   for (const bad of [[], ["--folder"], ["--folder", "/p", "--what"], ["--folder", "/p", "more"]]) {
     assert.throws(() => parseArguments(bad), { code: "OPTION_INVALID" });

@@ -1,8 +1,13 @@
 /** The command line of thinpoold. */
 import { parseArgs } from "node:util";
 import { DEFAULT_SOCKET_PATH } from "@thinpool/protocol";
+import type { MetricsAddress } from "./metrics/metrics-server.ts";
+import { parseMetricsAddress } from "./metrics/metrics-server.ts";
 import { DEFAULT_POLICY_FILE } from "./policy/policy-file.ts";
 import { StartError } from "./start-error.ts";
+
+/** A day: what is to be held longer is held by a lease. */
+const MAX_GRACE_SECONDS = 86_400;
 
 export interface Arguments {
   readonly folder: string;
@@ -10,11 +15,13 @@ export interface Arguments {
   readonly socketGroup: string | undefined;
   /** Undefined: the default place, if there is a file. */
   readonly policyFile: string | undefined;
+  readonly metrics: MetricsAddress | undefined;
+  readonly sessionGraceMs: number | undefined;
   readonly teardown: boolean;
 }
 
 export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP]
-                 [--policy FILE] [--teardown]
+                 [--policy FILE] [--metrics PATH|PORT] [--session-grace SECONDS] [--teardown]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 
@@ -23,11 +30,21 @@ Serves the thin pool in FOLDER to the users of this machine. Runs in the foregro
   --socket-group GROUP  who may connect besides root; default: thinpool, if there is such a group
   --policy FILE         who may do what (docs/POLICY.md); default ${DEFAULT_POLICY_FILE}, if there
                         is one, else: who may connect clones public images; read anew on SIGHUP
+  --metrics PATH|PORT   serve Prometheus metrics on a socket for root only, or a port of 127.0.0.1
+  --session-grace SECONDS
+                        how long what a client holds outlives its connection; default 30
   --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
                         without it they stay for the next start
   --help                this text
   --version             the version
 `;
+
+function graceOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const seconds = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (seconds >= 1 && seconds <= MAX_GRACE_SECONDS) return seconds * 1000;
+  throw new Error(`--session-grace must be from 1 to ${MAX_GRACE_SECONDS} seconds, not ${text}`);
+}
 
 /** "help" or "version" where that was asked for. Throws StartError with OPTION_INVALID. */
 export function parseArguments(argv: readonly string[]): Arguments | "help" | "version" {
@@ -39,6 +56,8 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
         socket: { type: "string" },
         "socket-group": { type: "string" },
         policy: { type: "string" },
+        metrics: { type: "string" },
+        "session-grace": { type: "string" },
         teardown: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         version: { type: "boolean", default: false },
@@ -53,9 +72,12 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
       socketPath: values.socket ?? DEFAULT_SOCKET_PATH,
       socketGroup: values["socket-group"],
       policyFile: values.policy,
+      metrics: values.metrics === undefined ? undefined : parseMetricsAddress(values.metrics),
+      sessionGraceMs: graceOf(values["session-grace"]),
       teardown: values.teardown,
     };
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError({
       code: "OPTION_INVALID",
       object: "the command line",

@@ -17,7 +17,10 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
 import type { RulesFor } from "./mounts/rules.ts";
-import { defaultRulesFor } from "./mounts/rules.ts";
+import { mountRulesBy } from "./policy/mount-rules.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import type { MetricsAddress } from "./metrics/metrics-server.ts";
+import { MetricsServer } from "./metrics/metrics-server.ts";
 import type { References } from "./references/open.ts";
 import { openReferences } from "./references/open.ts";
 import type { ConnectionWatch, OpenFront } from "./server/back.ts";
@@ -50,9 +53,13 @@ export interface DaemonOptions {
   readonly workers?: "processes" | "in-process";
   /** Who may do what (docs/POLICY.md); default: who may connect clones public images. */
   readonly policyFile?: string;
+  /** A socket that the service manager has opened at `socketPath`, by its descriptor. */
+  readonly inheritedSocket?: number | undefined;
+  /** Where to serve Prometheus metrics; default: nowhere. */
+  readonly metrics?: MetricsAddress | undefined;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
-  /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
+  /** What users' mounts may be; default: what the policy says. */
   readonly mountRulesFor?: RulesFor;
   /** How long a session outlives its connection; default: half a minute. */
   readonly sessionGraceMs?: number;
@@ -84,20 +91,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   await using undo = new AsyncDisposableStack();
   const pool = await openPool({ folder, kernel });
   undo.defer(() => letGo(pool));
+  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
+  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const queue = new KeyedQueue();
   const references = await openReferences({
     pool,
     kernel,
     mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
     queue,
-    rulesFor: options.mountRulesFor ?? defaultRulesFor,
+    rulesFor: options.mountRulesFor ?? mountRulesBy(live),
     logger,
     graceMs: options.sessionGraceMs,
   });
   undo.defer(() => references.close());
   const { mounts, sessions, ephemerals, reaper } = references;
-  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
-  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
   const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
   const access = new Access({ pool, live, book, referenceHolder });
@@ -110,6 +117,13 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     logger,
   });
   keyed.recover();
+  const metrics = new Metrics({
+    pool,
+    census: () => mounts.census(),
+    sessions: () => sessions.counts,
+    workers: () => back.workerCount,
+    logger,
+  });
   const dispatcher = new Dispatcher({
     handlers: makeHandlers(work),
     keyed,
@@ -117,6 +131,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     deviceOfReference: (id) => mounts.deviceOf(id),
     queue,
     logger,
+    observe: (call) => metrics.observe(call),
   });
   const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
   const openFront: OpenFront = (principal, port) =>
@@ -137,7 +152,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     limitsOf: (principal) => access.limits(principal),
     logger,
   });
-  const listener = await Listener.listen({ socketPath, socketGroup, back, logger, identify });
+  const { inheritedSocket } = options;
+  const metricsServer =
+    options.metrics === undefined
+      ? undefined
+      : await MetricsServer.listen(options.metrics, metrics, logger);
+  undo.defer(() => metricsServer?.close());
+  const listener = await Listener.listen({
+    socketPath,
+    socketGroup,
+    inheritedSocket,
+    back,
+    logger,
+    identify,
+  });
   undo.move();
   reaper.start();
   logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
@@ -152,6 +180,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     back,
     listener,
     workers,
+    metricsServer,
     logger,
   });
 }
@@ -189,6 +218,7 @@ interface Parts {
   readonly back: Back;
   readonly listener: Listener;
   readonly workers: WorkerPool | undefined;
+  readonly metricsServer: MetricsServer | undefined;
   readonly logger: Logger;
 }
 
@@ -216,12 +246,13 @@ class RunningDaemon implements Daemon {
   }
 
   async #stop(teardown: boolean): Promise<void> {
-    const { pool, references, keys, book, dispatcher, back, listener, workers, logger } =
-      this.#parts;
+    const { pool, references, keys, book, dispatcher, back, listener } = this.#parts;
+    const { workers, metricsServer, logger } = this.#parts;
     listener.stopAccepting();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }
+    await metricsServer?.close();
     await references.reaper.stop();
     await back.close();
     await workers?.drained();

@@ -3,11 +3,12 @@
 import { readFile } from "node:fs/promises";
 import { NativeError, PoolError, linuxKernel } from "@thinpool/thinpool";
 import { USAGE, parseArguments } from "./arguments.ts";
-import type { Daemon } from "./daemon.ts";
 import { startDaemon } from "./daemon.ts";
 import { RequestError } from "./errors.ts";
 import { errorText, stderrLogger } from "./log.ts";
 import { choosePolicyFile } from "./policy/policy-file.ts";
+import { inheritedSocket } from "./service/listen-fds.ts";
+import { ServiceManager } from "./service/notify.ts";
 import { StartError } from "./start-error.ts";
 
 /** sysexits.h: the command line is wrong. */
@@ -32,26 +33,36 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`);
     return;
   }
-  const { folder, socketPath, socketGroup, teardown } = parsed;
+  const { folder, socketPath, socketGroup, metrics, sessionGraceMs, teardown } = parsed;
   const policyFile = await choosePolicyFile(parsed.policyFile);
   shedInheritance();
+  const logger = stderrLogger();
+  const manager = new ServiceManager(process.env, logger);
+  const inherited = inheritedSocket(process.env, socketPath);
   await using kernel = linuxKernel();
   const daemon = await startDaemon({
     folder,
     socketPath,
+    inheritedSocket: inherited,
+    metrics,
     kernel,
+    logger,
     ...(socketGroup === undefined ? {} : { socketGroup }),
     ...(policyFile === undefined ? {} : { policyFile }),
+    ...(sessionGraceMs === undefined ? {} : { sessionGraceMs }),
   });
   process.on("SIGHUP", () => void daemon.reloadPolicy());
-  await stopOnSignal(daemon, teardown);
+  await manager.ready();
+  await untilSignal();
+  await manager.stopping();
+  await daemon.stop({ teardown });
+  manager.stopped();
 }
 
-async function stopOnSignal(daemon: Daemon, teardown: boolean): Promise<void> {
+async function untilSignal(): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   for (const signal of STOP_SIGNALS) process.once(signal, () => resolve(undefined));
   await promise;
-  await daemon.stop({ teardown });
 }
 
 /** A failure that says itself what to do needs no stack; any other is a mistake of ours. */

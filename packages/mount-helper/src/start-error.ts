@@ -5,7 +5,9 @@ export type StartErrorCode =
   | "SOCKET_IN_USE"
   | "OPTION_INVALID"
   /** The policy file can't be read, is not root's alone, or says what it can't say. */
-  | "POLICY_INVALID";
+  | "POLICY_INVALID"
+  /** systemd refused what was asked of it. */
+  | "SERVICE_MANAGER";
 
 export interface StartErrorInit {
   readonly code: StartErrorCode;

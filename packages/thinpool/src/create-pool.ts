@@ -33,10 +33,10 @@ import { Ledger, type NewPool, type PoolRecord } from "./store/ledger.ts";
 import { poolTable } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, type Undo, UndoError, withUndo } from "./undo.ts";
+import { degradedError, isDoubt, type Undo, withUndo } from "./undo.ts";
 
 /** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
-const METADATA_HEAD_BYTES = 4096n;
+export const METADATA_HEAD_BYTES = 4096n;
 
 /**
  * Makes a pool and opens it. POOL_EXISTS, POOL_LOCKED, POOL_TOO_SMALL, POOL_DEVICE_NOT_EMPTY,
@@ -90,7 +90,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
       return await build(options, paths, { record, policy }, undo, lock);
     });
   } catch (error) {
-    if (error instanceof UndoError) throw degradedError("creation", folder, error);
+    if (isDoubt(error)) throw degradedError("creation", folder, error);
     throw poolErrorFrom(error, { operation: "creation", object: folder });
   }
 }

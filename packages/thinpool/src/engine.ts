@@ -6,10 +6,12 @@ import { dmNodePath, SECTOR_SIZE_BYTES, type TransactionId } from "@thinpool/dm-
 import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
-import { deviceDmName } from "./dm-names.ts";
+import { deviceDmName, poolDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
-import { poolErrorFrom } from "./errors-from-native.ts";
 import { EventLog } from "./events/event-log.ts";
+import { isNative, poolErrorFrom } from "./errors-from-native.ts";
+import { MetadataSnapshot } from "./health/metadata-snapshot.ts";
+import { refusalOf } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
@@ -74,6 +76,7 @@ export class Engine {
   readonly pool: PoolDevice;
   readonly thins: ThinDevices;
   readonly states: DeviceStates;
+  readonly metadataSnapshot: MetadataSnapshot;
   /** The pool's own record as the ledger has it. */
   poolRecord: PoolRecord;
   backing: Backing;
@@ -112,6 +115,7 @@ export class Engine {
     });
     parts.states.onActivity = (deviceUuid, active) =>
       this.events.note({ type: active ? "device-activated" : "device-deactivated", deviceUuid });
+    this.metadataSnapshot = new MetadataSnapshot(this);
   }
 
   get uuid(): string {
@@ -210,8 +214,14 @@ export class Engine {
     try {
       return await body();
     } catch (error) {
-      throw this.failure(error, operation, object);
+      const reason = isNative(error, "NATIVE_REFUSED") ? await this.#whyRefused(error) : error;
+      throw this.failure(reason, operation, object);
     }
+  }
+
+  /** A pool that is not writable takes no message at all: which of three reasons, its status says. */
+  async #whyRefused(error: unknown): Promise<unknown> {
+    return refusalOf(await this.pool.status(), poolDmName(this.uuid), error);
   }
 
   async #writable<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {

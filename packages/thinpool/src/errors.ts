@@ -15,8 +15,20 @@ export type PoolErrorCode =
   | "POOL_DEVICE_NOT_EMPTY"
   | "POOL_TOO_SMALL"
   | "POOL_NO_SPACE"
-  /** The kernel's pool refuses changes: read-only, needs_check or Fail. */
+  /** thin_check found the metadata damaged, or nothing of it can be saved. */
   | "POOL_NEEDS_REPAIR"
+  /** An operation on the metadata failed and the kernel set needs_check: reads work, changes do not. */
+  | "POOL_NEEDS_CHECK"
+  /** The kernel's pool takes no changes, mostly for want of metadata space; needs_check is not set. */
+  | "POOL_READ_ONLY"
+  /** The kernel's pool says Fail: nothing works any more. */
+  | "POOL_FAILED"
+  /** A program of thin-provisioning-tools is not installed: neither damage nor health. */
+  | "POOL_TOOL_MISSING"
+  /** Such a program ran and said nothing about the metadata. */
+  | "POOL_TOOL_FAILED"
+  /** The pool's one metadata snapshot is held by somebody else, or was held too long. */
+  | "POOL_SNAPSHOT_BUSY"
   /** A roll-back failed; only closing is possible. */
   | "POOL_DEGRADED"
   | "POOL_CLOSED"

@@ -7,6 +7,18 @@ export type { EventsOptions } from "./events/event-log.ts";
 export { MAX_KEPT_EVENTS } from "./events/event-table.ts";
 export * from "./events/event.ts";
 export * from "./filesystems.ts";
+export * from "./health/adopt.ts";
+export { type BackupOptions, listBackups } from "./health/backup.ts";
+export { type Backup, DEFAULT_BACKUPS_KEPT } from "./health/backup-files.ts";
+export type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
+export * from "./health/check-closed.ts";
+export type { CheckOptions, CheckReport } from "./health/check-report.ts";
+export * from "./health/destroy.ts";
+export type { Finding, FindingCode } from "./health/findings.ts";
+export * from "./health/repair.ts";
+export * from "./health/restore.ts";
+export type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+export type { DeviceUsage, PoolUsage, UsageOptions } from "./health/usage.ts";
 export * from "./kernel.ts";
 export * from "./labels.ts";
 export * from "./linux-kernel.ts";
@@ -29,6 +41,8 @@ export type { RecoveryAction, RecoveryDecision } from "./recovery-plan.ts";
 export type { CommitObserver } from "./store/database.ts";
 export type { JournalEntry } from "./store/journal.ts";
 export type { Labels } from "./store/records.ts";
+export { LinuxMetadataTools } from "./tools/linux-metadata-tools.ts";
+export type * from "./tools/metadata-tools.ts";
 export type { Lineage, ListFilter } from "./verbs/list.ts";
 export type { RenameResult } from "./verbs/rename.ts";
 export type { ResizeOptions, ResizeResult } from "./verbs/resize.ts";
@@ -71,6 +85,7 @@ export {
   peerCredentials,
   receiveDescriptor,
   sameDevNumber,
+  sendDatagram,
   sendDescriptor,
   socketFd,
   withCallerIds,

@@ -3,6 +3,7 @@
  * @thinpool/dm-sim's has the same shape, so that all above is tested without root.
  */
 import type { BlockDevices, DeviceMapper, LoopDevices, Mounts } from "@thinpool/dm-native";
+import type { MetadataTools } from "./tools/metadata-tools.ts";
 import type { MkfsOptions } from "./mkfs-options.ts";
 
 export type FilesystemType = "ext4" | "xfs";
@@ -33,4 +34,5 @@ export interface Kernel {
   readonly blocks: BlockDevices;
   readonly mounts: Mounts;
   readonly filesystems: Filesystems;
+  readonly metadataTools: MetadataTools;
 }

@@ -6,6 +6,7 @@ import {
 } from "@thinpool/dm-native";
 import { LinuxFilesystems } from "./filesystems.ts";
 import type { Kernel } from "./kernel.ts";
+import { LinuxMetadataTools } from "./tools/linux-metadata-tools.ts";
 
 /** Holds descriptors and threads from its first call until it is disposed of. */
 export interface LinuxKernel extends Kernel, AsyncDisposable {}
@@ -25,6 +26,7 @@ export function linuxKernel(): LinuxKernel {
     blocks,
     mounts,
     filesystems: new LinuxFilesystems(),
+    metadataTools: new LinuxMetadataTools(),
     async [Symbol.asyncDispose]() {
       await using closing = new AsyncDisposableStack();
       for (const part of [dm, loops, blocks, mounts]) closing.defer(() => part.close());

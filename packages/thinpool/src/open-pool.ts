@@ -5,6 +5,10 @@ import { DeviceStates } from "./device-state.ts";
 import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
 import { checkFolderName, exists, folderPaths } from "./folder.ts";
+import { checkBeforeActivation } from "./health/before-activation.ts";
+import { releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
+import { statusForOpening } from "./health/sick-pool.ts";
+import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
 import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
@@ -14,12 +18,13 @@ import { endGrowth, refreshLoops, settleSizes, tablesOf } from "./space/settle.t
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
-import { degradedError, UndoError, withUndo } from "./undo.ts";
+import { degradedError, isUndoError, UndoError, withUndo } from "./undo.ts";
 
 /**
  * Opens the pool of a folder. What a killed process left live is adopted after it was checked to be
  * ours; what it left half done is settled. POOL_NOT_FOUND, POOL_LOCKED, POOL_MISMATCH,
- * POOL_NEEDS_REPAIR, POOL_PERMISSION, POOL_UNSUPPORTED.
+ * POOL_NEEDS_REPAIR, POOL_NEEDS_CHECK, POOL_READ_ONLY, POOL_FAILED, POOL_TOOL_MISSING,
+ * POOL_PERMISSION, POOL_UNSUPPORTED.
  */
 export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
   const { kernel, folder } = options;
@@ -33,19 +38,24 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       undo.pushAlways("releasing the lock", () => lock.release());
       const ledger = Ledger.open(paths.ledger, options.onCommit);
       undo.pushAlways("closing the ledger", () => ledger.close());
-      const recorded = ledger.pool();
-      const policy = ledger.space.policy();
-      if (recorded?.state !== "created" || policy === undefined) {
+      if (ledger.pool()?.state !== "created") {
         throw notFound(folder, "creating its pool never ended");
       }
+      const recorded = await finishSwap(ledger, paths);
+      const policy = ledger.space.policy();
+      if (policy === undefined) throw notFound(folder, "its ledger has no policy");
       const { record, grows } = await settleSizes(kernel, ledger, recorded);
       const backing = await attachBacking(kernel, record, undo);
       if (grows) await refreshLoops(kernel, backing);
+      if (!(await PoolDevice.isLive(kernel, record.uuid))) {
+        const allowMissingTool = options.allowMissingTool ?? false;
+        await checkBeforeActivation({ kernel, ledger, record, backing, allowMissingTool });
+      }
       const tables = tablesOf(record, recorded, backing, policy);
       const pool = await PoolDevice.open(kernel, record, tables, undo, { reload: grows });
       if (grows) endGrowth(ledger, record);
-      const status = await pool.status();
-      if (status.state !== "working") throw needsRepair(folder);
+      const { adopted } = pool;
+      const status = statusForOpening(await pool.status(), { adopted, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const states = new DeviceStates();
       const recovered = await recover({
@@ -57,6 +67,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         current: status.transactionId,
       });
       ledger.events.note({ body: { type: "pool-opened" } }, Date.now());
+      await releaseLeftSnapshot(ledger, pool, status);
       return new Pool({
         kernel,
         folder: paths.folder,
@@ -71,7 +82,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         policy,
         monitor: options.monitor ?? {},
       });
-    });
+    }, isUndoError);
   } catch (error) {
     if (error instanceof UndoError) throw degradedError("opening", folder, error);
     throw poolErrorFrom(error, { operation: "opening", object: folder });
@@ -85,15 +96,5 @@ function notFound(folder: string, reason: string): PoolError {
     object: folder,
     reason,
     hint: "Create a pool there first, or name the right folder.",
-  });
-}
-
-function needsRepair(folder: string): PoolError {
-  return new PoolError({
-    code: "POOL_NEEDS_REPAIR",
-    operation: "opening",
-    object: folder,
-    reason: "the kernel says that the pool failed",
-    hint: "Look at the kernel's log (dmesg), then check the metadata with thin_check.",
   });
 }

@@ -5,6 +5,7 @@ import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
 import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import type { Kernel } from "./kernel.ts";
+import { sickPoolError } from "./health/sick-pool.ts";
 import { lockPool } from "./lock.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
@@ -68,15 +69,7 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   const tables = tablesOf(grown, record, backing, policy);
   const pool = await PoolDevice.open(kernel, record, tables, undo, { look: readOnly });
   const status = await pool.status();
-  if (status.state !== "working") {
-    throw new PoolError({
-      code: "POOL_NEEDS_REPAIR",
-      operation: "planning",
-      object: folder,
-      reason: "the kernel says that the pool failed",
-      hint: "Look at the kernel's log (dmesg), then check the metadata with thin_check.",
-    });
-  }
+  if (status.state !== "working") throw sickPoolError("failed", "planning", folder);
   const thins = new ThinDevices(kernel, record.uuid, pool.dev);
   const plan = await planOf({ ledger, record, thins, current: status.transactionId });
   return {

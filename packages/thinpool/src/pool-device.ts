@@ -14,6 +14,7 @@ import {
 import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
+import { refusalOf } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
@@ -26,20 +27,34 @@ export type PoolTable = readonly DmTarget[];
 
 export class PoolDevice {
   readonly dev: DevNumber;
+  /** It was live already and was taken over. */
+  readonly adopted: boolean;
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
 
-  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber) {
+  private constructor(kernel: Kernel, poolUuid: string, dev: DevNumber, adopted: boolean) {
     this.#kernel = kernel;
     this.#poolUuid = poolUuid;
     this.dev = dev;
+    this.adopted = adopted;
+  }
+
+  /**
+   * True where the kernel has the pool live: its metadata is in use and can't be checked. A device that a
+   * crash left without a live table is removed: a table that was loaded only holds the metadata, too.
+   */
+  static async isLive(kernel: Kernel, poolUuid: string): Promise<boolean> {
+    const found = await findDevice(kernel, poolUuid);
+    if (found === undefined || found.hasLiveTable) return found !== undefined;
+    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);
+    return false;
   }
 
   /**
    * Takes over the pool's live device if its table is the first of `tables`, which are those that it
-   * may have; one that has another of them gets the first. Makes it where there is none. One that a
-   * crash left without a table is removed first; one left suspended is resumed. With `reload` a live
-   * one gets its table anew: only then the kernel looks at the size of its metadata device.
+   * may have; one that has another of them gets the first. Makes it where there is none (after `isLive`
+   * has cleared the way). One left suspended is resumed. With `reload` a live one gets its table anew:
+   * only then the kernel looks at the size of its metadata device.
    */
   static async open(
     kernel: Kernel,
@@ -60,7 +75,7 @@ export class PoolDevice {
     const { look } = options;
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
-      const pool = new PoolDevice(kernel, record.uuid, live.dev);
+      const pool = new PoolDevice(kernel, record.uuid, live.dev, true);
       const hasWanted = await checkLiveTable(kernel, record, tables);
       if (look !== undefined) return pool;
       const reload = !hasWanted || live.hasInactiveTable || options.reload === true;
@@ -72,7 +87,7 @@ export class PoolDevice {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
     }
     const made = await makeFirst(kernel, record, look ?? [table]);
-    const pool = new PoolDevice(kernel, record.uuid, made);
+    const pool = new PoolDevice(kernel, record.uuid, made, false);
     undo.push("removing the pool's dm device", () => pool.remove());
     return pool;
   }
@@ -151,6 +166,20 @@ export class PoolDevice {
     throw new UndoError(last, [new Error(`resuming the pool: ${reason}`, { cause: last })]);
   }
 
+  /** Commits the pool and keeps that state readable for the tools. NATIVE_BUSY: one is held already. */
+  reserveMetadataSnapshot(): Promise<void> {
+    return this.#message(thinPoolMessage.reserveMetadataSnap());
+  }
+
+  /** Gives it back; none being held is fine. */
+  async releaseMetadataSnapshot(): Promise<void> {
+    try {
+      await this.#message(thinPoolMessage.releaseMetadataSnap());
+    } catch (error) {
+      if (!isNative(error, "NATIVE_INVALID")) throw error;
+    }
+  }
+
   /** Removes the dm device; DEVICE_BUSY by the caller's mapping where a thin device still uses it. */
   async remove(): Promise<void> {
     try {
@@ -166,7 +195,12 @@ export class PoolDevice {
   }
 
   async #message(text: string): Promise<void> {
-    await this.#kernel.dm.message(this.#ref, text);
+    try {
+      await this.#kernel.dm.message(this.#ref, text);
+    } catch (error) {
+      if (!isNative(error, "NATIVE_REFUSED")) throw error;
+      throw refusalOf(await this.status(), poolDmName(this.#poolUuid), error);
+    }
   }
 }
 

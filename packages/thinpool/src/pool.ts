@@ -2,6 +2,12 @@ import type { ThinPoolDiscard } from "@thinpool/dm-native";
 import type { Device, PoolStatus } from "./device.ts";
 import type { EventsOptions } from "./events/event-log.ts";
 import type { PoolEvent } from "./events/event.ts";
+import type { BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
+import type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
+import type { CheckOptions, CheckReport } from "./health/check-report.ts";
+import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import type { PoolUsage, UsageOptions } from "./health/usage.ts";
 import type { Kernel } from "./kernel.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
@@ -54,8 +60,19 @@ export interface OpenPoolOptions {
   readonly kernel: Kernel;
   /** The space is looked at by event and every 10 s, and grows by the policy. False: it is not. */
   readonly monitor?: MonitorOptions | false;
+  /**
+   * Opens without the check where thin_check is not installed. Else a pool that was not closed in order
+   * is refused then with POOL_TOOL_MISSING: its health is not known.
+   */
+  readonly allowMissingTool?: boolean;
   /** For tests of crashes: told before and after each durable commit of the ledger. */
   readonly onCommit?: CommitObserver;
+}
+
+export interface Owned {
+  readonly devices: number;
+  /** Of their sizes; what they take of the pool's data is less. */
+  readonly sizeBytes: bigint;
 }
 
 export interface ThinPool extends AsyncDisposable {
@@ -87,6 +104,8 @@ export interface ThinPool extends AsyncDisposable {
   lineage(options: { readonly name: string }): Lineage;
   /** What opening the pool decided and why, the last 1000 decisions, the oldest first. */
   recoveryJournal(): readonly JournalEntry[];
+  /** What one user has; its cost follows that user's devices, not the pool's. */
+  owned(options: { readonly ownerUid: number }): Owned;
   status(): Promise<PoolStatus>;
   /** Makes the pool larger: files are made longer, block devices that became longer are used. */
   extend(options?: ExtendOptions): Promise<ExtendResult>;
@@ -99,6 +118,18 @@ export interface ThinPool extends AsyncDisposable {
   /** What happened, in order and without gaps; goes on as it happens. */
   events(options?: EventsOptions): AsyncGenerator<PoolEvent, void, undefined>;
   readonly lastEventNumber: number;
+  /** Per device: mapped, of that exclusive and shared. One walk over the metadata for all, cached. */
+  usage(options?: UsageOptions): Promise<PoolUsage>;
+  /** The byte ranges in which one device differs from another: the base of incremental backup. */
+  changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange>;
+  /** Looks for damage, orphans, lost records and leftovers; changes nothing. Closed: `checkPool`. */
+  check(options?: CheckOptions): Promise<CheckReport>;
+  /** A dump of the metadata and the ledger of the same moment; the last 8 are kept. See `restorePool`. */
+  backup(options?: BackupOptions): Promise<Backup>;
+  /** Deletes a thin device that no record explains (`check` calls it an orphan). */
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }>;
+  /** Who has the pool's one metadata snapshot. */
+  metadataSnapshot(): SnapshotStatus;
   /**
    * Deactivates all, removes the pool's dm device, detaches the loops, releases the lock.
    * DEVICE_BUSY, and nothing is taken down, while a device is in use.

@@ -3,8 +3,20 @@ import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
 import type { EventsOptions } from "./events/event-log.ts";
 import type { PoolEvent } from "./events/event.ts";
-import type { ThinPool } from "./pool.ts";
 import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
+import { backup, type BackupOptions } from "./health/backup.ts";
+import type { Backup } from "./health/backup-files.ts";
+import {
+  changedBlocks,
+  type ChangedBlocksOptions,
+  type ChangedRange,
+} from "./health/changed-blocks.ts";
+import { checkOpen } from "./health/check-open.ts";
+import type { CheckOptions, CheckReport } from "./health/check-report.ts";
+import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
+import { removeOrphan } from "./health/orphans.ts";
+import { type PoolUsage, UsageCache, type UsageOptions } from "./health/usage.ts";
+import type { Owned, ThinPool } from "./pool.ts";
 import type { JournalEntry } from "./store/journal.ts";
 import {
   activate,
@@ -38,9 +50,11 @@ export class Pool implements ThinPool {
   readonly uuid: string;
   readonly folder: string;
   readonly #engine: Engine;
+  readonly #usage: UsageCache;
 
   constructor(parts: EngineParts) {
     this.#engine = new Engine(parts);
+    this.#usage = new UsageCache(this.#engine);
     this.uuid = this.#engine.uuid;
     this.folder = this.#engine.folder;
     this.#engine.space.start();
@@ -116,6 +130,12 @@ export class Pool implements ThinPool {
     return this.#engine.ledger.journal.entries();
   }
 
+  owned(options: { readonly ownerUid: number }): Owned {
+    const engine = this.#engine;
+    engine.assertNotClosed("owned", this.folder);
+    return engine.ledger.owned(options.ownerUid, engine.transactionId);
+  }
+
   status(): Promise<PoolStatus> {
     return status(this.#engine);
   }
@@ -153,6 +173,30 @@ export class Pool implements ThinPool {
   get lastEventNumber(): number {
     this.#engine.assertNotClosed("lastEventNumber", this.folder);
     return this.#engine.events.last;
+  }
+
+  usage(options?: UsageOptions): Promise<PoolUsage> {
+    return this.#usage.get(options);
+  }
+
+  changedBlocks(options: ChangedBlocksOptions): AsyncIterable<ChangedRange> {
+    return changedBlocks(this.#engine, options);
+  }
+
+  check(options?: CheckOptions): Promise<CheckReport> {
+    return checkOpen(this.#engine, options);
+  }
+
+  backup(options?: BackupOptions): Promise<Backup> {
+    return backup(this.#engine, options);
+  }
+
+  removeOrphan(options: { readonly thinId: number }): Promise<{ readonly outcome: "removed" }> {
+    return removeOrphan(this.#engine, options);
+  }
+
+  metadataSnapshot(): SnapshotStatus {
+    return this.#engine.metadataSnapshot.status;
   }
 
   close(): Promise<void> {

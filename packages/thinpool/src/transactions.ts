@@ -60,6 +60,8 @@ export interface TransactionsHost {
   withPool<T>(body: () => Promise<T>): Promise<T>;
   /** POOL_DEGRADED, POOL_CLOSED. */
   assertWritable(operation: string, object: string): void;
+  /** A failure that leaves doubt makes the pool degraded at once. */
+  failure(error: unknown, operation: string, object: string): PoolError;
 }
 
 /** What a run of messages came to, handed out in the order in which they were sent. */
@@ -113,6 +115,8 @@ export class Transactions {
       try {
         await this.#host.withPool(() => this.#runGroup(group));
       } catch (error) {
+        // Before the next group begins: it would use the transaction id that is in doubt (INV-7).
+        if (isDoubt(error)) this.#host.failure(error, "transaction", "the group");
         for (const { reject } of group) reject(error);
       }
     }

@@ -57,13 +57,24 @@ export class Undo {
   }
 }
 
-/** Runs `body`; when it fails, all that it pushed is undone and its error goes up, or an UndoError. */
-export async function withUndo<T>(body: (undo: Undo) => Promise<T>): Promise<T> {
+/** For `withUndo` in opening and creating: what they made in the kernel stands on no commit of the ledger. */
+export function isUndoError(error: unknown): boolean {
+  return error instanceof UndoError;
+}
+
+/**
+ * Runs `body`; when it fails, all that it pushed is undone and its error goes up, or an UndoError.
+ * After an error that is `broken` only what is pushed for always is.
+ */
+export async function withUndo<T>(
+  body: (undo: Undo) => Promise<T>,
+  broken: (error: unknown) => boolean = isDoubt,
+): Promise<T> {
   const undo = new Undo();
   try {
     return await body(undo);
   } catch (error) {
-    const failures = await undo.run(isDoubt(error));
+    const failures = await undo.run(broken(error));
     if (failures.length === 0) throw error;
     throw error instanceof UndoError
       ? new UndoError(error.cause, [...error.failures, ...failures])

@@ -30,6 +30,12 @@ const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
   POOL_TOO_SMALL: exitCodes.failed,
   POOL_NO_SPACE: exitCodes.noSpace,
   POOL_NEEDS_REPAIR: exitCodes.needsRepair,
+  POOL_NEEDS_CHECK: exitCodes.needsRepair,
+  POOL_READ_ONLY: exitCodes.noSpace,
+  POOL_FAILED: exitCodes.needsRepair,
+  POOL_TOOL_MISSING: exitCodes.failed,
+  POOL_TOOL_FAILED: exitCodes.failed,
+  POOL_SNAPSHOT_BUSY: exitCodes.busy,
   POOL_DEGRADED: exitCodes.needsRepair,
   POOL_CLOSED: exitCodes.failed,
   POOL_EVENTS_LOST: exitCodes.failed,
@@ -97,6 +103,7 @@ const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
   SOCKET_IN_USE: exitCodes.busy,
   OPTION_INVALID: exitCodes.usage,
   POLICY_INVALID: exitCodes.usage,
+  SERVICE_MANAGER: exitCodes.failed,
 };
 
 const all: ReadonlyMap<string, ExitCode> = new Map(

@@ -13,12 +13,16 @@ export interface BlockSignature {
   readonly offsetBytes: bigint;
 }
 
+export const MAX_READ_BYTES: bigint = 1n << 20n;
+
 export interface BlockDevices {
   number(path: string): Promise<DevNumber>;
   sizeBytes(path: string): Promise<bigint>;
   logicalSectorBytes(path: string): Promise<number>;
   discard(path: string, range: ByteRange): Promise<void>;
   zeroOut(path: string, range: ByteRange): Promise<void>;
+  /** For superblocks and the like; NATIVE_INVALID for more than `MAX_READ_BYTES` or past the end. */
+  read(path: string, range: ByteRange): Promise<Buffer>;
   /** Undefined where the device carries nothing that is known. */
   signature(path: string): Promise<BlockSignature | undefined>;
   /** True where it is mounted, a swap, part of another device, or opened exclusively (O_EXCL gives EBUSY). */

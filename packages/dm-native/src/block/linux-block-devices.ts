@@ -19,6 +19,7 @@ import { ERRNO, errnoOfNodeError, nativeErrorFromErrno } from "../sys/errno.ts";
 import { ioctl, ioctlLong, requestNone, requestRead } from "../sys/ioctl.ts";
 import { open } from "../sys/libc.ts";
 import { LongWaitLane } from "../sys/long-wait.ts";
+import { MAX_READ_BYTES } from "./block-devices.ts";
 import type { BlockDevices, BlockSignature, ByteRange } from "./block-devices.ts";
 import { findSignature, HEAD_BYTES, TAIL_BYTES } from "./signatures.ts";
 
@@ -127,6 +128,33 @@ export class LinuxBlockDevices implements BlockDevices {
 
   async zeroOut(path: string, range: ByteRange): Promise<void> {
     await this.#clear("BLKZEROOUT", path, BLKZEROOUT, range);
+  }
+
+  async read(path: string, range: ByteRange): Promise<Buffer> {
+    const { offsetBytes, lengthBytes } = range;
+    const sizeBytes = await this.sizeBytes(path);
+    const inside = offsetBytes >= 0n && lengthBytes > 0n && offsetBytes + lengthBytes <= sizeBytes;
+    if (!inside || lengthBytes > MAX_READ_BYTES) {
+      throw new NativeError({
+        code: "NATIVE_INVALID",
+        operation: "read",
+        object: path,
+        reason: `${lengthBytes} bytes at ${offsetBytes} are past its ${sizeBytes} bytes, or too many`,
+        hint: `Read at most ${MAX_READ_BYTES} bytes inside the device.`,
+      });
+    }
+    try {
+      const file = await openFile(path, O_RDONLY | O_CLOEXEC);
+      try {
+        return await readFully(file, Number(offsetBytes), Number(lengthBytes));
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      const errno = errnoOfNodeError(error);
+      if (errno === 0) throw error;
+      throw nativeErrorFromErrno({ operation: "read", object: path, errno, cause: error });
+    }
   }
 
   /** Reads 256 KiB of the beginning and 128 KiB of the end; a regular file will do as well. */

@@ -2,6 +2,7 @@
 import { readFile, readdir } from "node:fs/promises";
 import type { DevNumber } from "../dev-number.ts";
 import { formatDevNumber } from "../dev-number.ts";
+import { findHolders } from "../mount/mount-holders.ts";
 import { unmangle } from "../names.ts";
 
 /** More names than this help nobody. */
@@ -38,8 +39,11 @@ export function mountPointsOf(mountinfo: string, dev: DevNumber): string[] {
     .map((fields) => fields[4] ?? "");
 }
 
-/** One sentence on who holds it, or on where to look. */
-export async function holdersHint(dev: DevNumber): Promise<string> {
+/**
+ * One sentence on who holds it, or on where to look. `nodes`: the device's paths, by which a process
+ * that has it open itself is found; looked for only where no mount or device explains it.
+ */
+export async function holdersHint(dev: DevNumber, nodes: readonly string[] = []): Promise<string> {
   const mountinfo = (await readable(readFile("/proc/self/mountinfo", "utf8"))) ?? "";
   const holders = [
     ...(await holderNames(dev)).map((name) => `device ${name}`),
@@ -47,6 +51,10 @@ export async function holdersHint(dev: DevNumber): Promise<string> {
       .slice(0, MAX_NAMED)
       .map((path) => `the mount at ${path}`),
   ];
+  if (holders.length === 0) {
+    const processes = (await readable(findHolders(nodes))) ?? [];
+    holders.push(...processes.map(({ pid, name }) => `process ${pid} (${name})`));
+  }
   const number = formatDevNumber(dev);
   if (holders.length > 0) return `It is held by ${holders.join(", ")}: release it, try again.`;
   return `Look for the holder in /sys/dev/block/${number}/holders, for "${number}" in /proc/*/mountinfo (mounts of other namespaces count), and with fuser.`;

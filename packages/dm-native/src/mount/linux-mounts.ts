@@ -266,7 +266,7 @@ export class LinuxMounts implements Mounts {
     const inner = mounts.find(
       (entry) => entry.parentId === own?.mountId && entry.mountPoint.startsWith(`${target}/`),
     );
-    const holders = describeHolders(await findHolders(target));
+    const holders = describeHolders(await findHolders([target]));
     if (inner !== undefined) {
       return nativeErrorFromErrno({
         ...what,

@@ -25,7 +25,7 @@ export const HOLDER_LIMITS: HolderLimits = {
   maxHolders: 5,
   maxProcesses: 4096,
   maxLinksPerProcess: 1024,
-  maxMilliseconds: 1000,
+  maxMilliseconds: 3000,
 };
 
 /** The process or the file is gone, or is not ours to look at: then it is no holder that we can name. */
@@ -43,30 +43,32 @@ async function orUndefined<T>(result: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function lies(link: string | undefined, mountPoint: string): boolean {
+function lies(link: string | undefined, places: readonly string[]): boolean {
   if (link === undefined) return false;
-  return link === mountPoint || link.startsWith(`${mountPoint}/`);
+  return places.some((place) => link === place || link.startsWith(`${place}/`));
 }
 
 async function holdsBy(
   pid: number,
-  mountPoint: string,
+  places: readonly string[],
   maxLinks: number,
 ): Promise<string | undefined> {
   const folder = `/proc/${pid}`;
-  if (lies(await orUndefined(readlink(`${folder}/cwd`)), mountPoint))
-    return "its working directory";
-  if (lies(await orUndefined(readlink(`${folder}/root`)), mountPoint)) return "its root";
+  if (lies(await orUndefined(readlink(`${folder}/cwd`)), places)) return "its working directory";
+  if (lies(await orUndefined(readlink(`${folder}/root`)), places)) return "its root";
   const descriptors = (await orUndefined(readdir(`${folder}/fd`))) ?? [];
   for (const fd of descriptors.slice(0, maxLinks)) {
-    if (lies(await orUndefined(readlink(`${folder}/fd/${fd}`)), mountPoint)) return "an open file";
+    if (lies(await orUndefined(readlink(`${folder}/fd/${fd}`)), places)) return "an open file";
   }
   return undefined;
 }
 
-/** The first holders found within the limits; an empty list proves nothing. */
+/**
+ * The first holders of something at or below one of the places (mount points, or a device's nodes)
+ * found within the limits; an empty list proves nothing.
+ */
 export async function findHolders(
-  mountPoint: string,
+  places: readonly string[],
   limits: HolderLimits = HOLDER_LIMITS,
 ): Promise<readonly MountHolder[]> {
   const deadline = performance.now() + limits.maxMilliseconds;
@@ -74,7 +76,7 @@ export async function findHolders(
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   for (const pid of pids.slice(0, limits.maxProcesses)) {
     if (holders.length >= limits.maxHolders || performance.now() > deadline) break;
-    const by = await holdsBy(pid, mountPoint, limits.maxLinksPerProcess);
+    const by = await holdsBy(pid, places, limits.maxLinksPerProcess);
     if (by === undefined) continue;
     const name = (await orUndefined(readFile(`/proc/${pid}/comm`, "utf8")))?.trim() ?? "?";
     holders.push({ pid, name, by });

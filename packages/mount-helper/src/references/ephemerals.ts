@@ -72,6 +72,10 @@ export class Ephemerals {
     return device;
   }
 
+  get size(): number {
+    return this.#records.size;
+  }
+
   has(deviceUuid: string): boolean {
     return Array.from(this.#records.values()).some((record) => record.deviceUuid === deviceUuid);
   }

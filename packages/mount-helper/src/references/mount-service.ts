@@ -59,6 +59,15 @@ export interface MountWish {
   /** A folder of the caller's own; undefined: the daemon's place for the device. */
   readonly folder?: string | undefined;
   readonly form?: Partial<MountForm> | undefined;
+  /** In the caller's own place and shown as his, though the device is another's: by a token. */
+  readonly asOwn?: boolean | undefined;
+}
+
+/** How many there are of each, for the metrics. */
+export interface Census {
+  readonly references: Readonly<Record<Holder["type"], number>>;
+  readonly mounts: Readonly<Partial<Record<MountState, number>>>;
+  readonly ephemerals: number;
 }
 
 export interface MountServiceParts {
@@ -297,6 +306,16 @@ export class MountService {
     return records.ofDevice(deviceUuid).some(({ state }) => state === "releasing");
   }
 
+  census(): Census {
+    const references = { session: 0, lease: 0, permanent: 0 };
+    const mounts: Partial<Record<MountState, number>> = { mounted: 0, releasing: 0 };
+    for (const record of this.#parts.records.all()) {
+      mounts[record.state] = (mounts[record.state] ?? 0) + 1;
+      for (const { holder } of record.references) references[holder.type] += 1;
+    }
+    return { references, mounts, ephemerals: this.#parts.ephemerals.size };
+  }
+
   async #tendRecord(record: MountRecord): Promise<void> {
     const { records, steps, logger } = this.#parts;
     const ended = this.#ended(record);
@@ -383,7 +402,7 @@ export class MountService {
     const { folders, poolUuid, clock } = this.#parts;
     const { folder, form = {} } = wish;
     if (folder !== undefined) checkFolderPath(folder);
-    const uid = device.ownerUid;
+    const uid = wish.asOwn === true ? claimant.uid : device.ownerUid;
     return {
       id: randomUUID(),
       deviceUuid: device.uuid,

@@ -82,6 +82,11 @@ export class Back {
     return count;
   }
 
+  /** Fronts at this moment, one for each user that is connected. */
+  get workerCount(): number {
+    return this.#fronts.size;
+  }
+
   /** Takes an accepted connection, of which nothing was read. Never throws. */
   accept(principal: Principal, socket: Socket): void {
     const { uid, pid } = principal;

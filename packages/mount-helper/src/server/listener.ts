@@ -26,6 +26,7 @@ export function identifyByKernel(socket: Socket): Principal {
 export interface ListenerOptions {
   readonly socketPath: string;
   readonly socketGroup: string | undefined;
+  readonly inheritedSocket?: number | undefined;
   readonly back: Back;
   readonly logger: Logger;
   readonly identify: Identify;

@@ -104,19 +104,27 @@ export interface BoundSocket {
   release(): void;
 }
 
+export interface SocketOptions {
+  readonly socketPath: string;
+  readonly socketGroup: string | undefined;
+  /** Listening at `socketPath` already, opened by the service manager, which sees to its rights. */
+  readonly inheritedSocket?: number | undefined;
+}
+
 /** Makes the folder, takes the lock, listens. Nobody but root can connect before the mode is set. */
-export async function bindSocket(
-  server: Server,
-  options: { readonly socketPath: string; readonly socketGroup: string | undefined },
-): Promise<BoundSocket> {
-  const { socketPath } = options;
+export async function bindSocket(server: Server, options: SocketOptions): Promise<BoundSocket> {
+  const { socketPath, inheritedSocket } = options;
   checkPath(socketPath);
   const gid = await groupFor(options.socketGroup);
   await ensureServiceFolder(dirname(socketPath));
   const lock = takeLock(socketPath);
   try {
+    if (inheritedSocket !== undefined) {
+      await listen(server, { fd: inheritedSocket });
+      return { release: () => lock.release() };
+    }
     await removeStale(socketPath);
-    await listen(server, socketPath);
+    await listen(server, { path: socketPath });
     if (gid !== undefined && process.geteuid?.() === 0) await chown(socketPath, 0, gid);
     await chmod(socketPath, gid === undefined ? SOCKET_MODE_OWNER_ONLY : SOCKET_MODE);
   } catch (error) {
@@ -127,14 +135,14 @@ export async function bindSocket(
   return { release: () => lock.release() };
 }
 
-async function listen(server: Server, socketPath: string): Promise<void> {
+async function listen(server: Server, at: { path: string } | { fd: number }): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   server.once("error", reject);
   server.once("listening", () => resolve(undefined));
   // bind(2) happens inside listen(): the socket is born without rights for others.
   const before = process.umask(0o177);
   try {
-    server.listen(socketPath);
+    server.listen(at);
   } finally {
     process.umask(before);
   }

@@ -172,7 +172,8 @@ describe("a device to be filled (INV-12)", () => {
     const before = ledger.commits;
     const reverted = ledger.swapContent(kept, made);
     assert.equal(ledger.commits - before, 1);
-    assert.deepEqual(reverted, { ...kept, thinId: made.thinId, sizeBytes: 1n << 34n });
+    const { thinId, transactionId: madeAt } = made;
+    assert.deepEqual(reverted, { ...kept, thinId, sizeBytes: 1n << 34n, transactionId: madeAt });
     assert.deepEqual(ledger.byName("a", transactionId(2)), reverted);
     assert.deepEqual(ledger.unfilled(transactionId(2)), [{ ...made, thinId: kept.thinId }]);
   });

@@ -2,9 +2,10 @@
  * The ledger: what exists in the pool, in one SQLite file. Every method that writes is one
  * transaction and one durable commit.
  */
-import { type TransactionId, transactionId } from "@thinpool/dm-native";
+import { type ThinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 import type { EventTable } from "../events/event-table.ts";
+import { HealthRecords } from "../health/records.ts";
 import type { DeviceName } from "../names.ts";
 import type { SpacePolicy } from "../space/policy.ts";
 import { type CommitObserver, LedgerDatabase } from "./database.ts";
@@ -42,6 +43,7 @@ export class Ledger {
   readonly journal: Journal;
   readonly events: EventTable;
   readonly space: SpaceTable;
+  readonly health: HealthRecords;
   readonly #thinIds: ThinIds;
 
   private constructor(db: LedgerDatabase) {
@@ -49,6 +51,7 @@ export class Ledger {
     this.journal = new Journal(db);
     this.events = db.events;
     this.space = new SpaceTable(db);
+    this.health = new HealthRecords(db);
     this.#thinIds = new ThinIds(db);
   }
 
@@ -71,6 +74,11 @@ export class Ledger {
     return this.db.commits;
   }
 
+  /** A copy of the whole ledger as it is now, into a new file; for backups. Not synced. */
+  copyInto(path: string): void {
+    this.db.run("VACUUM INTO ?", path);
+  }
+
   close(): void {
     this.db.close();
   }
@@ -83,26 +91,56 @@ export class Ledger {
 
   createPool(pool: NewPool, policy: SpacePolicy): void {
     this.db.write("pool", () => {
-      this.db.run(
-        `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
-           metadata_bytes, data_target_bytes, metadata_target_bytes, block_sectors,
-           low_water_blocks, discard, last_transaction_id, created_at_ms)
-         VALUES (1, ?, 'creating', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
-        pool.uuid,
-        pool.backing,
-        pool.dataPath,
-        pool.metadataPath,
-        pool.dataBytes,
-        pool.metadataBytes,
-        pool.dataBytes,
-        pool.metadataBytes,
-        pool.blockSectors,
-        pool.lowWaterBlocks,
-        pool.discard,
-        pool.createdAtMs,
-      );
+      this.#insertPool(pool, "creating", transactionId(0));
       this.space.writePolicy(policy);
     });
+  }
+
+  /** A pool that exists already, with all its devices: one commit, and it is created. */
+  adoptPool(
+    pool: NewPool & Pick<PoolRecord, "lastTransactionId">,
+    policy: SpacePolicy,
+    devices: readonly DeviceRecord[],
+  ): void {
+    this.db.write("pool adopted", () => {
+      this.#insertPool(pool, "created", pool.lastTransactionId);
+      this.space.writePolicy(policy);
+      for (const device of devices) this.#insert(device);
+    });
+  }
+
+  /** What was found out about an adopted device once it could be read. */
+  setDeviceContent(
+    device: DeviceRecord,
+    content: Pick<DeviceRecord, "sizeBytes" | "filesystem">,
+  ): void {
+    this.db.write("content of an adopted device", () =>
+      this.db.run(
+        "UPDATE device SET size_bytes = ?, filesystem = ? WHERE uuid = ?",
+        content.sizeBytes,
+        content.filesystem,
+        device.uuid,
+      ),
+    );
+  }
+
+  /** Nothing of the pool counts any more, as of one whose creation never ended. */
+  markPoolUncreated(): void {
+    this.db.write("pool given up", () => this.db.run("UPDATE pool SET state = 'creating'"));
+  }
+
+  /** The sizes of what the pool stands on, for a ledger that is older than they are. */
+  setSizes(dataBytes: bigint, metadataBytes: bigint): void {
+    this.db.write("sizes", () =>
+      this.db.run(
+        `UPDATE pool SET data_bytes = ?, metadata_bytes = ?, data_target_bytes = ?,
+           metadata_target_bytes = ?`,
+        dataBytes,
+        metadataBytes,
+        dataBytes,
+        metadataBytes,
+      ),
+    );
   }
 
   markPoolCreated(): void {
@@ -119,7 +157,9 @@ export class Ledger {
     try {
       this.db.write("intents", () => {
         this.#purge(previous(next));
-        outcomes = intents.map((intent) => this.#recordIntent(intent, next));
+        // One alone needs no part of its own: where it can't be, there is nothing to commit.
+        const alone = intents.length === 1;
+        outcomes = intents.map((intent) => this.#recordIntent(intent, next, alone));
         if (outcomes.every((outcome) => outcome instanceof PoolError)) throw new NothingRecorded();
         this.#setLastTransaction(next);
       });
@@ -172,6 +212,13 @@ export class Ledger {
     );
   }
 
+  /** What somebody else had under this id is gone: it is free. */
+  forgetForeignThinId(id: ThinId): void {
+    this.db.write("foreign thin id gone", () =>
+      this.db.run("DELETE FROM foreign_thin_id WHERE thin_id = ?", id),
+    );
+  }
+
   /** From now on it counts (INV-12). */
   finishFilling(device: DeviceRecord): DeviceRecord {
     this.db.write("filled", () =>
@@ -189,17 +236,27 @@ export class Ledger {
       this.db.run("DELETE FROM device WHERE uuid = ?", filled.uuid);
       this.db.run(
         `UPDATE device SET thin_id = ?, size_bytes = ?, filesystem = ?, external_origin = ?,
-           growing = ? WHERE uuid = ?`,
+           growing = ?, transaction_id = ? WHERE uuid = ?`,
         filled.thinId,
         filled.sizeBytes,
         filled.filesystem,
         filled.externalOrigin ?? null,
         Number(filled.growing),
+        filled.transactionId,
         device.uuid,
       );
       this.#insert({ ...filled, thinId: device.thinId });
-      const { thinId, sizeBytes, filesystem, externalOrigin, growing } = filled;
-      return { ...device, thinId, sizeBytes, filesystem, externalOrigin, growing };
+      const {
+        thinId,
+        sizeBytes,
+        filesystem,
+        externalOrigin,
+        growing,
+        transactionId: made,
+      } = filled;
+      const content = { thinId, sizeBytes, filesystem, externalOrigin, growing };
+      // The thin device's own number is then one below the record's, as everywhere: `check` compares.
+      return { ...device, ...content, transactionId: made };
     });
   }
 
@@ -240,6 +297,11 @@ export class Ledger {
     return this.#many(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current);
   }
 
+  /** Every row, those that do not count (yet, or any more) included. */
+  rows(): readonly DeviceRecord[] {
+    return this.#many("SELECT * FROM device ORDER BY name");
+  }
+
   /** The devices that were made from this one, at most `limit`. */
   madeFrom(uuid: string, current: TransactionId, limit: number): readonly DeviceRecord[] {
     return this.#many(
@@ -265,6 +327,21 @@ export class Ledger {
     return this.space.promisedBytes() - (gone?.["bytes"] as bigint);
   }
 
+  /** How many devices, and of what size together, belong to the user when the pool is at `current`. */
+  owned(
+    ownerUid: number,
+    current: TransactionId,
+  ): { readonly devices: number; readonly sizeBytes: bigint } {
+    const row = this.db.get(
+      `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device
+         WHERE owner_uid = ? AND ${COUNTS}`,
+      BigInt(ownerUid),
+      current,
+      current,
+    );
+    return { devices: Number(row?.["devices"] ?? 0), sizeBytes: (row?.["size"] ?? 0n) as bigint };
+  }
+
   /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
   unfilled(current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
@@ -285,9 +362,32 @@ export class Ledger {
     };
   }
 
-  #recordIntent(intent: Intent, next: TransactionId): IntentOutcome {
+  #insertPool(pool: NewPool, state: PoolRecord["state"], last: TransactionId): void {
+    this.db.run(
+      `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
+         metadata_bytes, data_target_bytes, metadata_target_bytes, block_sectors,
+         low_water_blocks, discard, last_transaction_id, created_at_ms)
+       VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      pool.uuid,
+      state,
+      pool.backing,
+      pool.dataPath,
+      pool.metadataPath,
+      pool.dataBytes,
+      pool.metadataBytes,
+      pool.dataBytes,
+      pool.metadataBytes,
+      pool.blockSectors,
+      pool.lowWaterBlocks,
+      pool.discard,
+      last,
+      pool.createdAtMs,
+    );
+  }
+
+  #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {
     try {
-      return this.db.part(() => {
+      const recordAll = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
           const record: DeviceRecord = {
@@ -303,7 +403,8 @@ export class Ledger {
           this.db.run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, uuid);
         }
         return records;
-      });
+      };
+      return alone ? recordAll() : this.db.part(recordAll);
     } catch (error) {
       if (error instanceof PoolError) return error;
       throw error;

@@ -49,11 +49,16 @@ CREATE TABLE device (
   -- Made, but not yet what was asked for: it does not count, and opening removes it.
   filling INTEGER NOT NULL CHECK (filling IN (0, 1)),
   -- The row counts once the pool has reached this transaction.
-  transaction_id INTEGER NOT NULL CHECK (transaction_id > 0),
+  -- 0 for devices of an adopted pool that never counted its transactions.
+  transaction_id INTEGER NOT NULL CHECK (transaction_id >= 0),
   -- The row counts no longer once the pool has reached this one.
   deleting_transaction_id INTEGER CHECK (deleting_transaction_id > transaction_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX device_by_transaction ON device (transaction_id);
+-- None on transaction_id: only opening asks for what is above the pool's, and each index is a page more
+-- in every commit.
+-- Holds all that a user's limits ask for, so that asking does not follow the number of all devices.
+CREATE INDEX device_by_owner
+  ON device (owner_uid, transaction_id, deleting_transaction_id, filling, size_bytes);
 CREATE INDEX device_by_deleting ON device (deleting_transaction_id)
   WHERE deleting_transaction_id IS NOT NULL;
 CREATE INDEX device_filling ON device (uuid) WHERE filling = 1;
@@ -63,6 +68,27 @@ CREATE INDEX device_by_origin ON device (origin_uuid) WHERE origin_uuid IS NOT N
 CREATE TABLE foreign_thin_id (
   thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
   found_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- One row: see health/records.ts.
+CREATE TABLE health (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  -- 0 from before the pool goes live until it was taken down in order: a crash leaves 0.
+  clean_stop INTEGER NOT NULL CHECK (clean_stop IN (0, 1)),
+  -- Set before the metadata snapshot is reserved, so that one left by a crash is known to be ours.
+  snapshot_owner TEXT,
+  snapshot_at_ms INTEGER,
+  CHECK ((snapshot_owner IS NULL) = (snapshot_at_ms IS NULL))
+) STRICT;
+INSERT INTO health VALUES (1, 0, NULL, NULL);
+
+-- At most one row: metadata that is to take the place of the present one.
+CREATE TABLE metadata_swap (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  kind TEXT NOT NULL CHECK (kind IN ('repair', 'restore')),
+  spare_path TEXT NOT NULL,
+  kept_path TEXT NOT NULL,
+  at_ms INTEGER NOT NULL
 ) STRICT;
 
 -- What opening decided, and why. AUTOINCREMENT: a number is not used again when the oldest have gone.

@@ -2,7 +2,9 @@ import { dmNodePath } from "@thinpool/dm-native";
 import { releaseBacking } from "../backing.ts";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
-import { poolErrorFrom } from "../errors-from-native.ts";
+import { isNative, poolErrorFrom } from "../errors-from-native.ts";
+import { isSick } from "../health/sick-pool.ts";
+import { poolStateOf } from "../tables.ts";
 import { transition } from "../transition.ts";
 import { withUndo } from "../undo.ts";
 
@@ -12,7 +14,9 @@ export function close(engine: Engine): Promise<void> {
     if (engine.life.state === "closed") return;
     await engine.space.stop();
     try {
-      await tearDown(engine);
+      const clean = await tearDown(engine);
+      // Last: a crash before this only makes the next open check once more.
+      if (clean) engine.ledger.health.setCleanStop(true);
     } catch (error) {
       engine.space.start();
       throw poolErrorFrom(error, { operation: "close", object: engine.folder });
@@ -25,12 +29,13 @@ export function detach(engine: Engine): Promise<void> {
   return engine.exclusive("detach", async () => {
     if (engine.life.state === "closed") return;
     await engine.space.stop();
+    await engine.metadataSnapshot.shutDown();
     engine.release();
   });
 }
 
-/** Thins, pool, loops. Each step takes "gone already" for done, so close can be called again. */
-async function tearDown(engine: Engine): Promise<void> {
+/** Thins, pool, loops; true where nothing was wrong with the pool. Each step takes "gone already" for done, so close can be called again. */
+async function tearDown(engine: Engine): Promise<boolean> {
   const { kernel, ledger, pool, thins, states, backing } = engine;
   const live = await thins.live();
   const used = live.find(({ info }) => info.openCount > 0);
@@ -43,6 +48,8 @@ async function tearDown(engine: Engine): Promise<void> {
       hint: `Unmount it first; findmnt and fuser -vm ${dmNodePath(used.info.name)} show who has it.`,
     });
   }
+  await engine.metadataSnapshot.shutDown();
+  const clean = await isHealthy(engine);
   await withUndo(async (undo) => {
     for (const { deviceUuid } of live) {
       await thins.deactivate(deviceUuid);
@@ -56,4 +63,15 @@ async function tearDown(engine: Engine): Promise<void> {
     await pool.remove();
   });
   await releaseBacking(kernel, backing);
+  return clean;
+}
+
+/** False where the kernel complains, and where the pool's device is gone: the next open checks. */
+async function isHealthy(engine: Engine): Promise<boolean> {
+  try {
+    return !isSick(poolStateOf(await engine.pool.status()));
+  } catch (error) {
+    if (isNative(error, "NATIVE_NOT_FOUND")) return false;
+    throw error;
+  }
 }

@@ -1,0 +1,154 @@
+/** The files that make thinpoold a service of systemd: two units and the group that may connect. */
+import { isAbsolute } from "node:path";
+import { StartError } from "../start-error.ts";
+
+export const SERVICE_UNIT = "thinpoold.service";
+export const SOCKET_UNIT = "thinpoold.socket";
+export const SYSUSERS_FILE = "thinpool.conf";
+
+export interface UnitOptions {
+  /** The pool's folder. */
+  readonly folder: string;
+  readonly socketPath: string;
+  readonly socketGroup: string;
+  /** The command without its options, each word absolute or plain: Node and the program. */
+  readonly program: readonly string[];
+  /** As of `--metrics`. */
+  readonly metrics?: string | undefined;
+}
+
+/**
+ * What the daemon may do, and no more. Each is here for a reason:
+ * SYS_ADMIN: device-mapper, loop devices, mounts, namespaces. DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER,
+ * CHOWN: folders of mounts in users' hands. SETUID, SETGID: workers, and a user's rights to a folder.
+ * MKNOD: nodes where no udev makes them. SYS_PTRACE: which process keeps a mount busy. KILL: workers.
+ * SYS_RESOURCE: their limits.
+ */
+const CAPABILITIES = [
+  "CAP_SYS_ADMIN",
+  "CAP_DAC_OVERRIDE",
+  "CAP_DAC_READ_SEARCH",
+  "CAP_FOWNER",
+  "CAP_CHOWN",
+  "CAP_SETUID",
+  "CAP_SETGID",
+  "CAP_MKNOD",
+  "CAP_SYS_PTRACE",
+  "CAP_KILL",
+  "CAP_SYS_RESOURCE",
+];
+
+/**
+ * Nothing here may give the service a mount namespace of its own (Private*, ProtectSystem, ProtectHome,
+ * ProtectKernel*, ProtectControlGroups, ReadWritePaths …): its mounts would be seen by nobody else.
+ * Nor RuntimeDirectory: what is in /run/thinpool stays when the service stops.
+ * MemoryDenyWriteExecute does not go with a JIT; ProtectClock closes all devices.
+ */
+function serviceUnit(options: UnitOptions): string {
+  const { folder, socketPath, socketGroup, program, metrics } = options;
+  const words = [...program, "--folder", folder, "--socket", socketPath];
+  words.push("--socket-group", socketGroup);
+  if (metrics !== undefined) words.push("--metrics", metrics);
+  const address = metrics === undefined || isAbsolute(metrics) ? "" : " AF_INET";
+  return `[Unit]
+Description=thinpool: copy-on-write disks for users
+Documentation=https://github.com/thinpool/thinpool
+Requires=${SOCKET_UNIT}
+After=${SOCKET_UNIT} local-fs.target
+RequiresMountsFor=${quote(folder)}
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=${words.map(quote).join(" ")}
+Restart=on-failure
+RestartSec=1s
+WatchdogSec=60s
+TimeoutStartSec=300s
+TimeoutStopSec=90s
+KillMode=mixed
+LimitNOFILE=65536
+LimitCORE=0
+TasksMax=4096
+UMask=0077
+OOMScoreAdjust=-500
+
+CapabilityBoundingSet=${CAPABILITIES.join(" ")}
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX${address}
+IPAddressDeny=any
+${address === "" ? "" : "IPAddressAllow=localhost\n"}ProtectHostname=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=user mnt
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service @mount
+SystemCallFilter=~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+Also=${SOCKET_UNIT}
+`;
+}
+
+function socketUnit({ socketPath, socketGroup }: UnitOptions): string {
+  return `[Unit]
+Description=thinpool: the socket of thinpoold
+
+[Socket]
+ListenStream=${quote(socketPath)}
+SocketUser=root
+SocketGroup=${socketGroup}
+SocketMode=0660
+DirectoryMode=0755
+RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
+`;
+}
+
+function sysusers({ socketGroup }: UnitOptions): string {
+  return `# Who may connect to thinpoold.\ng ${socketGroup} -\n`;
+}
+
+/** systemd.service(5): a word in double quotes; % and $ are its own. */
+function quote(word: string): string {
+  const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  if (/^[A-Za-z0-9_@%+=:,./-]+$/.test(plain)) return plain;
+  return `"${plain.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+}
+
+function check({ folder, socketPath, socketGroup, program }: UnitOptions): void {
+  const words = [folder, socketPath, ...program];
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  const bad = words.find((word) => /[\u0000-\u001f\u007f]/.test(word));
+  const paths = [folder, socketPath, program[0] ?? ""];
+  const relative = paths.find((path) => !isAbsolute(path));
+  const group = /^[a-z_][a-z0-9_-]{0,31}$/.test(socketGroup) ? undefined : socketGroup;
+  const wrong = bad ?? relative ?? group;
+  if (wrong === undefined) return;
+  throw new StartError({
+    code: "OPTION_INVALID",
+    object: JSON.stringify(wrong),
+    reason: wrong === group ? "it is no group's name" : "it is no absolute, printable path",
+    hint: "Correct it.",
+  });
+}
+
+/** The texts by their names. Throws StartError with OPTION_INVALID. */
+export function unitFiles(options: UnitOptions): {
+  readonly service: string;
+  readonly socket: string;
+  readonly sysusers: string;
+} {
+  check(options);
+  return {
+    service: serviceUnit(options),
+    socket: socketUnit(options),
+    sysusers: sysusers(options),
+  };
+}

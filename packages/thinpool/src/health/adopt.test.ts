@@ -1,0 +1,129 @@
+/** Pools of others are adopted, and pools of ours destroyed. */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { activateDevice, type DmTarget, dmName, dmUuid, sectors } from "@thinpool/dm-native";
+import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
+import { createPool } from "../create-pool.ts";
+import { openPool } from "../open-pool.ts";
+import { adoptPool, type AdoptPoolOptions } from "./adopt.ts";
+import { destroyPool } from "./destroy.ts";
+import {
+  BLOCK_BYTES,
+  blockWorld,
+  DEVICE_BYTES,
+  freshWorld,
+  removeFolders,
+  withCode,
+  writeBlocks,
+} from "./health-world.test.support.ts";
+
+const parents: string[] = [];
+
+after(async () => {
+  await removeFolders();
+  for (const parent of parents) await rm(parent, { recursive: true, force: true });
+});
+
+function target(type: string, lengthSectors: number, params: string): readonly DmTarget[] {
+  return [{ startSectors: sectors(0), lengthSectors: sectors(lengthSectors), type, params }];
+}
+
+/** A pool as dmsetup makes one, down again: thin 3 with ext4 and two blocks, thin 8 without any. */
+async function foreignPool(): Promise<{ kernel: SimKernel; options: AdoptPoolOptions }> {
+  const parent = await mkdtemp(join(tmpdir(), "thinpool-adopt-"));
+  parents.push(parent);
+  const kernel = createSimKernel();
+  kernel.addBlockDevice({ path: "/dev/sdb", sizeBytes: 64n << 20n });
+  kernel.addBlockDevice({ path: "/dev/sdc", sizeBytes: 4n << 20n });
+  const pool = { name: dmName("foreign-pool"), uuid: dmUuid("FOREIGN-pool") };
+  const poolTable = target("thin-pool", (64 << 20) / 512, "/dev/sdc /dev/sdb 128 0 0");
+  const { info } = await activateDevice(kernel.dm, { ...pool, table: poolTable });
+  await kernel.dm.message({ name: pool.name }, "create_thin 3");
+  await kernel.dm.message({ name: pool.name }, "create_thin 8");
+  const thin = { name: dmName("foreign-thin"), uuid: dmUuid("FOREIGN-thin") };
+  const params = `${info.dev.major}:${info.dev.minor} 3`;
+  const table = target("thin", Number(DEVICE_BYTES) / 512, params);
+  await activateDevice(kernel.dm, { ...thin, table });
+  await kernel.filesystems.make({ path: "/dev/mapper/foreign-thin", type: "ext4" });
+  await writeBlocks(kernel, "/dev/mapper/foreign-thin", [40], "x");
+  await kernel.dm.removeDevice({ name: thin.name });
+  const backing = { type: "block", dataPath: "/dev/sdb", metadataPath: "/dev/sdc" } as const;
+  return { kernel, options: { folder: join(parent, "pool"), kernel, backing } };
+}
+
+test("a pool made with dmsetup is adopted with its devices and their content", async () => {
+  const { kernel, options } = await foreignPool();
+  await assert.rejects(adoptPool(options), withCode("DEVICE_BUSY", /in use/));
+  assert.equal(existsSync(options.folder), false);
+  await kernel.dm.removeDevice({ name: dmName("foreign-pool") });
+
+  const { pool, devices } = await adoptPool({
+    ...options,
+    name: (id) => `vm-${id}`,
+    sizeBytes: (id) => (id === 8 ? DEVICE_BYTES : undefined),
+  });
+  assert.deepEqual(devices, [
+    { name: "vm-3", thinId: 3, sizeBytes: 41n * BigInt(BLOCK_BYTES), sizeFrom: "mapped" },
+    { name: "vm-8", thinId: 8, sizeBytes: DEVICE_BYTES, sizeFrom: "given" },
+  ]);
+  assert.equal(pool.get({ name: "vm-3" }).filesystem, "ext4");
+  assert.deepEqual((await pool.check({ mappings: true })).findings, []);
+  const { device } = await pool.snapshot({ origin: "vm-3", name: "clone", activate: true });
+  assert.equal((await kernel.read(device.path, 40 * BLOCK_BYTES, 1)).toString(), "x");
+  assert.notEqual(device.thinId, 8);
+  await pool.close();
+  const again = await openPool({ folder: options.folder, kernel });
+  assert.equal(again.list().length, 3);
+  assert.deepEqual((await again.check()).findings, []);
+  await again.close();
+  await assert.rejects(adoptPool(options), withCode("POOL_EXISTS"));
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("what is no pool, a size that can't be, a damaged one: refused, and nothing is left", async () => {
+  const { kernel, options } = await foreignPool();
+  await kernel.dm.removeDevice({ name: dmName("foreign-pool") });
+  const swapped = { ...options.backing, dataPath: "/dev/sdc", metadataPath: "/dev/sdb" };
+  const cases = [
+    [{ ...options, backing: swapped }, "POOL_MISMATCH"],
+    [{ ...options, sizeBytes: () => 4096n }, "POOL_OPTION_INVALID"],
+    [{ ...options, name: () => "a/b" }, "POOL_NAME_INVALID"],
+  ] as const;
+  for (const [wrong, code] of cases) await assert.rejects(adoptPool(wrong), withCode(code));
+  kernel.damageMetadata("/dev/sdc");
+  await assert.rejects(adoptPool(options), withCode("POOL_NEEDS_REPAIR"));
+  assert.equal(existsSync(options.folder), false);
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("destroying removes all of a pool, and refuses while it is in use", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  const { device } = await pool.activate({ name: "base" });
+  await pool.backup();
+  await assert.rejects(destroyPool({ folder, kernel }), withCode("POOL_LOCKED"));
+  await pool.detach();
+  const release = kernel.hold(device.path);
+  await assert.rejects(destroyPool({ folder, kernel }), withCode("DEVICE_BUSY"));
+  release();
+  assert.deepEqual(await destroyPool({ folder, kernel }), { outcome: "destroyed" });
+  assert.equal(existsSync(folder), false);
+  assert.deepEqual(await kernel.leftovers(), []);
+  await assert.rejects(destroyPool({ folder, kernel }), withCode("POOL_NOT_FOUND"));
+});
+
+test("destroyed block devices are empty to the next pool", async () => {
+  const { folder, kernel, pool } = await blockWorld();
+  await pool.close();
+  const backing = { type: "block", dataPath: "/dev/sdb", metadataPath: "/dev/sdc" } as const;
+  const other = `${folder}-other`;
+  await assert.rejects(
+    createPool({ folder: other, kernel, backing }),
+    withCode("POOL_DEVICE_NOT_EMPTY"),
+  );
+  await destroyPool({ folder, kernel });
+  await (await createPool({ folder: other, kernel, backing })).close();
+});

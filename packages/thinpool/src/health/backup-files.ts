@@ -1,0 +1,129 @@
+/** Backups in the pool's folder: a dump of the metadata, and the ledger of the same moment beside it. */
+import { mkdir, open, readdir, rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type FolderPaths, removeFile, syncFolder } from "../folder.ts";
+import { syncFile } from "./swap.ts";
+
+export const DEFAULT_BACKUPS_KEPT = 8;
+export const MAX_BACKUPS_KEPT = 1000;
+/** `20261125T070656123Z-t42`: when, and the pool's transaction. */
+const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z-t(\d{1,20})$/;
+const DUMP_SUFFIX = ".xml";
+const LEDGER_SUFFIX = ".sqlite";
+const PARTIAL_SUFFIX = ".partial";
+
+export interface Backup {
+  readonly name: string;
+  readonly atMs: number;
+  readonly transactionId: bigint;
+  readonly sizeBytes: bigint;
+}
+
+export interface BackupPaths {
+  readonly dump: string;
+  readonly ledger: string;
+}
+
+function backupFolder(paths: FolderPaths): string {
+  return join(paths.folder, "backups");
+}
+
+export function backupPaths(paths: FolderPaths, name: string): BackupPaths {
+  const base = join(backupFolder(paths), name);
+  return { dump: base + DUMP_SUFFIX, ledger: base + LEDGER_SUFFIX };
+}
+
+/** The same under names that do not count yet; the folder exists afterwards, without older ones. */
+export async function stageBackup(paths: FolderPaths): Promise<BackupPaths> {
+  const folder = backupFolder(paths);
+  if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) {
+    await syncFolder(paths.folder);
+  }
+  for (const name of await readdir(folder)) {
+    if (name.endsWith(PARTIAL_SUFFIX)) await removeFile(join(folder, name));
+  }
+  const base = join(folder, "new");
+  const ledger = base + LEDGER_SUFFIX + PARTIAL_SUFFIX;
+  // Empty, for SQLite to fill: else it would have the mode that the umask gives.
+  await (await open(ledger, "wx", 0o600)).close();
+  return { dump: base + DUMP_SUFFIX + PARTIAL_SUFFIX, ledger };
+}
+
+/** Makes the staged backup count, durably: the dump is named last, and a backup is what has one. */
+export async function nameBackup(
+  paths: FolderPaths,
+  staged: BackupPaths,
+  moment: { readonly atMs: number; readonly transactionId: bigint },
+): Promise<Backup> {
+  const time = new Date(moment.atMs).toISOString().replaceAll(/[-:.]/g, "");
+  const name = `${time}-t${moment.transactionId}`;
+  const target = backupPaths(paths, name);
+  await syncFile(staged.ledger);
+  await rename(staged.ledger, target.ledger);
+  await rename(staged.dump, target.dump);
+  await syncFolder(backupFolder(paths));
+  return describe(paths, name, moment);
+}
+
+/** Removes all but the newest `keep`. */
+export async function pruneBackups(paths: FolderPaths, keep: number): Promise<void> {
+  for (const { name } of (await listBackupFiles(paths)).slice(keep)) {
+    const { dump, ledger } = backupPaths(paths, name);
+    await removeFile(dump);
+    await removeFile(ledger);
+  }
+}
+
+/** The newest first. */
+export async function listBackupFiles(paths: FolderPaths): Promise<readonly Backup[]> {
+  const names = (await readNames(backupFolder(paths)))
+    .filter((name) => name.endsWith(DUMP_SUFFIX))
+    .map((name) => name.slice(0, -DUMP_SUFFIX.length))
+    .toSorted()
+    .toReversed();
+  const backups: Backup[] = [];
+  for (const name of names) {
+    const parts = NAME.exec(name);
+    if (parts === null) continue;
+    const [, year, month, day, hour, minute, second, milli, transaction = "0"] = parts;
+    const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.${milli}Z`;
+    const moment = { atMs: Date.parse(iso), transactionId: BigInt(transaction) };
+    backups.push(await describe(paths, name, moment));
+  }
+  return backups;
+}
+
+async function readNames(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+async function describe(
+  paths: FolderPaths,
+  name: string,
+  moment: { readonly atMs: number; readonly transactionId: bigint },
+): Promise<Backup> {
+  const { dump, ledger } = backupPaths(paths, name);
+  const sizes = await Promise.all([dump, ledger].map((path) => stat(path, { bigint: true })));
+  return { name, ...moment, sizeBytes: sizes.reduce((sum, { size }) => sum + size, 0n) };
+}
+
+/** Copies a file's bytes into a new one, synced. */
+export async function copyFileSynced(from: string, to: string): Promise<void> {
+  const source = await open(from, "r");
+  try {
+    const target = await open(to, "wx", 0o600);
+    try {
+      await target.writeFile(source.createReadStream({ autoClose: false }));
+      await target.sync();
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * The broker of the pool's one metadata snapshot: through it the tools read a pool that is live. Its
+ * users wait in a queue; each has it for a bounded time; the ledger names the holder before the kernel
+ * is asked, so that one which a crash left behind is known to be ours and is given back at open.
+ */
+import type { ThinPoolWorkingStatus } from "@thinpool/dm-native";
+import type { Engine } from "../engine.ts";
+import { PoolError } from "../errors.ts";
+import { isNative } from "../errors-from-native.ts";
+import type { PoolDevice } from "../pool-device.ts";
+import type { Ledger } from "../store/ledger.ts";
+
+/** Blocks that are freed meanwhile stay taken until it is given back: not for longer than this. */
+export const MAX_SNAPSHOT_HOLD_MS = 600_000;
+/** How many may wait for it. */
+export const MAX_SNAPSHOT_WAITERS = 32;
+
+type BrokerEngine = Pick<Engine, "change" | "failure" | "ledger" | "pool" | "folder">;
+
+export interface SnapshotUse {
+  /** Who asks, for status and for errors: "usage", "backup". */
+  readonly owner: string;
+  readonly signal?: AbortSignal | undefined;
+  /** At most MAX_SNAPSHOT_HOLD_MS, which is the default. */
+  readonly maxHoldMs?: number;
+}
+
+export interface SnapshotStatus {
+  readonly holder: { readonly owner: string; readonly heldForMs: number } | undefined;
+  readonly waiting: number;
+}
+
+export class MetadataSnapshot {
+  readonly #engine: BrokerEngine;
+  #tail: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #holder: { readonly owner: string; readonly sinceMs: number } | undefined;
+  /** Ends the present use and all that wait. */
+  #closing = new AbortController();
+
+  constructor(engine: BrokerEngine) {
+    this.#engine = engine;
+  }
+
+  get status(): SnapshotStatus {
+    const holder = this.#holder && {
+      owner: this.#holder.owner,
+      heldForMs: Date.now() - this.#holder.sinceMs,
+    };
+    return { holder, waiting: this.#waiting };
+  }
+
+  /**
+   * Runs `body` while the snapshot is held. `atReserve` runs when it has just been taken, with no change
+   * of the pool under way: what it reads of the ledger is of the same moment as the snapshot. `body`
+   * must end when its signal fires. POOL_SNAPSHOT_BUSY: a stranger holds it, or `body` took too long.
+   */
+  use<M, T>(
+    options: SnapshotUse,
+    atReserve: () => M | Promise<M>,
+    body: (moment: M, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (this.#waiting >= MAX_SNAPSHOT_WAITERS) {
+      return Promise.reject(
+        new PoolError({
+          code: "POOL_OVERLOADED",
+          operation: options.owner,
+          object: "the pool's metadata snapshot",
+          reason: `${MAX_SNAPSHOT_WAITERS} are waiting for it already`,
+          hint: "Wait for some of them to end, then try again.",
+        }),
+      );
+    }
+    this.#waiting += 1;
+    const turn = this.#tail.then(async () => {
+      this.#waiting -= 1;
+      return this.#hold(options, atReserve, body);
+    });
+    this.#tail = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Ends the present use, refuses those that wait; on return nothing of ours is held. */
+  async shutDown(): Promise<void> {
+    const reason = new PoolError({
+      code: "POOL_CLOSED",
+      operation: "use of the metadata snapshot",
+      object: this.#engine.folder,
+      reason: "the pool is being closed",
+      hint: "Open it again.",
+    });
+    this.#closing.abort(reason);
+    await this.#tail;
+    // Closing may be refused further on, and the pool goes on.
+    this.#closing = new AbortController();
+  }
+
+  async #hold<M, T>(
+    options: SnapshotUse,
+    atReserve: () => M | Promise<M>,
+    body: (moment: M, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const closing = this.#closing.signal;
+    closing.throwIfAborted();
+    options.signal?.throwIfAborted();
+    const moment = await this.#reserve(options.owner, atReserve, closing);
+    const maxHoldMs = Math.min(options.maxHoldMs ?? MAX_SNAPSHOT_HOLD_MS, MAX_SNAPSHOT_HOLD_MS);
+    const late = AbortSignal.timeout(maxHoldMs);
+    const signals = [closing, late, ...(options.signal === undefined ? [] : [options.signal])];
+    try {
+      return await body(moment, AbortSignal.any(signals));
+    } catch (error) {
+      if (late.aborted && error === late.reason) throw heldTooLong(options.owner, maxHoldMs);
+      throw error;
+    } finally {
+      await this.#release(options.owner);
+    }
+  }
+
+  async #reserve<M>(
+    owner: string,
+    atReserve: () => M | Promise<M>,
+    closing: AbortSignal,
+  ): Promise<M> {
+    const { ledger, pool, folder } = this.#engine;
+    const taken = this.#engine.change(owner, folder, async () => {
+      closing.throwIfAborted();
+      // One that an earlier use could not give back, since the pool was sick then.
+      if (ledger.health.snapshotHolder !== undefined) await pool.releaseMetadataSnapshot();
+      const sinceMs = Date.now();
+      ledger.health.setSnapshotHolder({ owner, sinceMs });
+      await this.#reserveOrSayWhose(owner);
+      this.#holder = { owner, sinceMs };
+      try {
+        return await atReserve();
+      } catch (error) {
+        await this.#release(owner);
+        throw error;
+      }
+    });
+    // Closing keeps changes out and waits for us: so nobody waits there for a turn after it.
+    return unlessAborted(taken, closing);
+  }
+
+  async #reserveOrSayWhose(owner: string): Promise<void> {
+    const { ledger, pool, folder } = this.#engine;
+    try {
+      await pool.reserveMetadataSnapshot();
+    } catch (error) {
+      if (!isNative(error, "NATIVE_BUSY")) throw error;
+      ledger.health.setSnapshotHolder(undefined);
+      throw new PoolError({
+        code: "POOL_SNAPSHOT_BUSY",
+        operation: owner,
+        object: folder,
+        reason: "another program holds the pool's metadata snapshot",
+        hint: "Wait for it; if none does, dmsetup message POOL 0 release_metadata_snap frees it.",
+        cause: error,
+      });
+    }
+  }
+
+  async #release(owner: string): Promise<void> {
+    const { ledger, pool, folder } = this.#engine;
+    this.#holder = undefined;
+    try {
+      await pool.releaseMetadataSnapshot();
+      ledger.health.setSnapshotHolder(undefined);
+    } catch (error) {
+      throw this.#engine.failure(error, owner, folder);
+    }
+  }
+}
+
+/** At open: gives back the snapshot that a killed process of ours held; a stranger's stays. */
+export async function releaseLeftSnapshot(
+  ledger: Ledger,
+  pool: PoolDevice,
+  status: ThinPoolWorkingStatus,
+): Promise<void> {
+  if (ledger.health.snapshotHolder === undefined) return;
+  if (status.heldMetadataRoot !== undefined) await pool.releaseMetadataSnapshot();
+  ledger.health.setSnapshotHolder(undefined);
+}
+
+function heldTooLong(owner: string, maxHoldMs: number): PoolError {
+  return new PoolError({
+    code: "POOL_SNAPSHOT_BUSY",
+    operation: owner,
+    object: "the pool's metadata snapshot",
+    reason: `it was held for ${maxHoldMs} ms, which is as long as it may be`,
+    hint: "Try again when the machine has less to do; freed blocks stay taken while it is held.",
+  });
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}

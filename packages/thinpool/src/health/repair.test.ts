@@ -1,0 +1,246 @@
+/** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { SimKernel } from "@thinpool/dm-sim";
+import { SimCrash } from "@thinpool/dm-sim";
+import { openPool } from "../open-pool.ts";
+import { Ledger } from "../store/ledger.ts";
+import { listBackups } from "./backup.ts";
+import { checkPool } from "./check-closed.ts";
+import {
+  BLOCK_BYTES,
+  blockWorld,
+  DEVICE_BYTES,
+  freshWorld,
+  poolPath,
+  removeFolders,
+  withCode,
+  type World,
+  writeBlocks,
+} from "./health-world.test.support.ts";
+import { repairPool } from "./repair.ts";
+import { restorePool } from "./restore.ts";
+
+after(removeFolders);
+
+/** A closed pool with "base" (thin id 0) and its snapshot "one" (1), blocks 0 and 1 written. */
+async function closedWorld(): Promise<World> {
+  const world = await freshWorld();
+  const { kernel, pool } = world;
+  const { device } = await pool.activate({ name: "base" });
+  await writeBlocks(kernel, device.path, [0, 1], "a");
+  await pool.snapshot({ origin: "base", name: "one" });
+  await pool.close();
+  return world;
+}
+
+async function damage({ folder, kernel }: World, lost: readonly number[]): Promise<void> {
+  const loop = await kernel.loops.attach({ backingFile: join(folder, "metadata") });
+  kernel.damageMetadata(loop.path, { lost });
+  await kernel.loops.detach(loop.path);
+}
+
+async function firstByte(kernel: SimKernel, path: string, block: number): Promise<string> {
+  return (await kernel.read(path, block * BLOCK_BYTES, 1)).toString();
+}
+
+test("a sound pool is left as it is, and needs_check is cleared", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  kernel.setPoolMode(await poolPath(kernel), "read-only", { needsCheck: true });
+  await assert.rejects(repairPool({ folder, kernel }), withCode("POOL_LOCKED"));
+  await pool.detach();
+  await assert.rejects(repairPool({ folder, kernel }), withCode("DEVICE_BUSY"));
+  await (await openPool({ folder, kernel })).close();
+  await assert.rejects(openPool({ folder, kernel }), withCode("POOL_NEEDS_CHECK"));
+  assert.deepEqual(await repairPool({ folder, kernel }), { outcome: "already-sound" });
+  const again = await openPool({ folder, kernel });
+  assert.equal((await again.status()).state, "working");
+  await again.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("repair mends onto a spare, names what is lost, keeps the damaged original", async () => {
+  const world = await closedWorld();
+  const { folder, kernel } = world;
+  await damage(world, [1]);
+  await assert.rejects(repairPool({ folder, kernel }), withCode("POOL_NEEDS_REPAIR", /one/));
+  const result = await repairPool({ folder, kernel, acceptLoss: true });
+  assert.ok(result.outcome === "repaired");
+  assert.deepEqual(result.lost, ["one"]);
+  assert.match(result.keptPath, /metadata\.damaged-\d{8}T\d{6}Z$/);
+  assert.ok(existsSync(result.keptPath));
+  assert.equal(existsSync(join(folder, "metadata.spare")), false);
+  assert.deepEqual(await kernel.leftovers(), []);
+  const pool = await openPool({ folder, kernel });
+  const { device } = await pool.activate({ name: "base" });
+  assert.equal(await firstByte(kernel, device.path, 1), "a");
+  const { findings } = await pool.check();
+  assert.deepEqual(
+    findings.map(({ code, object }) => [code, object]),
+    [["LOST", "one"]],
+  );
+  await pool.close();
+});
+
+test("without the tools nothing is taken for damage, nor for health", async () => {
+  const world = await closedWorld();
+  const { folder, kernel } = world;
+  kernel.metadataTools.installed = false;
+  await assert.rejects(repairPool({ folder, kernel }), withCode("POOL_TOOL_MISSING"));
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.includes("spare")),
+    [],
+  );
+});
+
+test("a pool on block devices moves to the spare device that is named", async () => {
+  const { folder, kernel, pool } = await blockWorld();
+  await pool.close();
+  kernel.damageMetadata("/dev/sdc");
+  const invalid = withCode("POOL_OPTION_INVALID");
+  await assert.rejects(repairPool({ folder, kernel }), invalid);
+  for (const spareDevice of ["/dev/small", "/dev/other", "/dev/sdc"]) {
+    await assert.rejects(repairPool({ folder, kernel, spareDevice }), invalid);
+  }
+  const result = await repairPool({ folder, kernel, spareDevice: "/dev/spare" });
+  assert.ok(result.outcome === "repaired");
+  assert.deepEqual([result.keptPath, result.lost], ["/dev/sdc", []]);
+  const again = await openPool({ folder, kernel });
+  assert.deepEqual((await again.check()).findings, []);
+  await again.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("the process dies at every boundary of a repair: opening or repairing again goes on", async () => {
+  for (let point = 0; ; point += 1) {
+    assert.ok(point < 100, "the repair has no end");
+    const world = await closedWorld();
+    const { folder, kernel } = world;
+    await damage(world, []);
+    let seen = 0;
+    kernel.onCall((call) => {
+      seen += 1;
+      if (seen > point) throw new SimCrash(`${call.phase} ${call.operation}`);
+    });
+    const result = await repairPool({ folder, kernel }).catch(() => undefined);
+    kernel.processDeath();
+    if (result !== undefined) break;
+    await repairPool({ folder, kernel });
+    await (await openPool({ folder, kernel })).close();
+    const report = await checkPool({ folder, kernel });
+    assert.deepEqual([report.metadata, report.findings], ["clean", []]);
+    assert.deepEqual(await kernel.leftovers(), []);
+  }
+});
+
+test("a swap that was interrupted between its steps is finished by opening", async () => {
+  for (const renamed of [false, true]) {
+    const world = await closedWorld();
+    const { folder, kernel } = world;
+    const metadata = join(folder, "metadata");
+    // As beginSwap leaves it: the spare is whole (here the metadata itself under that name).
+    const ledger = Ledger.open(join(folder, "pool.sqlite"));
+    ledger.health.beginSwap({
+      kind: "repair",
+      sparePath: `${metadata}.spare`,
+      keptPath: `${metadata}.kept`,
+      atMs: 1,
+    });
+    ledger.close();
+    // Else the last step, the renaming of the spare, is done already.
+    if (!renamed) {
+      await rename(metadata, `${metadata}.spare`);
+      await writeFile(`${metadata}.kept`, "");
+    }
+    const before = await checkPool({ folder, kernel });
+    assert.ok(before.findings.some(({ code }) => code === "REPAIR_INTERRUPTED"));
+    const pool = await openPool({ folder, kernel });
+    assert.equal(pool.list().length, 2);
+    await pool.close();
+    assert.deepEqual((await checkPool({ folder, kernel })).findings, []);
+  }
+});
+
+test("backups: the last N are kept, and one is put back with the ledger of its moment", async () => {
+  const world = await closedWorld();
+  const { folder, kernel } = world;
+  const pool = await openPool({ folder, kernel });
+  const first = await pool.backup();
+  assert.equal(first.transactionId, 2n);
+  const files = readdirSync(join(folder, "backups"));
+  assert.deepEqual(
+    files.map((name) => statSync(join(folder, "backups", name)).mode & 0o777),
+    [0o600, 0o600],
+  );
+  await pool.createDevice({ name: "later", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  const second = await pool.backup();
+  const third = await pool.backup({ keep: 2 });
+  assert.deepEqual(
+    (await listBackups({ folder })).map(({ name }) => name),
+    [third.name, second.name],
+  );
+  await pool.remove({ name: "one" });
+  await pool.close();
+  await damage(world, [0, 1, 2]);
+
+  await assert.rejects(
+    restorePool({ folder, kernel, backup: first.name }),
+    withCode("POOL_NOT_FOUND"),
+  );
+  const result = await restorePool({ folder, kernel, backup: second.name });
+  assert.equal(result.transactionId, 3n);
+  assert.ok(existsSync(result.keptMetadataPath) && existsSync(result.keptLedgerPath));
+  const restored = await openPool({ folder, kernel });
+  assert.deepEqual(
+    restored.list().map(({ name }) => name),
+    ["base", "later", "one"],
+  );
+  const { device } = await restored.activate({ name: "one" });
+  assert.equal(await firstByte(kernel, device.path, 1), "a");
+  assert.deepEqual((await restored.check()).findings, []);
+  await restored.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("a backup that fails leaves none, and the next one works", async () => {
+  const { folder, kernel } = await closedWorld();
+  const pool = await openPool({ folder, kernel });
+  kernel.failNext({ operation: "thin_dump", errno: "EIO" });
+  await assert.rejects(pool.backup(), withCode("POOL_TOOL_FAILED"));
+  assert.deepEqual(await listBackups({ folder }), []);
+  const { name } = await pool.backup();
+  assert.deepEqual(
+    (await listBackups({ folder })).map((backup) => backup.name),
+    [name],
+  );
+  await pool.close();
+});
+
+test("the process dies at every boundary of a restore: what was there, or the backup, opens", async () => {
+  for (let point = 0; ; point += 1) {
+    assert.ok(point < 100, "the restore has no end");
+    const { folder, kernel } = await closedWorld();
+    const pool = await openPool({ folder, kernel });
+    await pool.backup();
+    await pool.remove({ name: "one" });
+    await pool.close();
+    let seen = 0;
+    kernel.onCall((call) => {
+      seen += 1;
+      if (seen > point) throw new SimCrash(`${call.phase} ${call.operation}`);
+    });
+    const result = await restorePool({ folder, kernel }).catch(() => undefined);
+    kernel.processDeath();
+    const opened = await openPool({ folder, kernel });
+    const names = opened.list().map(({ name }) => name);
+    assert.ok(names.join() === "base" || names.join() === "base,one", names.join());
+    assert.deepEqual((await opened.check()).findings, []);
+    await opened.close();
+    if (result !== undefined) break;
+    await restorePool({ folder, kernel });
+    await (await openPool({ folder, kernel })).close();
+  }
+});

@@ -1,0 +1,140 @@
+/** A backup put back: metadata and ledger of one moment, what was there before kept. */
+import { link, rename } from "node:fs/promises";
+import { PoolError } from "../errors.ts";
+import { exists, removeLedger, syncFolder } from "../folder.ts";
+import type { Kernel } from "../kernel.ts";
+import { Ledger, type PoolRecord } from "../store/ledger.ts";
+import { backupPaths, copyFileSynced, listBackupFiles } from "./backup-files.ts";
+import { assertNotLive, type ClosedPool, withClosedPool } from "./closed-pool.ts";
+import { buildOnSpare, prepareSpare } from "./spare.ts";
+import { finishSwap, keptName, syncFile } from "./swap.ts";
+import { toolCall } from "./tool-calls.ts";
+
+export interface RestorePoolOptions {
+  readonly folder: string;
+  readonly kernel: Kernel;
+  /** The backup's name; the newest by default. */
+  readonly backup?: string;
+  /** For a pool on block devices: the device that takes the metadata's place. */
+  readonly spareDevice?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface RestoreResult {
+  readonly outcome: "restored";
+  readonly backup: string;
+  /** The pool's transaction from now on. */
+  readonly transactionId: bigint;
+  /** The metadata and the ledger as they were. */
+  readonly keptMetadataPath: string;
+  readonly keptLedgerPath: string;
+}
+
+/**
+ * Puts a backup of the metadata and its ledger back. What was made since is gone from the lists, and
+ * blocks that were freed since and used for something else hold that: restore soon, check filesystems.
+ *
+ * All is built and checked beside the pool first; one rename of the ledger, which names the swap, is
+ * the point from which the backup counts, and a crash after it is finished by opening (INV-21).
+ * POOL_LOCKED, DEVICE_BUSY while it is live, POOL_NOT_FOUND, POOL_MISMATCH, POOL_TOOL_MISSING.
+ */
+export function restorePool(options: RestorePoolOptions): Promise<RestoreResult> {
+  const { kernel, signal } = options;
+  return withClosedPool({ ...options, operation: "restore" }, async (pool) => {
+    await assertNotLive(pool, "restore");
+    const record = await finishSwap(pool.ledger, pool.paths);
+    const name = await chooseBackup(pool, options.backup);
+    const backup = backupPaths(pool.paths, name);
+    const atMs = Date.now();
+    const staged = `${pool.paths.ledger}.restore`;
+    await removeLedger(staged);
+    await copyFileSynced(backup.ledger, staged);
+    checkSamePool(staged, record);
+    const spare = await prepareSpare(kernel, record, options.spareDevice);
+    const aborting = signal === undefined ? {} : { signal };
+    const listing = await buildOnSpare(kernel, spare, async (path) => {
+      const { metadataTools } = kernel;
+      await toolCall(() => metadataTools.restore({ file: backup.dump, path, ...aborting }));
+      return toolCall(() => metadataTools.read({ path, ...aborting }));
+    });
+    const keptMetadataPath =
+      record.backing === "files"
+        ? keptName(record.metadataPath, "replaced", atMs)
+        : record.metadataPath;
+    stageLedger(staged, record, (ledger) =>
+      ledger.health.beginSwap({
+        kind: "restore",
+        sparePath: spare.path,
+        keptPath: keptMetadataPath,
+        atMs,
+      }),
+    );
+    await syncFile(staged);
+    const keptLedgerPath = keptName(pool.paths.ledger, "replaced", atMs);
+    await pool.replaceLedger(async () => {
+      await assertNoJournal(pool);
+      await link(pool.paths.ledger, keptLedgerPath);
+      await rename(staged, pool.paths.ledger);
+      await syncFolder(pool.paths.folder);
+    });
+    await finishSwap(pool.ledger, pool.paths);
+    const { transactionId } = listing.superblock;
+    return { outcome: "restored", backup: name, transactionId, keptMetadataPath, keptLedgerPath };
+  });
+}
+
+async function chooseBackup(pool: ClosedPool, wanted: string | undefined): Promise<string> {
+  const backups = await listBackupFiles(pool.paths);
+  const found = wanted === undefined ? backups[0] : backups.find(({ name }) => name === wanted);
+  if (found !== undefined) return found.name;
+  throw new PoolError({
+    code: "POOL_NOT_FOUND",
+    operation: "restore",
+    object: wanted === undefined ? pool.paths.folder : JSON.stringify(wanted),
+    reason: wanted === undefined ? "the pool has no backup" : "the pool has no such backup",
+    hint: "List the backups to see which there are.",
+  });
+}
+
+function checkSamePool(staged: string, record: PoolRecord): void {
+  const ledger = Ledger.open(staged);
+  try {
+    const found = ledger.pool();
+    if (found?.uuid === record.uuid && found.blockSectors === record.blockSectors) return;
+    throw new PoolError({
+      code: "POOL_MISMATCH",
+      operation: "restore",
+      object: staged,
+      reason: `the backup is of pool ${found?.uuid}, this is ${record.uuid}`,
+      hint: "Choose a backup of this pool.",
+    });
+  } finally {
+    ledger.close();
+  }
+}
+
+/** The pool may have grown since the backup: what it stands on is as it is now. */
+function stageLedger(staged: string, record: PoolRecord, body: (ledger: Ledger) => void): void {
+  const ledger = Ledger.open(staged);
+  try {
+    ledger.setSizes(record.dataBytes, record.metadataBytes);
+    body(ledger);
+  } finally {
+    ledger.close();
+  }
+}
+
+/** A journal that stayed beside the new ledger would be taken for its own. */
+async function assertNoJournal(pool: ClosedPool): Promise<void> {
+  for (const suffix of ["-wal", "-journal"]) {
+    const path = pool.paths.ledger + suffix;
+    if (!(await exists(path))) continue;
+    throw new PoolError({
+      code: "POOL_MISMATCH",
+      operation: "restore",
+      object: path,
+      reason: "the present ledger could not be closed in full",
+      hint: "Open the pool and close it, then restore again.",
+    });
+  }
+}

@@ -1,0 +1,82 @@
+/** The place where new metadata is built: as large as the present one, and never the present one. */
+import { dirname } from "node:path";
+import { PoolError } from "../errors.ts";
+import { createFile, removeFile, syncFolder } from "../folder.ts";
+import type { Kernel } from "../kernel.ts";
+import type { PoolRecord } from "../store/ledger.ts";
+import { withUndo } from "../undo.ts";
+import { withDevice } from "./closed-pool.ts";
+import { syncFile } from "./swap.ts";
+import { toolCall } from "./tool-calls.ts";
+
+export interface Spare {
+  readonly path: string;
+  readonly isFile: boolean;
+}
+
+/**
+ * For a pool on files a new file beside its metadata (one that an interrupted run left is removed); for
+ * one on block devices the device that the caller names: empty, unused, at least as large.
+ */
+export async function prepareSpare(
+  kernel: Kernel,
+  record: PoolRecord,
+  device: string | undefined,
+): Promise<Spare> {
+  if (record.backing === "files") {
+    if (device !== undefined) throw invalid(device, "a pool on files makes its spare itself");
+    const path = `${record.metadataPath}.spare`;
+    await removeFile(path);
+    await withUndo((undo) => createFile(path, record.metadataBytes, undo));
+    await syncFolder(dirname(path));
+    return { path, isFile: true };
+  }
+  if (device === undefined) {
+    throw invalid(record.metadataPath, "a pool on block devices needs a spare device");
+  }
+  const signature = await kernel.blocks.signature(device);
+  if (signature !== undefined) throw invalid(device, `the spare carries ${signature.type}`);
+  if (await kernel.blocks.inUse(device)) throw invalid(device, "the spare is in use");
+  const sizeBytes = await kernel.blocks.sizeBytes(device);
+  if (sizeBytes < record.metadataBytes) {
+    throw invalid(device, `the spare has ${sizeBytes} bytes, the metadata ${record.metadataBytes}`);
+  }
+  return { path: device, isFile: false };
+}
+
+/** Has `build` write new metadata onto the spare, and believes it only after thin_check does. */
+export async function buildOnSpare<T>(
+  kernel: Kernel,
+  spare: Spare,
+  build: (path: string) => Promise<T>,
+): Promise<T> {
+  const built = await withDevice(
+    kernel,
+    spare.path,
+    { isFile: spare.isFile, readOnly: false },
+    async (path) => {
+      const result = await build(path);
+      const check = await toolCall(() => kernel.metadataTools.check({ path }));
+      if (check.outcome === "clean") return result;
+      throw new PoolError({
+        code: "POOL_NEEDS_REPAIR",
+        operation: "check of the new metadata",
+        object: spare.path,
+        reason: `what was built does not pass thin_check: ${check.report.replaceAll("\n", "; ")}`,
+        hint: "The pool is as it was. Put a backup of the metadata back.",
+      });
+    },
+  );
+  if (spare.isFile) await syncFile(spare.path);
+  return built;
+}
+
+function invalid(object: string, reason: string): PoolError {
+  return new PoolError({
+    code: "POOL_OPTION_INVALID",
+    operation: "check of the spare",
+    object,
+    reason,
+    hint: "Name an empty block device that is at least as large as the pool's metadata.",
+  });
+}

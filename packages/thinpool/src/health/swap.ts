@@ -1,0 +1,47 @@
+/**
+ * Puts new metadata in the place of the old. It stands ready in full, synced, and the ledger says so
+ * before the first step here; each step can be done again, so a crash between any two is settled by the
+ * next call: by opening the pool, or by repairing it again (INV-21). The old metadata is kept.
+ */
+import { link, open, rename } from "node:fs/promises";
+import { constants } from "node:fs";
+import { exists, type FolderPaths, syncFolder } from "../folder.ts";
+import type { Ledger, PoolRecord } from "../store/ledger.ts";
+
+/** Nothing to do where the ledger names no swap; the record may be another afterwards. */
+export async function finishSwap(ledger: Ledger, paths: FolderPaths): Promise<PoolRecord> {
+  const record = ledger.pool();
+  if (record === undefined) throw new TypeError("a ledger without a pool has no metadata to swap");
+  const { swap } = ledger.health;
+  if (swap === undefined) return record;
+  if (record.backing === "block") {
+    // One commit: the pool stands on the other device from now on, the old one is left as it is.
+    ledger.health.endSwap(swap.sparePath);
+  } else {
+    // Once the spare has taken the place, only the record of it is left to do.
+    if (await exists(swap.sparePath)) {
+      if (!(await exists(swap.keptPath))) await link(record.metadataPath, swap.keptPath);
+      await syncFolder(paths.folder);
+      await rename(swap.sparePath, record.metadataPath);
+      await syncFolder(paths.folder);
+    }
+    ledger.health.endSwap();
+  }
+  return ledger.pool() ?? record;
+}
+
+/** A name for what is kept that says when: `metadata.damaged-20261125T070656Z`. */
+export function keptName(path: string, what: "damaged" | "replaced", nowMs: number): string {
+  const time = new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, "");
+  return `${path}.${what}-${time}`;
+}
+
+/** What was written to a file through a loop lasts only once the file itself is synced. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,135 @@
+/** Runs one program: absolute path, empty environment, no shell, bounded time and output. */
+import { spawn } from "node:child_process";
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { PoolError } from "../errors.ts";
+
+/** Debian has them in /usr/sbin; where /sbin is a folder of its own it is looked into as well. */
+export const TOOL_FOLDERS: readonly string[] = ["/usr/sbin", "/sbin"];
+/** thin_check of the largest metadata (16 GiB) takes minutes; beyond this the disk is what is sick. */
+export const TOOL_TIMEOUT_MS = 1_800_000;
+/** What is kept of a program's messages; the rest is read and dropped. */
+export const MAX_REPORT_BYTES: number = 64 << 10;
+
+export interface ToolRun {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** For errors: what it works on. */
+  readonly object: string;
+  readonly signal: AbortSignal | undefined;
+  /** An open file that takes its stdout; without one stdout is a stream. */
+  readonly stdoutFd?: number;
+}
+
+export interface ToolEnd {
+  /** POOL_TOOL_FAILED is thrown for an end by a signal, so this is always a code. */
+  readonly code: number;
+  /** stderr, cut to MAX_REPORT_BYTES. */
+  readonly report: string;
+}
+
+export interface RunningTool {
+  readonly stdout: Readable;
+  /** Resolves when the program and its streams have ended. */
+  readonly end: Promise<ToolEnd>;
+  /** Ends the program now; `end` then rejects. */
+  kill(): void;
+}
+
+/** POOL_TOOL_MISSING where no folder has it. */
+export async function findTool(
+  program: string,
+  folders: readonly string[],
+  object: string,
+): Promise<string> {
+  for (const folder of folders) {
+    const path = join(folder, program);
+    try {
+      await access(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not here: the next folder. That none has it is the error below.
+    }
+  }
+  throw new PoolError({
+    code: "POOL_TOOL_MISSING",
+    operation: program,
+    object,
+    reason: `this machine has no ${program} in ${folders.join(" or ")}`,
+    hint: "Install the package thin-provisioning-tools.",
+  });
+}
+
+export function startTool(path: string, run: ToolRun): RunningTool {
+  run.signal?.throwIfAborted();
+  const child = spawn(path, run.args, {
+    cwd: "/",
+    env: {},
+    stdio: ["ignore", run.stdoutFd ?? "pipe", "pipe"],
+  });
+  let ended: "timeout" | "killed" | undefined;
+  const stop = (why: "timeout" | "killed"): void => {
+    ended ??= why;
+    child.kill("SIGKILL");
+  };
+  const timer = setTimeout(() => stop("timeout"), TOOL_TIMEOUT_MS);
+  const onAbort = (): void => stop("killed");
+  run.signal?.addEventListener("abort", onAbort, { once: true });
+
+  const report: Buffer[] = [];
+  let reportBytes = 0;
+  child.stderr?.on("data", (chunk: Buffer) => {
+    if (reportBytes < MAX_REPORT_BYTES) {
+      report.push(chunk.subarray(0, MAX_REPORT_BYTES - reportBytes));
+    }
+    reportBytes += chunk.length;
+  });
+  const end = new Promise<ToolEnd>((resolve, reject) => {
+    child.once("error", (error) => reject(toolFailed(run, error.message, error)));
+    child.once("close", (code, signal) => {
+      const text = Buffer.concat(report).toString("utf8").trim();
+      if (code !== null) {
+        resolve({ code, report: text });
+      } else if (ended === "killed" && run.signal?.aborted === true) {
+        reject(run.signal.reason as Error);
+      } else {
+        const late = `it did not end within ${TOOL_TIMEOUT_MS / 1000} seconds`;
+        reject(toolFailed(run, ended === "timeout" ? late : `it was ended by ${signal}`));
+      }
+    });
+  }).finally(() => {
+    clearTimeout(timer);
+    run.signal?.removeEventListener("abort", onAbort);
+  });
+  // Who reads stdout first must not find an unhandled rejection meanwhile.
+  end.catch(() => undefined);
+  return { stdout: child.stdout ?? Readable.from([]), end, kill: () => stop("killed") };
+}
+
+export function toolFailed(
+  run: Pick<ToolRun, "program" | "object">,
+  reason: string,
+  cause?: unknown,
+): PoolError {
+  return new PoolError({
+    code: "POOL_TOOL_FAILED",
+    operation: run.program,
+    object: run.object,
+    reason,
+    hint: "Whether the metadata is healthy is not known: run the program by hand to see more.",
+    cause,
+  });
+}
+
+/** All of a program's stdout up to the bound; the rest is read and dropped. */
+export async function collect(stream: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    if (bytes < MAX_REPORT_BYTES) chunks.push(chunk.subarray(0, MAX_REPORT_BYTES - bytes));
+    bytes += chunk.length;
+  }
+  return Buffer.concat(chunks).toString("utf8").trim();
+}

@@ -1,0 +1,173 @@
+/**
+ * In the lab's guest, one boot of the power soak: the pool that the last cut left is checked, then a
+ * load runs until the power goes. First by dm-flakey, which drops every write from one moment on, as
+ * often as asked; then for good, by the host that kills the guest at a random moment, or at a named
+ * point, where everything stands still until it does.
+ *
+ * stdout, line by line, is what the host knows: `checked STATES`, `acknowledged WORKER STEPS`.
+ */
+import { execFile } from "node:child_process";
+import { existsSync, writeSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { dmName, flakeyToParams, LinuxDeviceMapper, sectors } from "@thinpool/dm-native";
+import { createPool, linuxKernel, openPool } from "@thinpool/thinpool";
+import { Finding } from "./finding.ts";
+import { checkFolder, type LoadRecord } from "./guest-check.ts";
+import { makeBase, startLoad } from "./guest-load.ts";
+import { withPoint } from "./guest-points.ts";
+import { Random, seedOf } from "./random.ts";
+import type { WorkerState } from "./worker-plan.ts";
+
+export interface PowerTask {
+  readonly device: string;
+  /** Of this boot: the lives of its loads are numbered from it. */
+  readonly seed: number;
+  /** What the last cut must have left; undefined on a new disk. */
+  readonly record?: LoadRecord;
+  /** A filesystem and a pool are made anew, after the check. */
+  readonly fresh: boolean;
+  /** Only check: no cut follows. */
+  readonly last: boolean;
+  /** Cuts by dm-flakey before the last one. */
+  readonly flakeyCuts: number;
+  /** Where the last one is, unless at a random moment. */
+  readonly point?: { readonly name: string; readonly times: number };
+}
+
+const run = promisify(execFile);
+const DISK = "/mnt/disk";
+const FOLDER = `${DISK}/pool`;
+const FLAKEY = { name: dmName("soak-flakey") } as const;
+const WORKERS = 4;
+const BACKING = { type: "files", dataBytes: 192n << 20n, metadataBytes: 4n << 20n } as const;
+/** A load before dm-flakey drops its writes, and after: in ms. */
+const LOAD_MS = [300, 1500] as const;
+const DROPPED_MS = 200;
+
+const task = JSON.parse(process.argv[2] ?? "") as PowerTask;
+const random = new Random(task.seed);
+await using dm = new LinuxDeviceMapper();
+await using kernel = linuxKernel();
+
+function say(...words: readonly string[]): void {
+  writeSync(1, `${words.join(" ")}\n`);
+}
+
+async function loadFlakey(drops: boolean): Promise<void> {
+  const device = await kernel.blocks.number(task.device);
+  const lengthSectors = sectors((await kernel.blocks.sizeBytes(task.device)) / 512n);
+  const table = { device, offsetSectors: sectors(0n) };
+  const params = drops
+    ? flakeyToParams({ ...table, upSeconds: 0, downSeconds: 3600, features: ["drop_writes"] })
+    : flakeyToParams({ ...table, upSeconds: 3600, downSeconds: 0, features: [] });
+  await dm.loadTable(FLAKEY, [
+    { startSectors: sectors(0n), lengthSectors, type: "flakey", params },
+  ]);
+  // Without a flush: what the filesystem holds back is not to reach the disk by this.
+  await dm.suspend(FLAKEY, { noFlush: true, skipLockFs: true });
+  await dm.resume(FLAKEY);
+}
+
+async function mountDisk(): Promise<void> {
+  if (!existsSync("/dev/mapper/soak-flakey")) await dm.createDevice(FLAKEY.name);
+  await loadFlakey(false);
+  await mkdir(DISK, { recursive: true });
+  await kernel.mounts.mount({
+    source: "/dev/mapper/soak-flakey",
+    type: "ext4",
+    target: DISK,
+    flags: {},
+  });
+}
+
+/** All that the pool has in the kernel goes; its writes on the way are dropped. */
+async function tearDown(): Promise<void> {
+  const ours = (await dm.listDevices()).filter(({ name }) => name.startsWith("thinpool-"));
+  const pools = ours.filter(({ name }) => name.endsWith("-pool"));
+  for (const { name } of [...ours.filter((device) => !pools.includes(device)), ...pools]) {
+    await dm.removeDevice({ name });
+  }
+  for (const loop of await kernel.loops.list()) await kernel.loops.detach(loop.path);
+  await kernel.mounts.unmount(DISK);
+}
+
+async function check(record: LoadRecord): Promise<readonly WorkerState[]> {
+  return (await checkFolder(kernel, FOLDER, record)) ?? [];
+}
+
+/** A load until dm-flakey drops all writes; then what a reboot would find is checked. */
+async function flakeyCut(seed: number, states: readonly WorkerState[]) {
+  const acknowledged = states.map(() => 0);
+  let heard = true;
+  const pool = await openPool({ folder: FOLDER, kernel });
+  const load = startLoad({
+    kernel,
+    pool,
+    seed,
+    states,
+    acknowledged: (worker, steps) => {
+      if (heard) acknowledged[worker] = steps;
+    },
+  });
+  await Promise.race([load.done, sleep(random.between(...LOAD_MS))]);
+  heard = false;
+  await loadFlakey(true);
+  await sleep(DROPPED_MS);
+  // What runs on reads a disk that forgot: whatever it says, nobody hears it.
+  await load.stop().catch(() => undefined);
+  await pool.detach();
+  await tearDown();
+  await mountDisk();
+  const workers = states.map((state, index) => ({ state, acknowledged: acknowledged[index] ?? 0 }));
+  const found = await check({ seed, workers, created: true });
+  say("cut flakey", JSON.stringify(acknowledged));
+  return found;
+}
+
+/** A new filesystem with a new pool on the disk. */
+async function begin(): Promise<readonly WorkerState[]> {
+  await run("/usr/sbin/mkfs.ext4", ["-q", "-F", task.device]);
+  await mountDisk();
+  const pool = await createPool({ folder: FOLDER, kernel, backing: BACKING, blockSectors: 128n });
+  await makeBase(pool);
+  await pool.close();
+  return Array.from({ length: WORKERS }, () => ({}));
+}
+
+async function loadUntilCut(states: readonly WorkerState[]): Promise<void> {
+  const { point } = task;
+  const watched = point === undefined ? kernel : withPoint(kernel, point.name, point.times);
+  const pool = await openPool({ folder: FOLDER, kernel: watched });
+  say("loading");
+  const acknowledged = (worker: number, steps: number): void =>
+    say("acknowledged", String(worker), String(steps));
+  await startLoad({ kernel: watched, pool, seed: task.seed, states, acknowledged }).done;
+}
+
+async function boot(): Promise<void> {
+  let states: readonly WorkerState[] = [];
+  if (task.record !== undefined) {
+    await mountDisk();
+    states = await check(task.record);
+    say("survived");
+    if (task.fresh) await kernel.mounts.unmount(DISK);
+  }
+  if (task.last) return;
+  if (task.fresh) states = await begin();
+  for (let cut = 0; cut < task.flakeyCuts; cut += 1) {
+    states = await flakeyCut(seedOf(task.seed, cut + 1), states);
+  }
+  say("checked", JSON.stringify(states));
+  await loadUntilCut(states);
+}
+
+try {
+  await boot();
+} catch (error) {
+  const kind = error instanceof Finding ? error.kind : "failed";
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  say("finding", JSON.stringify({ kind, message: text }));
+  process.exitCode = 1;
+}
