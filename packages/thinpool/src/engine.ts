@@ -268,10 +268,12 @@ export class Engine {
 
   /** Gives the folder back. Whatever is up in the kernel stays. */
   release(): void {
+    const doubtful = this.#life.state === "degraded";
     this.#life = { state: "closed" };
     this.events.close();
     try {
-      this.ledger.events.flush();
+      // A ledger in doubt is not written to: opening tells its readers to look anew.
+      if (!doubtful) this.ledger.events.flush();
     } finally {
       this.ledger.close();
       this.#lock[Symbol.dispose]();

@@ -6,6 +6,7 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
+import { sickPoolError } from "../health/sick-pool.ts";
 import { poolTable } from "../tables.ts";
 import { isGrowing, type PoolSizes, targetOf } from "./sizes.ts";
 
@@ -83,13 +84,7 @@ async function checkTotals(engine: Engine, target: PoolSizes): Promise<void> {
   const blockBytes = engine.blockBytes;
   const wanted = target.dataBytes - (target.dataBytes % blockBytes);
   if (use !== undefined && use.data.totalBytes >= wanted) return;
-  throw new PoolError({
-    code: "POOL_NEEDS_REPAIR",
-    operation: "growth",
-    object: engine.folder,
-    reason: `the kernel's pool stayed at ${use?.data.totalBytes ?? 0n} bytes of data`,
-    hint: "Look at the kernel's log (dmesg), then check the metadata.",
-  });
+  throw sickPoolError("needs-check", "growth", engine.folder);
 }
 
 function changedBehind(path: string, size: bigint, toBytes: bigint): PoolError {

@@ -134,7 +134,7 @@ test("a pool out of metadata comes back by growth; one that needs a check is not
     reason: "the pool is out of metadata: all 4194304 bytes are in use",
   });
   // Not even a removal: and then the device is there as before.
-  await assert.rejects(pool.remove({ name: "d" }), { code: "POOL_NEEDS_REPAIR" });
+  await assert.rejects(pool.remove({ name: "d" }), { code: "POOL_READ_ONLY" });
   assert.equal(pool.has({ name: "d" }), true);
   await pool.setPolicy({ metadataGrowth: { enabled: true } });
   await pool.look();
@@ -142,7 +142,7 @@ test("a pool out of metadata comes back by growth; one that needs a check is not
   kernel.setPoolMode(await poolPath(), "read-only", { needsCheck: true });
   await pool.look();
   assert.equal((await pool.status()).metadataTotalBytes, 8n * MIB);
-  await assert.rejects(pool.extend({ dataBytes: 32n * MIB }), { code: "POOL_NEEDS_REPAIR" });
+  await assert.rejects(pool.extend({ dataBytes: 32n * MIB }), { code: "POOL_NEEDS_CHECK" });
   await pool.detach();
 });
 

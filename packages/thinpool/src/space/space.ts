@@ -4,6 +4,7 @@
  */
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
+import { sickPoolError } from "../health/sick-pool.ts";
 import { KeyedLocks } from "../locks.ts";
 import { poolTable } from "../tables.ts";
 import { type CreationQuestion, refuseCreation, refusePromise } from "./admission.ts";
@@ -346,14 +347,10 @@ export function isWorking(seen: Measure): seen is WorkingMeasure {
 
 /** A pool that needs a check takes a longer table, ignores it, and reports success. */
 function refuseSick(object: string, seen: Measure): void {
-  if (seen.state !== "failed" && seen.state !== "needs-check") return;
-  throw new PoolError({
-    code: "POOL_NEEDS_REPAIR",
-    operation: "extension",
-    object,
-    reason: `the kernel's pool is ${seen.state}`,
-    hint: "Check and repair its metadata first.",
-  });
+  const { state } = seen;
+  if (state === "failed" || state === "needs-check") {
+    throw sickPoolError(state, "extension", object);
+  }
 }
 
 function smaller(object: string, space: GrowingSpace, toBytes: bigint, has: bigint): PoolError {

@@ -15,7 +15,7 @@ export interface ExtendResult {
 }
 
 /**
- * Metadata first: what grows the data needs it. POOL_NEEDS_REPAIR where the kernel would ignore it. A
+ * Metadata first: what grows the data needs it. POOL_NEEDS_CHECK where the kernel would ignore it. A
  * pool that is out of space goes on with what it holds back. A crash in between leaves the old or the
  * new size.
  */
