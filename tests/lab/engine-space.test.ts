@@ -11,6 +11,7 @@ import {
   type CreatePoolOptions,
   linuxKernel,
   openPool,
+  PoolError,
   type PoolEvent,
   type SpacePolicyChange,
   type ThinPool,
@@ -302,36 +303,32 @@ test("discard modes: passed down, only freed, ignored", async () => {
 });
 
 /** Each empty device has a block of metadata for itself. */
-test("metadata that is full refuses by the pool's name, and growth brings it back", async () => {
+test("metadata near its end refuses creations and nothing else; growth lets them go on", async () => {
   const backing = { type: "files", dataBytes: mib(16), metadataBytes: mib(2) } as const;
-  await withPool({ backing }, async (pool) => {
+  const policy = { ...STILL, metadataFloorBytes: mib(1) };
+  await withPool({ backing, policy }, async (pool) => {
+    const create = (name: string): Promise<unknown> =>
+      pool.createDevice({ name, sizeBytes: mib(1), filesystem: "none" });
     let made = 0;
-    const fill = async (): Promise<void> => {
-      for (; made < 1_000; made += 1) {
-        await pool.createDevice({ name: `d${made}`, sizeBytes: mib(1), filesystem: "none" });
+    const refusals: unknown[] = [];
+    while (refusals.length === 0 && made < 1_000) {
+      const names = Array.from({ length: 32 }, (_, index) => `d${made + index}`);
+      made += names.length;
+      for (const result of await Promise.allSettled(names.map(create))) {
+        if (result.status === "rejected") refusals.push(result.reason);
       }
-    };
-    await assert.rejects(fill(), (error) => {
-      console.log("MADE", made, error);
-      return true;
-    });
-    console.log(await pool.status());
-    await assert.rejects(pool.remove({ name: "d0" }), (error) => {
-      console.log(error);
-      return true;
-    });
-    console.log(await pool.status());
-    try {
-      console.log(await pool.extend({ metadataBytes: mib(8) }));
-    } catch (error) {
-      console.log(error);
     }
-    console.log(await pool.status());
-    try {
-      console.log(await pool.remove({ name: "d0" }));
-    } catch (error) {
-      console.log(error);
-    }
+    const [refusal] = refusals;
+    assert.ok(refusal instanceof PoolError, String(refusal));
+    assert.equal(refusal.code, "POOL_NO_SPACE");
+    assert.match(refusal.reason, /bytes of metadata are free, fewer than the floor of 1048576/);
+    const { state, metadataUsedBytes } = await pool.status();
+    assert.equal(state, "working");
+    assert.ok(metadataUsedBytes > mib(1), `${metadataUsedBytes}`);
+    await pool.remove({ name: "d0" });
+    await pool.extend({ metadataBytes: mib(8) });
+    await create("after");
+    assert.equal((await pool.status()).metadataTotalBytes, mib(8));
   });
 });
 

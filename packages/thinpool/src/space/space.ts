@@ -22,8 +22,10 @@ import { SPACES, Watch } from "./watch.ts";
 const ALONE = { exclusive: ["space"] } as const;
 /** A creation goes by a measure that is no older, but for one near a floor, which looks anew. */
 const FRESH_MS = 5_000;
+/** Nor do more than so many go by the same one: each takes a block or two of metadata. */
+const FRESH_ADMISSIONS = 64;
 /** Near: less than so many times the floor, or the low water, is free. */
-const NEAR_FLOOR = 4n;
+const NEAR_FLOOR = 8n;
 const NEAR_LOW_WATER = 2n;
 /** Steps of growth in one look; the next look goes on. */
 const MAX_STEPS_PER_LOOK = 8;
@@ -60,6 +62,8 @@ export class Space {
   #dataExhausted = false;
   #last: Measure | undefined;
   #measuring: Promise<Measure> | undefined;
+  /** Since the last measure. */
+  #admissions = 0;
   #sampledAtMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
   #retryAtMs = 0;
@@ -107,6 +111,7 @@ export class Space {
   async measure(): Promise<Measure> {
     const { kernel, pool, poolRecord } = this.#engine;
     this.#last = await measure(kernel, pool, poolRecord);
+    this.#admissions = 0;
     return this.#last;
   }
 
@@ -126,6 +131,7 @@ export class Space {
     const known = this.#fresh();
     const question = (measured: Measure): CreationQuestion =>
       this.#question(operation, object, measured, newBytes);
+    this.#admissions += 1;
     if (known !== undefined && refuseCreation(question(known)) === undefined) return undefined;
     return this.#admit(question);
   }
@@ -315,6 +321,7 @@ export class Space {
   #fresh(): Measure | undefined {
     const last = this.#last;
     if (last === undefined || performance.now() - last.atMs > FRESH_MS) return undefined;
+    if (this.#admissions >= FRESH_ADMISSIONS) return undefined;
     return isWorking(last) && !this.#isNear(last) ? last : undefined;
   }
 
