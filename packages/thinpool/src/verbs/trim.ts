@@ -18,7 +18,8 @@ export interface DiscardResult {
 
 /**
  * Not in the queue of changes: a trim may take minutes, and its mount keeps the device from being
- * removed. DEVICE_INACTIVE where it is not mounted (for writing) in this mount namespace.
+ * removed. What was deleted a moment ago counts once the filesystem has committed it (ext4: 5 s, or
+ * syncfs). DEVICE_INACTIVE where it is not mounted (for writing) in this mount namespace.
  */
 export async function trim(
   engine: Engine,
