@@ -103,6 +103,11 @@ const PHASES: readonly (readonly Step[])[] = [
   ],
   [
     {
+      name: "kernel-health",
+      what: "damaged and sick pools, repair, backups, adoption on User Mode Linux",
+      command: inLab("uml", 1024, labTest("engine-health engine-repair engine-adopt")),
+    },
+    {
       name: "kernel-qemu",
       what: "a chosen part on Debian's kernel with two CPUs",
       command: inLab("qemu", 2048, labTest("smoke dm-commands engine")),
