@@ -10,14 +10,16 @@ export interface Mutant {
   /** Must be there exactly once. */
   readonly search: string;
   readonly replace: string;
-  /** Where not by random histories: a test file that sees it. */
-  readonly test?: string;
+  /** What sees it sooner than random histories: a test file, and the name of a test in it. */
+  readonly test?: { readonly file: string; readonly name: string };
 }
 
 const SRC = "packages/thinpool/src";
+/** Dies at every boundary of one operation: for steps that few histories come to. */
+const BOUNDARIES = `${SRC}/crash.test.ts`;
 
-function without(what: string, file: string, search: string, test?: string): Mutant {
-  const rest = test === undefined ? {} : { test };
+function without(what: string, file: string, search: string, dying?: string): Mutant {
+  const rest = dying === undefined ? {} : { test: { file: BOUNDARIES, name: dying } };
   return { what, file: `${SRC}/${file}`, search, replace: "", ...rest };
 }
 
@@ -57,16 +59,19 @@ const RECOVERY: readonly Mutant[] = [
     "give a dm device its new name",
     "recover.ts",
     "    if (rename) await thins.rename(device);\n",
+    "rename of an active device: the process dies",
   ),
   without(
     "give a dm device its new size",
     "recover.ts",
     "    if (reload) await thins.reload(device);\n",
+    "resize of an active device: the process dies",
   ),
   without(
     "resume what was left suspended",
     "recover.ts",
     "    if (resume) await thins.resume(device.uuid);\n",
+    "snapshot of an active origin: the process dies",
   ),
   without(
     "know adopted devices as active",

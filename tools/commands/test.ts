@@ -28,6 +28,18 @@ const inLab = (kernel: string, memoryMiB: number, tests: string[]): string[] => 
   ...tests,
 ];
 
+/** One guest each: two soaks side by side are as many as two cores bear. */
+const soak = (name: string, ...options: string[]): string[] => [
+  "tools/run.ts",
+  "soak",
+  name,
+  ...options,
+  "--seed",
+  "1",
+  "--guests",
+  "1",
+];
+
 const labTest = (names: string): string[] =>
   names.split(" ").map((name) => `tests/lab/${name}.test.ts`);
 
@@ -116,6 +128,18 @@ const PHASES: readonly (readonly Step[])[] = [
       name: "lab",
       what: "the lab's own promises",
       command: [...node, "--test", "--test-concurrency=1", "lab/e2e/uml.test.ts"],
+    },
+  ],
+  [
+    {
+      name: "power",
+      what: "30 power cuts under load on User Mode Linux",
+      command: [...node, ...soak("power", "--cuts", "30")],
+    },
+    {
+      name: "flush",
+      what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
+      command: [...node, ...soak("flush", "--disks", "100")],
     },
   ],
   [{ name: "demo", what: "the main job", command: [...node, "tools/run.ts", "demo"] }],
