@@ -15,13 +15,12 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
   const within: Within = (who, more, make) => {
     const { uid } = who;
     const limits = access.limits(who);
-    const own = pool.list().filter(({ ownerUid }) => ownerUid === uid);
-    const held = BigInt(own.length);
-    const heldBytes = own.reduce((sum, device) => sum + device.sizeBytes, 0n);
+    const own = pool.owned({ ownerUid: uid });
+    const held = BigInt(own.devices);
     const limit = BigInt(limits.devices);
     return devices.reserve({ uid, held, more: BigInt(more.devices), limit }, () =>
       virtualBytes.reserve(
-        { uid, held: heldBytes, more: more.sizeBytes, limit: limits.virtualBytes },
+        { uid, held: own.sizeBytes, more: more.sizeBytes, limit: limits.virtualBytes },
         make,
       ),
     );
@@ -52,7 +51,7 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
       const device = await within(principal, { devices: 1, sizeBytes: judged.sizeBytes }, () => {
         if (!ephemeral) return make();
-        const session = sessions.of(uid, call.connection);
+        const session = sessions.of(call.principal.uid, call.connection);
         sessions.keep(session);
         return ephemerals.create(name, session, make);
       });
@@ -107,9 +106,13 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
 export function deviceToWire({
   ephemerals,
   mounts,
-}: Pick<HandlerParts, "ephemerals" | "mounts">): (device: Device) => MethodResult<"device.get"> {
+  book,
+}: Pick<HandlerParts, "ephemerals" | "mounts" | "book">): (
+  device: Device,
+) => MethodResult<"device.get"> {
   return (device) => ({
     ...engineDeviceToWire(device),
+    ...(book.isPublic(device.uuid) ? { public: true } : {}),
     ...(ephemerals.has(device.uuid) ? { ephemeral: true } : {}),
     ...(mounts.isReleasing(device.uuid) ? { releasing: true } : {}),
   });

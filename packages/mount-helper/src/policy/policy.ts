@@ -62,7 +62,12 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.revert": { rule: "owns-device", object: "name", turn: "name" },
   "device.publish": { rule: "root", object: "name", turn: "name" },
   "device.remove": { rule: "owns-device", object: "name", turn: "name" },
-  "mount.create": { rule: "owns-device", object: "device", turn: "device" },
+  "mount.create": {
+    rule: "owns-device",
+    object: "device",
+    turn: "device",
+    token: "mount-read-only",
+  },
   "mount.renew": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },
@@ -223,5 +228,7 @@ function tokenOf(
   const { token: verb } = policy[request.method];
   const secret = paramOf(request, "token");
   if (verb === undefined || secret === undefined) return undefined;
+  const readOnly = "readOnly" in request.params && request.params.readOnly === true;
+  if (verb === "mount-read-only" && !readOnly) return undefined;
   return facts.token({ secret, deviceUuid: uuid, verb, uid });
 }
