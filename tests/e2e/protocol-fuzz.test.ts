@@ -94,7 +94,7 @@ test(`the daemon under fire, seed ${SEED}`, { timeout: 240_000 }, async () => {
   const harmless = methodNames.filter((method) => method !== "device.create");
   const well = harmless.map((method) =>
     // Only looked at as text, which is spoilt: whether the parameters fit does not matter.
-    encodeRequest(1, method, { name: "none", origin: "none", device: "none" } as never),
+    encodeRequest(1, method, { name: "none", origin: "none", device: "none" }),
   );
   let refusals = 0;
   const dial = async (): Promise<WebSocket> => {

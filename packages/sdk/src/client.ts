@@ -17,9 +17,10 @@ import type {
   Owner,
   PoolStatus,
   ReleaseResult,
+  Usage,
 } from "./resources.ts";
 import { Rights } from "./rights.ts";
-import { Clone, Mount, deviceFromWire, statusFromWire } from "./resources.ts";
+import { Clone, Mount, deviceFromWire, statusFromWire, usageFromWire } from "./resources.ts";
 
 /** A mount may wait for a journal's recovery, a removal for many blocks. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
@@ -147,6 +148,11 @@ export class Client implements Owner, AsyncDisposable {
    */
   async status(options: CallOptions = {}): Promise<PoolStatus> {
     return statusFromWire(await this.#requests.call("pool.status", {}, options));
+  }
+
+  /** What each device that one may see takes of the pool; measured at most half a minute ago. */
+  async usage(options: CallOptions = {}): Promise<Usage> {
+    return usageFromWire(await this.#requests.call("pool.usage", {}, options));
   }
 
   /**
