@@ -112,6 +112,11 @@ const PHASES: readonly (readonly Step[])[] = [
       what: "engine, daemon and command line on User Mode Linux",
       command: inLab("uml", 2048, labTest("engine engine-counts engine-bad-input daemon cli")),
     },
+    {
+      name: "kernel-protocol",
+      what: "the API as uid 1000, and a client in Python, on User Mode Linux",
+      command: inLab("uml", 1536, labTest("api python-client")),
+    },
   ],
   [
     {
