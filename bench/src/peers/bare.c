@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define MAX_WORDS 64
-#define BUFFER_BYTES 16384
+#define BUFFER_BYTES 1024
 
 extern char **environ;
 static int control;
@@ -41,7 +41,7 @@ static unsigned long long now(void) {
 }
 
 static void begin(const char *uuid) {
-  memset(buffer, 0, sizeof *request + 512);
+  memset(buffer, 0, BUFFER_BYTES);
   request->version[0] = 4;
   request->version[1] = 2;
   request->data_size = BUFFER_BYTES;

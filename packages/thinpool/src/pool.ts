@@ -50,6 +50,12 @@ export interface OpenPoolOptions {
   readonly onCommit?: CommitObserver;
 }
 
+export interface Owned {
+  readonly devices: number;
+  /** Of their sizes; what they take of the pool's data is less. */
+  readonly sizeBytes: bigint;
+}
+
 export interface ThinPool extends AsyncDisposable {
   readonly uuid: string;
   readonly folder: string;
@@ -79,6 +85,8 @@ export interface ThinPool extends AsyncDisposable {
   lineage(options: { readonly name: string }): Lineage;
   /** What opening the pool decided and why, the last 1000 decisions, the oldest first. */
   recoveryJournal(): readonly JournalEntry[];
+  /** What one user has; its cost follows that user's devices, not the pool's. */
+  owned(options: { readonly ownerUid: number }): Owned;
   status(): Promise<PoolStatus>;
   /** Per device: mapped, of that exclusive and shared. One walk over the metadata for all, cached. */
   usage(options?: UsageOptions): Promise<PoolUsage>;

@@ -53,6 +53,8 @@ describe("the life of a pool", () => {
     });
     assert.equal(clone.originUuid, base.uuid);
     assert.equal(clone.sizeBytes, DEVICE_BYTES);
+    assert.deepEqual(pool.owned({ ownerUid: 1000 }), { devices: 1, sizeBytes: DEVICE_BYTES });
+    assert.deepEqual(pool.owned({ ownerUid: 1001 }), { devices: 0, sizeBytes: 0n });
     assert.equal((await pool.activate({ name: "clone" })).outcome, "activated");
     assert.equal((await pool.activate({ name: "clone" })).outcome, "already-active");
     assert.equal(pool.get({ name: "clone" }).active, true);
@@ -63,6 +65,7 @@ describe("the life of a pool", () => {
     assert.equal((await pool.deactivate({ name: "clone" })).outcome, "deactivated");
     assert.equal((await pool.deactivate({ name: "clone" })).outcome, "already-inactive");
     assert.equal((await pool.remove({ name: "base" })).outcome, "removed");
+    assert.equal(pool.owned({ ownerUid: 0 }).devices, 0);
     assert.deepEqual(
       pool.list().map((device) => device.name),
       ["clone"],

@@ -13,7 +13,7 @@ import type { CheckOptions, CheckReport } from "./health/check-report.ts";
 import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
 import { removeOrphan } from "./health/orphans.ts";
 import { type PoolUsage, UsageCache, type UsageOptions } from "./health/usage.ts";
-import type { ThinPool } from "./pool.ts";
+import type { Owned, ThinPool } from "./pool.ts";
 import type { JournalEntry } from "./store/journal.ts";
 import {
   activate,
@@ -121,6 +121,12 @@ export class Pool implements ThinPool {
   recoveryJournal(): readonly JournalEntry[] {
     this.#engine.assertNotClosed("recovery journal", this.folder);
     return this.#engine.ledger.journal.entries();
+  }
+
+  owned(options: { readonly ownerUid: number }): Owned {
+    const engine = this.#engine;
+    engine.assertNotClosed("owned", this.folder);
+    return engine.ledger.owned(options.ownerUid, engine.transactionId);
   }
 
   status(): Promise<PoolStatus> {

@@ -166,7 +166,8 @@ export interface DeviceMapper {
   /**
    * Several commands one after another, up to the first that the kernel refuses, on one thread and
    * with no way back in between: for steps that follow each other whatever happens, a fraction of the
-   * time of single calls. After a crash any number of them, from the first on, may be done.
+   * time of single calls. After a crash any number of them, from the first on, may be done. A resume
+   * whose device node can't be made counts as refused, though the kernel has done it and those after it.
    */
   run(steps: readonly DmStep[]): Promise<DmRun>;
 }

@@ -38,12 +38,17 @@ import {
   removeNode,
 } from "./nodes.ts";
 import {
+  checkNotReserved,
+  createRequest,
+  loadRequest,
+  messageRequest,
+  requestOf,
+} from "./requests.ts";
+import {
   decodeDependencies,
   decodeDeviceList,
   decodeTargetVersions,
   decodeTargets,
-  encodeMessage,
-  encodeTable,
   encodeText,
 } from "./table-codec.ts";
 
@@ -64,8 +69,6 @@ const LANE_QUEUE = 1024;
 const EVENT_THREADS = 32;
 /** Waits for udev under way at once; each ends by its limit, so the queue always moves. */
 const UDEV_THREADS = 8;
-/** The control node's own name in /dev/mapper. */
-const RESERVED_NAME = "control";
 /** struct hd_geometry (linux/hdreg.h) has 16, 8 and 8 bits. */
 const MAX_GEOMETRY = { cylinders: 0xffff, heads: 0xff, sectorsPerTrack: 0xff } as const;
 
@@ -369,6 +372,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     );
     this.#inFlight.add(call);
     let done = 0;
+    let unsettled: DmRun | undefined;
     try {
       const { replies, failure } = await call;
       done = replies.length;
@@ -379,8 +383,15 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
         const [step, info, cookie] = [steps[index], infos[index], cookies.get(index)];
         if (step?.command !== "resume" || info === undefined) continue;
         if (cookie !== undefined) await this.#awaitUdev(cookie, header.flags, step);
-        if (info.hasLiveTable) this.#settleNode(info, info.name);
+        if (!info.hasLiveTable) continue;
+        try {
+          this.#settleNode(info, info.name);
+        } catch (error) {
+          if (!(error instanceof NativeError)) throw error;
+          unsettled ??= { infos: infos.slice(0, index), failure: error };
+        }
       }
+      if (unsettled !== undefined) return unsettled;
       return { infos, failure };
     } finally {
       this.#inFlight.delete(call);
@@ -539,52 +550,6 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
   }
 }
 
-function createRequest(name: DmName, uuid: DmUuid | undefined): DmRequest {
-  checkNotReserved("DM_DEV_CREATE", name);
-  return {
-    command: "DM_DEV_CREATE",
-    object: name,
-    rawName: mangle(name),
-    ...(uuid === undefined ? {} : { rawUuid: mangle(uuid) }),
-  };
-}
-
-function loadRequest(
-  device: DmDeviceRef,
-  table: readonly DmTarget[],
-  readOnly: boolean,
-): DmRequest {
-  return {
-    command: "DM_TABLE_LOAD",
-    device,
-    flags: readOnly ? DM_FLAG.READONLY : 0,
-    targetCount: table.length,
-    payload: encodeTable(table),
-  };
-}
-
-function messageRequest(device: DmDeviceRef, text: string, sector: Sectors): DmRequest {
-  return {
-    command: "DM_TARGET_MSG",
-    object: `${describeRef(device)} (${text})`,
-    device,
-    payload: encodeMessage(sector, text),
-  };
-}
-
-function requestOf(step: DmStep, cookie: number): DmRequest {
-  switch (step.command) {
-    case "create":
-      return createRequest(step.name, step.uuid);
-    case "load":
-      return loadRequest(step.device, step.table, step.readOnly === true);
-    case "resume":
-      return { command: "DM_DEV_RESUME", device: step.device, eventNr: cookie };
-    default: // "message"
-      return messageRequest(step.device, step.text, sectors(0));
-  }
-}
-
 function suspendFlags(options: {
   readonly noFlush?: boolean;
   readonly skipLockFs?: boolean;
@@ -603,17 +568,6 @@ function tableReply(reply: DmReply): DmTableReply {
   // Without a table the kernel writes no data; target_count alone is not proof of any.
   const count = reply.data.length === 0 ? 0 : reply.header.targetCount;
   return { info: deviceInfo(reply.header), targets: decodeTargets(reply.data, count) };
-}
-
-function checkNotReserved(operation: string, name: DmName): void {
-  if (name !== RESERVED_NAME) return;
-  throw new NativeError({
-    code: "NATIVE_INVALID",
-    operation,
-    object: name,
-    reason: "this is the name of the control node",
-    hint: "Choose another name.",
-  });
 }
 
 function checkGeometry(object: string, geometry: DmGeometry): void {

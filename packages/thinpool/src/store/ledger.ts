@@ -311,6 +311,21 @@ export class Ledger {
     return Number(row?.["n"] ?? 0);
   }
 
+  /** How many devices, and of what size together, belong to the user when the pool is at `current`. */
+  owned(
+    ownerUid: number,
+    current: TransactionId,
+  ): { readonly devices: number; readonly sizeBytes: bigint } {
+    const row = this.db.get(
+      `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device
+         WHERE owner_uid = ? AND ${COUNTS}`,
+      BigInt(ownerUid),
+      current,
+      current,
+    );
+    return { devices: Number(row?.["devices"] ?? 0), sizeBytes: (row?.["size"] ?? 0n) as bigint };
+  }
+
   /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
   unfilled(current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
@@ -333,7 +348,7 @@ export class Ledger {
 
   #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {
     try {
-      const record = (): readonly DeviceRecord[] => {
+      const recordAll = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
           const record: DeviceRecord = {
@@ -350,7 +365,7 @@ export class Ledger {
         }
         return records;
       };
-      return alone ? record() : this.db.part(record);
+      return alone ? recordAll() : this.db.part(recordAll);
     } catch (error) {
       if (error instanceof PoolError) return error;
       throw error;
