@@ -202,7 +202,7 @@ test(
     refused.write("GET / HTTP/1.1\r\n\r\n");
     const [text] = (await once(refused, "data")) as [Buffer];
     assert.match(text.toString(), /^HTTP\/1\.1 503 /);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    w.elapsedMs += WORKER_FIRST_BACKOFF_MS;
     const again = await webSocket(w, ALICE);
     assert.equal(await askedAs(again), ALICE.uid);
     again.close();
