@@ -1,7 +1,7 @@
 /**
- * Small damages to the engine and to the daemon's guards, each of which some test must see: one for every fsync, for every step
- * of recovery, and for the guards that keep a doubt from growing. `./run mutants` applies them one by
- * one in a copy of the tree.
+ * Small damages to the engine, each of which some test must see: one for every fsync, for every step
+ * of recovery, and for the guards that keep a doubt from growing; and those to the daemon's guards.
+ * `./run mutants` applies them one by one in a copy of the tree.
  */
 import { GUARD_MUTANTS } from "../guards/mutants.ts";
 
