@@ -1,8 +1,10 @@
 /**
  * Small damages to the engine, each of which some test must see: one for every fsync, for every step
- * of recovery, and for the guards that keep a doubt from growing. `./run mutants` applies them one by
- * one in a copy of the tree.
+ * of recovery, and for the guards that keep a doubt from growing; and those to the daemon's guards.
+ * `./run mutants` applies them one by one in a copy of the tree.
  */
+import { GUARD_MUTANTS } from "../guards/mutants.ts";
+
 export interface Mutant {
   /** What the engine then no longer does. */
   readonly what: string;
@@ -170,4 +172,4 @@ const GUARDS: readonly Mutant[] = [
   ),
 ];
 
-export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...RECOVERY, ...GUARDS];
+export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...RECOVERY, ...GUARDS, ...GUARD_MUTANTS];

@@ -75,7 +75,7 @@ async function judge(copy: string, mutant: Mutant, seed: string): Promise<boolea
 }
 
 export const mutants: RunCommand = {
-  summary: "remove each fsync and each step of recovery in turn: a test must fail [--only WORD]",
+  summary: "remove each fsync, step of recovery and guard in turn: a test must fail [--only WORD]",
   async run(args) {
     const { values } = parseArgs({
       args: [...args],
