@@ -42,11 +42,12 @@ for (const section of chosenSections(options)) {
   await section.run({ recorder, kernel, bare, folder, memoryFolder, quick, random });
   for (const path of [memoryFolder, folder]) rmSync(path, { recursive: true, force: true });
   seconds[section.name] = Math.round((performance.now() - start) / 100) / 10;
+  // After each section: a run that is cut short keeps what it has.
+  const result: GuestResult = {
+    machine: guestMachine(),
+    seconds,
+    notes: recorder.notes,
+    series: recorder.series,
+  };
+  writeFileSync(options.resultFile, JSON.stringify(result));
 }
-const result: GuestResult = {
-  machine: guestMachine(),
-  seconds,
-  notes: recorder.notes,
-  series: recorder.series,
-};
-writeFileSync(options.resultFile, JSON.stringify(result));
