@@ -5,12 +5,14 @@ import { dirname, join } from "node:path";
 import { installMissing, LabError, runLab } from "thinpool-lab";
 import { hostMachine } from "./machine.ts";
 import { parseOptions, USAGE, type BenchOptions } from "./options.ts";
+import { PLOTS_FOLDER, updatePage } from "./report/markdown.ts";
 import { report, type Report } from "./report/report.ts";
 import { reportText } from "./report/text.ts";
 import { writePlots } from "./report/plots.ts";
 import type { GuestOptions, GuestResult } from "./result.ts";
 import { chosenSections } from "./sections/index.ts";
 
+const PAGE = new URL("../../docs/BENCHMARKS.md", import.meta.url).pathname;
 const GUEST = new URL("guest.ts", import.meta.url).pathname;
 const MEMORY_MIB = 2048;
 const DISK_SIZE = 24 * 2 ** 30;
@@ -85,6 +87,17 @@ function writeJson(path: string, made: Report): void {
   writeFileSync(path, `${JSON.stringify(made, undefined, 1)}\n`);
 }
 
+async function reportOf(
+  options: BenchOptions,
+): Promise<{ readonly ended: boolean; readonly made: Report }> {
+  if (options.from !== undefined) {
+    return { ended: true, made: JSON.parse(readFileSync(options.from, "utf8")) as Report };
+  }
+  const { ended, guest } = await measure(options);
+  const { quick, seed } = options;
+  return { ended, made: report({ guest, host: hostMachine(), quick, seed }) };
+}
+
 async function main(args: readonly string[]): Promise<number> {
   const options = parseOptions(args);
   if (typeof options === "string") {
@@ -92,11 +105,13 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   const started = performance.now();
-  const { ended, guest } = await measure(options);
-  const made = report({ guest, host: hostMachine(), quick: options.quick, seed: options.seed });
+  const { ended, made } = await reportOf(options);
   writeJson(join(options.results, "result.json"), made);
   if (options.json !== undefined) writeJson(options.json, made);
   const plots = writePlots(options.results, made);
+  if (options.updateDocs) {
+    updatePage(PAGE, made, writePlots(join(dirname(PAGE), PLOTS_FOLDER), made));
+  }
   process.stdout.write(`${reportText(made)}\n`);
   say(`every sample is in ${options.results}/result.json; plots: ${plots.join(", ") || "none"}`);
   const line = {

@@ -7,6 +7,10 @@ export interface BenchOptions {
   readonly json: string | undefined;
   readonly only: readonly string[];
   readonly seed: number;
+  /** Write the figures into docs/BENCHMARKS.md, and the plots beside it. */
+  readonly updateDocs: boolean;
+  /** A result.json to report again instead of measuring. */
+  readonly from: string | undefined;
   /** Folder of result.json and the plots. */
   readonly results: string;
 }
@@ -20,6 +24,8 @@ export const USAGE: string = `Usage: ./run bench [options]
   --json FILE       write every sample and the ratios
   --only NAME,…     run some sections only: ${SECTIONS.map(({ name }) => name).join(", ")}
   --seed N          order of the runs (default: drawn, and printed)
+  --from FILE       report a result.json again instead of measuring
+  --update-docs     write the figures into docs/BENCHMARKS.md
   --results FOLDER  where result.json and the plots go (default bench/results)
 `;
 
@@ -35,6 +41,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | string {
         only: { type: "string" },
         seed: { type: "string" },
         results: { type: "string" },
+        from: { type: "string" },
+        "update-docs": { type: "boolean", default: false },
       },
     }));
   } catch (error) {
@@ -52,6 +60,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | string {
     json: values.json === undefined ? undefined : resolve(values.json),
     only,
     seed,
+    from: values.from === undefined ? undefined : resolve(values.from),
+    updateDocs: values["update-docs"],
     results: values.results === undefined ? RESULTS : resolve(values.results),
   };
 }

@@ -102,8 +102,8 @@ const PROGRAM = `
 test("neither an idle thread nor process.exit with a waiting one keeps the process", async () => {
   const run = promisify(execFile);
   const args = ["--input-type=module", "-e", PROGRAM, import.meta.dirname];
-  await run(process.execPath, [...args, "idle"], { timeout: 10_000 });
-  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 10_000 }), {
+  await run(process.execPath, [...args, "idle"], { timeout: 60_000 });
+  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 60_000 }), {
     code: 7,
   });
 });
