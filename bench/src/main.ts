@@ -50,6 +50,7 @@ async function measure(options: BenchOptions): Promise<Measured> {
     const guestOptions: GuestOptions = {
       quick: options.quick,
       seed: options.seed,
+      scale: options.scale,
       only: options.only,
       resultFile,
     };
