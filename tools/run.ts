@@ -3,12 +3,21 @@ import { bench } from "./commands/bench.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { lab } from "./commands/lab.ts";
+import { mutants } from "./commands/mutants.ts";
 import { soak } from "./commands/soak.ts";
 import { test } from "./commands/test.ts";
 import type { RunCommand } from "./lib/command.ts";
 import { Stopped } from "./lib/run-process.ts";
 
-const COMMANDS: Readonly<Record<string, RunCommand>> = { demo, test, soak, lab, doctor, bench };
+const COMMANDS: Readonly<Record<string, RunCommand>> = {
+  demo,
+  test,
+  soak,
+  mutants,
+  lab,
+  doctor,
+  bench,
+};
 
 function usage(): string {
   const lines = Object.entries(COMMANDS).map(

@@ -38,6 +38,7 @@ const { values } = parseArgs({
     histories: { type: "string", default: "1000" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     history: { type: "string" },
+    "until-found": { type: "boolean", default: false },
     workers: { type: "string", default: String(Math.min(MAX_WORKERS, availableParallelism())) },
   },
 });
@@ -50,6 +51,7 @@ const workers = only === undefined ? wholeNumber(values.workers, "workers") : 1;
 const startedAtMs = performance.now();
 const totals: Totals = { tried: 0, lost: 0, leaked: 0, failed: 0 };
 const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-crash-"));
+const stops: (() => void)[] = [];
 let shown = 0;
 
 function take(report: WorkerReport): void {
@@ -59,6 +61,7 @@ function take(report: WorkerReport): void {
   }
   if (report.finding === undefined) return;
   totals[report.finding.kind] += 1;
+  if (values["until-found"]) for (const stop of stops) stop();
   shown += 1;
   if (shown > MAX_SHOWN) return;
   process.stderr.write(
@@ -77,11 +80,14 @@ function work(index: number): Promise<void> {
     verbose: only !== undefined,
   };
   const worker = new Worker(new URL("./crash-worker.ts", import.meta.url), { workerData: task });
+  stops.push(() => void worker.terminate());
   worker.on("message", (reports: readonly WorkerReport[]) => reports.forEach(take));
   return new Promise((resolve, reject) => {
     worker.once("error", reject);
     worker.once("exit", (code) =>
-      code === 0 ? resolve() : reject(new Error(`a worker ended with ${code}`)),
+      code === 0 || values["until-found"]
+        ? resolve()
+        : reject(new Error(`a worker ended with ${code}`)),
     );
   });
 }

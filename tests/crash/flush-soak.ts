@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
-import type { FlushCheckTask } from "./flush-check-guest.ts";
+import { diskName, type FlushCheckTask } from "./flush-check-guest.ts";
 import { DiskImage, LOG_FLAGS, WriteLog } from "./flush-log.ts";
 import { MARKS } from "./flush-marks.ts";
 import type { RecordTask } from "./flush-record-guest.ts";
@@ -25,8 +25,8 @@ const WORKERS = 4;
 /** A step is good for some five flushes; half of the disks are flushes, half are parts. */
 const DISKS_PER_STEP = 12;
 const STEPS = { least: 6, most: 80 } as const;
-/** Each disk takes some 30 MiB of memory until its guest has seen it. */
-const DISKS_PER_BOOT = 25;
+/** The lab takes 16 disks at once. Each takes some 30 MiB of memory until its guest has seen it. */
+const DISKS_PER_BOOT = 16;
 
 const { values } = parseArgs({
   options: {
@@ -116,14 +116,22 @@ function take(line: string): void {
   );
 }
 
-async function check(disks: FlushCheckTask["disks"], scratch: string): Promise<void> {
+interface Built {
+  readonly number: number;
+  readonly file: string;
+  readonly record: LoadRecord;
+}
+
+async function check(disks: readonly Built[]): Promise<void> {
   const before = totals.tried;
   const { exitCode, said } = await runInLab({
     memoryMiB: GUEST_MIB,
     timeoutSeconds: GUEST_TIMEOUT_SECONDS,
-    options: ["--scratch", scratch],
+    options: disks.flatMap(({ number, file }) => ["--disk", `${diskName(number)}=${file}`]),
     script: "flush-check-guest.ts",
-    task: { disks } satisfies FlushCheckTask,
+    task: {
+      disks: disks.map((disk) => ({ number: disk.number, record: disk.record })),
+    } satisfies FlushCheckTask,
     onLine: take,
   });
   if (exitCode === 0) return;
@@ -150,7 +158,7 @@ async function checkAll(log: WriteLog, disks: readonly Rebuilt[]): Promise<void>
       const file = join(scratch, `disk-${disk.number}`);
       return { number: disk.number, file, record: build(log, image, disk, file) };
     });
-    const run = check(batch, scratch).finally(() => {
+    const run = check(batch).finally(() => {
       running.delete(run);
       rmSync(scratch, { recursive: true });
       process.stderr.write(`soak flush: ${totals.tried} of ${disks.length}\n`);

@@ -69,9 +69,20 @@ async function checkBooks(world: World, pool: ThinPool): Promise<void> {
     "failed",
     () => `the kernel is at transaction ${kernelId}, the engine at ${transactionId}`,
   );
+  const known = new Set([poolPath(pool), ...pool.list().map(({ path }) => path)]);
   for (const { dev, name } of await kernel.dm.listDevices()) {
     const { suspended } = await kernel.dm.deviceStatus({ dev });
     expect(!suspended, "failed", () => `${name} is suspended`);
+    expect(known.has(`/dev/mapper/${name}`), "leaked", () => `${name} belongs to no device`);
+  }
+  for (const { active, path, sizeBytes, name } of pool.list()) {
+    if (!active) continue;
+    const liveBytes = await kernel.blocks.sizeBytes(path);
+    expect(
+      liveBytes === sizeBytes,
+      "failed",
+      () => `${name} has ${liveBytes} of ${sizeBytes} bytes`,
+    );
   }
 }
 

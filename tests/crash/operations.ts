@@ -213,13 +213,14 @@ const readOnly: Verb = {
 const revert: Verb = {
   weight: 6,
   plan(random, model) {
-    const pairs = [...model.values()].flatMap((snapshot) =>
-      [...model.values()]
-        .filter(({ identity }) => identity === snapshot.origin)
-        .map((device) => ({ device, snapshot })),
+    const devices = [...model.values()];
+    const pairs = devices.flatMap((source) =>
+      devices
+        .filter(({ identity }) => identity === source.origin)
+        .map((device) => ({ device, source })),
     );
     if (pairs.length === 0) return undefined;
-    const { device, snapshot: source } = random.pick(pairs);
+    const { device, source } = random.pick(pairs);
     const { name } = device;
     return {
       what: `revert ${name} to ${source.name}`,

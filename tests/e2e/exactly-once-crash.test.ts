@@ -61,6 +61,29 @@ const CHANGES: readonly Change[] = [
     references: 0,
   },
   {
+    name: "device.snapshotMany",
+    prepare: clone,
+    run: async (client, one) => {
+      const snapshots = ["base", one].map((origin) => ({ origin, name: `${origin}-then` }));
+      const { devices } = await client.devices.snapshotMany({ snapshots, ...KEY });
+      return devices.map(({ uuid }) => uuid);
+    },
+    transactions: 1n,
+    devices: ["base", "base-then", "one", "one-then"],
+    references: 0,
+  },
+  {
+    name: "device.revert",
+    prepare: async (client) => {
+      const origin = await clone(client);
+      return (await client.clone({ origin, name: "then" })).name;
+    },
+    run: (client, snapshot) => client.devices.revert({ name: "one", snapshot, ...KEY }),
+    transactions: undefined,
+    devices: ["base", "one", "then"],
+    references: 0,
+  },
+  {
     name: "mount.create",
     prepare: clone,
     run: async (client, device) => (await client.mount({ device, ...KEY })).reference,

@@ -11,8 +11,11 @@ import type { Cut } from "./cutting-proxy.ts";
 import { CuttingProxy } from "./cutting-proxy.ts";
 import { DEVICE_BYTES, world } from "./sim-world.ts";
 
-/** Transactions of the pool that `life` takes: create, clone, two removals. */
-const TRANSACTIONS = 4n;
+/**
+ * Transactions of the pool that `life` takes: create, clone, two snapshots at once, the revert's new
+ * content in and its old one out, four removals.
+ */
+const TRANSACTIONS = 9n;
 
 /** Every method once at least, each answer checked: done twice, or not at all, it would be another. */
 async function life(client: Client): Promise<void> {
@@ -34,7 +37,24 @@ async function life(client: Client): Promise<void> {
   assert.deepEqual(await client.release({ reference }), { device: "copy", count: 1 });
   assert.deepEqual(await second.release(), { device: "copy", count: 0 });
   assert.deepEqual(await client.mounts(), []);
-  await client.remove({ name: "copy" });
+  const { devices } = client;
+  const names = ["copy", "made"].map((origin) => ({ origin, name: `${origin}-then` }));
+  const then = await devices.snapshotMany({ snapshots: names });
+  assert.deepEqual(
+    then.devices.map(({ name }) => name),
+    ["copy-then", "made-then"],
+  );
+  assert.equal((await devices.rename({ name: "copy", to: "copied" })).name, "copied");
+  const labels = { team: "storage" };
+  assert.deepEqual((await devices.update({ name: "copied", labels })).labels, labels);
+  const sizeBytes = 2n * DEVICE_BYTES;
+  assert.equal((await devices.resize({ name: "copied", sizeBytes })).device.sizeBytes, sizeBytes);
+  const before = await client.get({ name: "copied" });
+  const back = await devices.revert({ name: "copied", snapshot: "copy-then" });
+  assert.deepEqual([back.uuid, back.sizeBytes], [before.uuid, DEVICE_BYTES]);
+  assert.notEqual(back.thinId, before.thinId);
+  for (const name of ["copy-then", "made-then"]) await client.remove({ name });
+  await client.remove({ name: "copied" });
   await client.remove({ name: "made" });
   assert.deepEqual(
     (await client.list()).map(({ name }) => name),

@@ -69,7 +69,19 @@ async function startKilled(
 
 function startNext(): Promise<Daemon> {
   const logger = { log: () => undefined };
-  return startDaemon({ folder, socketPath, kernel, logger, sessionGraceMs: GRACE_MS });
+  return startDaemon({
+    folder,
+    socketPath,
+    kernel,
+    logger,
+    sessionGraceMs: GRACE_MS,
+    workers: "in-process",
+  });
+}
+
+/** It is told of the death, and does not come back by itself. */
+function connectOnce(): Promise<Client> {
+  return connect({ socketPath, reconnectTimeoutMs: 0 });
 }
 
 async function mountPoints(): Promise<readonly string[]> {
@@ -127,7 +139,7 @@ const UNMOUNTING = [
 for (const point of MOUNTING) {
   test(`${point}, in a mount`, async () => {
     const { died } = await startKilled(point);
-    const client = await connect({ socketPath });
+    const client = await connectOnce();
     const mounting = client.mount({ device: "one", holder: { type: "permanent" } });
     await assert.rejects(mounting);
     await died;
@@ -141,7 +153,7 @@ for (const point of MOUNTING) {
 for (const point of UNMOUNTING) {
   test(`${point}, in the last release`, async () => {
     const { died } = await startKilled(point);
-    const client = await connect({ socketPath });
+    const client = await connectOnce();
     const mount = await client.mount({ device: "one", holder: { type: "permanent" } });
     await assert.rejects(mount.release());
     await died;
@@ -153,8 +165,10 @@ for (const point of UNMOUNTING) {
 
   test(`${point}, at the end of a lease`, async () => {
     const { died } = await startKilled(point);
-    const client = await connect({ socketPath });
+    const client = await connectOnce();
     await client.mount({ device: "one", holder: { type: "lease", ttlMs: LEASE_MS } });
+    // Else it would renew the lease.
+    await client.close();
     await died;
     const daemon = await startNext();
     const root = await connect({ socketPath });
@@ -164,7 +178,7 @@ for (const point of UNMOUNTING) {
 
   test(`${point}, at the end of a session`, async () => {
     const { died } = await startKilled(point);
-    const client = await connect({ socketPath });
+    const client = await connectOnce();
     await client.mount({ device: "one" });
     await client.close();
     await died;
@@ -177,7 +191,7 @@ for (const point of UNMOUNTING) {
 
 test("while a lease and a session hold it: both go on, and end in their time", async () => {
   const { child, died } = await startKilled("never");
-  const client = await connect({ socketPath });
+  const client = await connectOnce();
   const lease = { holder: { type: "lease", ttlMs: 3_600_000 } } as const;
   const kept = await client.mount({ device: "one", ...lease });
   const second = await client.mount({ device: "one" });
@@ -197,5 +211,23 @@ test("while a lease and a session hold it: both go on, and end in their time", a
   const [left] = await root.mounts();
   assert.equal(left?.reference, kept.reference);
   assert.ok((await root.renew({ reference: kept.reference })).leaseLeftMs !== undefined);
+  await useAndEnd(root, daemon);
+});
+
+test("while a session holds it whose client comes back: it goes on with the next daemon", async () => {
+  const { child, died } = await startKilled("never");
+  const client = await connect({ socketPath });
+  const mount = await client.mount({ device: "one" });
+  await writeFile(join(mount.path, "file"), TEXT);
+  child.kill("SIGKILL");
+  await died;
+  const daemon = await startNext();
+  const [known] = await client.mounts();
+  assert.equal(known?.reference, mount.reference, "the client is back, without a word");
+  await new Promise((resolve) => setTimeout(resolve, GRACE_MS * 3));
+  assert.equal(await readFile(join(mount.path, "file"), "utf8"), TEXT);
+  assert.equal((await mount.release()).count, 0);
+  await client.close();
+  const root = await connect({ socketPath });
   await useAndEnd(root, daemon);
 });

@@ -40,6 +40,6 @@ const kernel: Kernel = {
   filesystems: real.filesystems,
   metadataTools: real.metadataTools,
 };
-await startDaemon({ folder, socketPath, kernel, sessionGraceMs: 1_000 });
+await startDaemon({ folder, socketPath, kernel, sessionGraceMs: 1_000, workers: "in-process" });
 armed = true;
 process.stdout.write("ready\n");

@@ -16,6 +16,8 @@ const aside = join(folder, "aside");
 const link = join(folder, "link");
 const target = join(way, "target");
 
+const ROUNDS = 256;
+
 /** A step may fail where a mount is in its way at this moment: the next ones go on. */
 function attempt(step: () => void): void {
   try {
@@ -46,9 +48,8 @@ process.stdout.write("ready\n");
 // Ends with its pipe: whoever started it is gone then.
 process.stdin.on("end", () => process.exit(0)).resume();
 for (;;) {
-  for (let round = 0; round < 64; round += 1) {
-    swapAncestor();
-    swapTarget();
-  }
+  // In turns, so that one kind does not spoil the moments of the other.
+  for (let round = 0; round < ROUNDS; round += 1) swapAncestor();
+  for (let round = 0; round < ROUNDS; round += 1) swapTarget();
   await new Promise((resolve) => setImmediate(resolve));
 }

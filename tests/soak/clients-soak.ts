@@ -30,6 +30,8 @@ const FIRST_UID = 2000;
 const MAX_CLIENTS_PER_UID = 50;
 /** One client in so many is a process of its own that is killed. */
 const CLIENTS_PER_VICTIM = 20;
+/** In the first round. */
+const WARM_CLIENTS = 40;
 const MAX_VICTIM_LIFE_MS = 4_000;
 const GRACE_SECONDS = 2;
 /** How long what the killed ones held may take to go: their grace, their leases, and slow machines. */
@@ -163,12 +165,12 @@ async function victim(uid: number, round: number, random: Random): Promise<void>
   totals.tried += 1;
 }
 
-async function oneRound(round: number): Promise<void> {
+async function oneRound(round: number, count: number): Promise<void> {
   const random = new Random(seedOf(seed, round));
-  const victims = Math.max(1, Math.floor(clients / CLIENTS_PER_VICTIM));
+  const victims = Math.max(1, Math.floor(count / CLIENTS_PER_VICTIM));
   const working: Promise<void>[] = [];
   let uid = FIRST_UID;
-  for (let left = clients - victims; left > 0; left -= MAX_CLIENTS_PER_UID) {
+  for (let left = count - victims; left > 0; left -= MAX_CLIENTS_PER_UID) {
     working.push(fleet(uid, Math.min(left, MAX_CLIENTS_PER_UID), round));
     uid += 1;
   }
@@ -231,14 +233,14 @@ const figures = async (): Promise<{ memoryBytes: number; descriptors: number }> 
 
 // The first round warms up: code is compiled, id maps are made, and all of it stays.
 let round = 0;
-await oneRound(round);
+await oneRound(round, Math.min(clients, WARM_CLIENTS));
 await settle();
 const before = await figures();
 say(`warm: ${JSON.stringify(before)}`);
 const end = startedAtMs + minutes * 60_000;
 do {
   round += 1;
-  await oneRound(round);
+  await oneRound(round, clients);
   await settle();
   say(`round ${round}: ${JSON.stringify({ ...totals, ...(await figures()) })}`);
 } while (performance.now() < end && round < maxRounds);

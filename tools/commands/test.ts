@@ -91,6 +91,11 @@ const PHASES: readonly (readonly Step[])[] = [
       command: inLab("uml", 1024, labTest("smoke dm-commands loop block mounts conformance")),
     },
     {
+      name: "kernel-daemon",
+      what: "attacks on mounting, and the daemon killed at every step, on User Mode Linux",
+      command: inLab("uml", 2048, labTest("attacks-mount daemon-kill")),
+    },
+    {
       name: "kernel-engine",
       what: "engine, daemon and command line on User Mode Linux",
       command: inLab("uml", 2048, labTest("engine engine-counts engine-bad-input daemon cli")),

@@ -60,11 +60,6 @@ export async function accountNames(): Promise<AccountNames> {
 export async function idsOf(
   uid: number,
 ): Promise<{ readonly uid: number; readonly gid: number; readonly groups: readonly number[] }> {
-  const [passwd, group] = await Promise.all([rows(PASSWD), rows(GROUP)]);
-  const account = passwd.find((fields) => fields[2] === String(uid));
-  const name = account?.[0];
-  const groups = group
-    .filter((fields) => name !== undefined && (fields[3] ?? "").split(",").includes(name))
-    .map((fields) => Number(fields[2]));
-  return { uid, gid: Number(account?.[3] ?? NO_GROUP), groups };
+  const [gid, groups] = await Promise.all([primaryGroupOf(uid), groupIdsOf(uid)]);
+  return { uid, gid, groups };
 }

@@ -193,6 +193,11 @@ test("the caller's uid decides, call by call", async () => {
     [encodeRequest(5, "mount.create", { device: "theirs" }), "NOT_FOUND"],
     [encodeRequest(6, "device.clone", { origin: "theirs", name: "x" }), "NOT_FOUND"],
     [encodeRequest(7, "device.get", { name: "theirs" }), "NOT_FOUND"],
+    [
+      encodeRequest(10, "device.clone", { origin: "base", name: "x", onBehalfOf: 1000 }),
+      "FORBIDDEN",
+    ],
+    [encodeRequest(11, "device.create", { name: "x", onBehalfOf: 0 }), "FORBIDDEN"],
     [encodeRequest(8, "device.clone", { origin: "base", name: "mine" }), "done"],
     [encodeRequest(9, "device.remove", { name: "mine" }), "done"],
   ] as const;
@@ -200,7 +205,7 @@ test("the caller's uid decides, call by call", async () => {
   const audit = w.log
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ event, uid }) => event === "audit" && uid === USER.uid);
-  assert.equal(audit.length, 8, "each call that would change something, refused or not");
+  assert.equal(audit.length, 10, "each call that would change something, refused or not");
   socket.close();
 });
 

@@ -17,10 +17,10 @@ import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { stderrLogger } from "./log.ts";
 import type { RulesFor } from "./mounts/rules.ts";
+import { mountRulesBy } from "./policy/mount-rules.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import type { MetricsAddress } from "./metrics/metrics-server.ts";
 import { MetricsServer } from "./metrics/metrics-server.ts";
-import { defaultRulesFor } from "./mounts/rules.ts";
 import type { References } from "./references/open.ts";
 import { openReferences } from "./references/open.ts";
 import type { ConnectionWatch, OpenFront } from "./server/back.ts";
@@ -59,7 +59,7 @@ export interface DaemonOptions {
   readonly metrics?: MetricsAddress | undefined;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
-  /** What users' mounts may be; default: no folders of their own, nothing permanent but root's. */
+  /** What users' mounts may be; default: what the policy says. */
   readonly mountRulesFor?: RulesFor;
   /** How long a session outlives its connection; default: half a minute. */
   readonly sessionGraceMs?: number;
@@ -91,20 +91,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   await using undo = new AsyncDisposableStack();
   const pool = await openPool({ folder, kernel });
   undo.defer(() => letGo(pool));
+  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
+  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const queue = new KeyedQueue();
   const references = await openReferences({
     pool,
     kernel,
     mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
     queue,
-    rulesFor: options.mountRulesFor ?? defaultRulesFor,
+    rulesFor: options.mountRulesFor ?? mountRulesBy(live),
     logger,
     graceMs: options.sessionGraceMs,
   });
   undo.defer(() => references.close());
   const { mounts, sessions, ephemerals, reaper } = references;
-  const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
-  const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
   const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
   const access = new Access({ pool, live, book, referenceHolder });

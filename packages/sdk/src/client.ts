@@ -1,6 +1,7 @@
 /** The typed calls. */
 import type { Hello } from "@thinpool/protocol";
 import type { Dialler } from "./connection.ts";
+import { DeviceVerbs } from "./device-verbs.ts";
 import { clientError } from "./errors.ts";
 import type { ClientState } from "./link.ts";
 import { Leases } from "./leases.ts";
@@ -178,6 +179,11 @@ export class Client implements Owner, AsyncDisposable {
     const device = await this.#requests.call("device.clone", params, options);
     if (ephemeral === true) this.#held.add(name);
     return new Clone(this, deviceFromWire(device));
+  }
+
+  /** Snapshots of one moment, names, labels, sizes, going back to a snapshot. */
+  get devices(): DeviceVerbs {
+    return new DeviceVerbs(this.#requests);
   }
 
   /** Who may do what: asking, publishing images, tokens. */

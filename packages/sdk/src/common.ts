@@ -8,6 +8,8 @@ export {
   DEFAULT_TIMEOUT_MS,
   MAX_TIMEOUT_MS,
 } from "./client.ts";
+export type { Resized, Snapshots } from "./device-verbs.ts";
+export { DeviceVerbs } from "./device-verbs.ts";
 export type { ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, hasCode } from "./errors.ts";
 export type { ClientState } from "./link.ts";

@@ -20,11 +20,13 @@ export interface MountOptions {
   readonly noSymFollow?: boolean;
   /** "top-folder": for kernels without idmapped mounts, only the top folder becomes one's own. */
   readonly ownership?: "mapped" | "top-folder";
+  /** Of another's device: its owner's leave to mount it read-only, in a place of one's own. */
+  readonly token?: string;
 }
 
 /** As the wire has them; what else an options object holds stays behind. */
 export function mountParams(options: MountOptions): Omit<MethodParams<"mount.create">, "device"> {
-  const { holder, folder, readOnly, noExec, noSymFollow, ownership } = options;
+  const { holder, folder, readOnly, noExec, noSymFollow, ownership, token } = options;
   return {
     ...(holder === undefined ? {} : { holder }),
     ...(folder === undefined ? {} : { folder }),
@@ -32,5 +34,6 @@ export function mountParams(options: MountOptions): Omit<MethodParams<"mount.cre
     ...(noExec === undefined ? {} : { noExec }),
     ...(noSymFollow === undefined ? {} : { noSymFollow }),
     ...(ownership === undefined ? {} : { ownership }),
+    ...(token === undefined ? {} : { token }),
   };
 }

@@ -19,6 +19,11 @@ export interface Device {
   readonly transactionId: bigint;
   readonly ownerUid: number;
   readonly active: boolean;
+  readonly readOnly?: boolean | undefined;
+  /** What users wrote on it, by key. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Growing it has not ended: its filesystem does not fill it. */
+  readonly filesystemSmaller?: boolean | undefined;
   /** An image of root's that others may clone. */
   readonly public?: boolean | undefined;
 }

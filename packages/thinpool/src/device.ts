@@ -13,7 +13,7 @@ export interface Device {
   /** The uuid of the device it was made from; undefined for one made empty. */
   readonly originUuid: string | undefined;
   readonly createdAtMs: number;
-  /** The pool transaction that made it. */
+  /** The pool transaction that made its content: it, or what it was last reverted to. */
   readonly transactionId: TransactionId;
   /** Who it belongs to; the engine only remembers it. 0 is root. */
   readonly ownerUid: number;

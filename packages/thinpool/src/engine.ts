@@ -6,10 +6,11 @@ import { dmNodePath, type TransactionId } from "@thinpool/dm-native";
 import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
-import { deviceDmName } from "./dm-names.ts";
+import { deviceDmName, poolDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
-import { poolErrorFrom } from "./errors-from-native.ts";
+import { isNative, poolErrorFrom } from "./errors-from-native.ts";
 import { MetadataSnapshot } from "./health/metadata-snapshot.ts";
+import { refusalOf } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
@@ -168,8 +169,14 @@ export class Engine {
     try {
       return await body();
     } catch (error) {
-      throw this.failure(error, operation, object);
+      const reason = isNative(error, "NATIVE_REFUSED") ? await this.#whyRefused(error) : error;
+      throw this.failure(reason, operation, object);
     }
+  }
+
+  /** A pool that is not writable takes no message at all: which of three reasons, its status says. */
+  async #whyRefused(error: unknown): Promise<unknown> {
+    return refusalOf(await this.pool.status(), poolDmName(this.uuid), error);
   }
 
   async #writable<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {

@@ -113,6 +113,32 @@ test("the messages of a group that needs nothing in between are one run", async 
   await pool.close();
 });
 
+test("after a commit that failed no other group begins, also where its members wait already", async () => {
+  const folder = await mkdtemp(join(parent, "pool-"));
+  let fails = false;
+  let commits = 0;
+  const onCommit = (phase: "before" | "after"): void => {
+    commits += 1;
+    // It is on the disk, and said not to be.
+    if (fails && phase === "after") throw new Error("a fault was injected");
+  };
+  const other = await createPool({ folder, kernel: createSimKernel(), backing: SIZES, onCommit });
+  await other.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  fails = true;
+  commits = 0;
+  const results = await Promise.allSettled(
+    Array.from({ length: MAX_GROUP_DEVICES + 10 }, (_, index) =>
+      other.snapshot({ origin: "base", name: `clone-${index}` }),
+    ),
+  );
+  assert.equal(commits, 2);
+  for (const result of results) {
+    assert.equal(result.status, "rejected");
+    assert.equal((result.reason as { code: string }).code, "POOL_DEGRADED");
+  }
+  await other.close();
+});
+
 test("an active origin is held once for all its snapshots of a group", async () => {
   await pool.activate({ name: "base" });
   kernel.resetCalls();

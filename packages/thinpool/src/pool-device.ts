@@ -15,12 +15,12 @@ import type { Backing } from "./backing.ts";
 import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
-import { isSick, sickPoolError } from "./health/sick-pool.ts";
+import { refusalOf } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { describeTable, poolStateOf, poolStatusOf, poolTable } from "./tables.ts";
+import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
 import type { Undo } from "./undo.ts";
 
 export class PoolDevice {
@@ -156,10 +156,8 @@ export class PoolDevice {
     try {
       await this.#kernel.dm.message(this.#ref, text);
     } catch (error) {
-      // A pool that is not writable takes no message at all; which of three reasons, its status says.
       if (!isNative(error, "NATIVE_REFUSED")) throw error;
-      const state = poolStateOf(await this.status());
-      throw isSick(state) ? sickPoolError(state, text, poolDmName(this.#poolUuid), error) : error;
+      throw refusalOf(await this.status(), poolDmName(this.#poolUuid), error);
     }
   }
 }

@@ -3,33 +3,35 @@ import type { MethodResult } from "@thinpool/protocol";
 import type { Device } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
-import type { Principal } from "../policy/policy.ts";
 import { Quota } from "../references/quota.ts";
+import type { Within } from "./device-verbs.ts";
+import { deviceVerbHandlers } from "./device-verbs.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
 export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
   const devices = new Quota("devices");
   const virtualBytes = new Quota("bytes of devices");
-  /** Makes one more device of that size, within the user's limits. */
-  const within = <T>(who: Principal, sizeBytes: bigint, make: () => Promise<T>): Promise<T> => {
+  const within: Within = (who, more, make) => {
     const { uid } = who;
     const limits = access.limits(who);
     const own = pool.owned({ ownerUid: uid });
     const held = BigInt(own.devices);
     const limit = BigInt(limits.devices);
-    return devices.reserve({ uid, held, more: 1n, limit }, () =>
+    return devices.reserve({ uid, held, more: BigInt(more.devices), limit }, () =>
       virtualBytes.reserve(
-        { uid, held: own.sizeBytes, more: sizeBytes, limit: limits.virtualBytes },
+        { uid, held: own.sizeBytes, more: more.sizeBytes, limit: limits.virtualBytes },
         make,
       ),
     );
   };
   const toWire = deviceToWire(parts);
   return {
+    ...deviceVerbHandlers(parts, within),
+
     "device.create": async ({ name, sizeBytes, filesystem }, principal, call) => {
       const size = sizeBytes === undefined ? DEFAULT_DEVICE_BYTES : BigInt(sizeBytes);
-      const { device } = await within(principal, size, () =>
+      const { device } = await within(principal, { devices: 1, sizeBytes: size }, () =>
         pool.createDevice({
           name,
           ownerUid: principal.uid,
@@ -47,9 +49,9 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
       const judged = pool.get({ name: origin });
       const make = async (): Promise<Device> =>
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
-      const device = await within(principal, judged.sizeBytes, () => {
+      const device = await within(principal, { devices: 1, sizeBytes: judged.sizeBytes }, () => {
         if (!ephemeral) return make();
-        const session = sessions.of(uid, call.connection);
+        const session = sessions.of(call.principal.uid, call.connection);
         sessions.keep(session);
         return ephemerals.create(name, session, make);
       });
@@ -104,9 +106,13 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
 export function deviceToWire({
   ephemerals,
   mounts,
-}: Pick<HandlerParts, "ephemerals" | "mounts">): (device: Device) => MethodResult<"device.get"> {
+  book,
+}: Pick<HandlerParts, "ephemerals" | "mounts" | "book">): (
+  device: Device,
+) => MethodResult<"device.get"> {
   return (device) => ({
     ...engineDeviceToWire(device),
+    ...(book.isPublic(device.uuid) ? { public: true } : {}),
     ...(ephemerals.has(device.uuid) ? { ephemeral: true } : {}),
     ...(mounts.isReleasing(device.uuid) ? { releasing: true } : {}),
   });
@@ -124,5 +130,8 @@ function engineDeviceToWire(device: Device): MethodResult<"device.get"> {
     transactionId: device.transactionId.toString(),
     ownerUid: device.ownerUid,
     active: device.active,
+    readOnly: device.readOnly,
+    labels: { ...device.labels },
+    filesystemSmaller: device.filesystemSmaller,
   };
 }

@@ -6,13 +6,17 @@ import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts): Topic<"mount"> {
+export function mountHandlers(parts: HandlerParts): Topic<"mount"> {
+  const { pool, mounts, sessions, access } = parts;
   const references = new Quota("references");
+  const leases = new Quota("leases");
   return {
     "mount.create": async (params, principal, call) => {
       const { uid } = principal;
       const { device, holder = { type: "session" }, folder } = params;
       const { readOnly, noExec, noSymFollow, ownership } = params;
+      // The one that the policy has just judged: nothing was awaited since.
+      const judged = pool.get({ name: device });
       if (folder !== undefined) await assertSameMounts(principal.pid, folder);
       const wish = {
         holder:
@@ -20,6 +24,7 @@ export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts):
             ? { ...holder, session: sessions.of(uid, call.connection) }
             : holder,
         folder,
+        asOwn: !access.touches(principal, judged),
         form: {
           ...(readOnly === undefined ? {} : { readOnly }),
           ...(noExec === undefined ? {} : { noExec }),
@@ -27,12 +32,19 @@ export function mountHandlers({ pool, mounts, sessions, access }: HandlerParts):
           ...(ownership === undefined ? {} : { ownership }),
         },
       };
-      const held = BigInt(mounts.countOf(uid));
-      const limit = BigInt(access.limits(principal).mounts);
-      const reference = await references.reserve({ uid, held, more: 1n, limit }, () =>
-        mounts.create(principal, pool.get({ name: device }), wish, call.newUuid()),
-      );
-      return mountToWire(reference);
+      const limits = access.limits(principal);
+      const own = mounts.list().filter(({ holderUid }) => holderUid === uid);
+      const make = (): Promise<HeldReference> =>
+        mounts.create(principal, judged, wish, call.newUuid());
+      const held = BigInt(own.length);
+      const limit = BigInt(limits.mounts);
+      const made = await references.reserve({ uid, held, more: 1n, limit }, () => {
+        if (holder.type !== "lease") return make();
+        const leased = BigInt(own.filter((each) => each.holder === "lease").length);
+        const most = BigInt(limits.leases);
+        return leases.reserve({ uid, held: leased, more: 1n, limit: most }, make);
+      });
+      return mountToWire(made);
     },
 
     "mount.renew": ({ reference, ttlMs }) => {

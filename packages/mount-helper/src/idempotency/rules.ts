@@ -1,5 +1,5 @@
 /** For each method that changes something, how to tell whether it has happened. */
-import type { KnownRequest, MethodName } from "@thinpool/protocol";
+import type { KnownRequest, MethodName, MethodParams } from "@thinpool/protocol";
 import { methodNames, methods } from "@thinpool/protocol";
 import { deviceToWire } from "../handlers/device.ts";
 import type { HandlerParts } from "../handlers/index.ts";
@@ -8,6 +8,16 @@ import type { Recognise } from "./keyed-calls.ts";
 
 interface Removed {
   readonly uuid: string;
+}
+
+interface Renamed {
+  readonly uuid: string;
+  readonly to: string;
+}
+
+interface Reverted {
+  readonly uuid: string;
+  readonly thinId: number;
 }
 
 interface Released {
@@ -61,9 +71,47 @@ export function recognitionRules(
     before: (request): Revoked => ({ id: param(request, "id") }),
     find: ({ id }: Revoked) => (book.tokenById(id) === undefined ? {} : undefined),
   };
+  const madeMany: Recognise = {
+    how: "made",
+    find: (request, uuid) => {
+      const { snapshots } = request.params as MethodParams<"device.snapshotMany">;
+      const devices = snapshots.map((_each, index) => deviceOf(uuid(index)));
+      // One transaction made them: all are there, or none. How long it held them still is forgotten.
+      return devices.every((device) => device !== undefined)
+        ? { devices: devices.map(toWire), pauseMs: 0 }
+        : undefined;
+    },
+  };
+  const renamed: Recognise = {
+    how: "compared",
+    before: (request): Renamed => {
+      return { uuid: pool.get({ name: param(request, "name") }).uuid, to: param(request, "to") };
+    },
+    find: ({ uuid, to }: Renamed) => {
+      const device = deviceOf(uuid);
+      return device?.name === to ? toWire(device) : undefined;
+    },
+  };
+  const reverted: Recognise = {
+    how: "compared",
+    before: (request): Reverted => {
+      const { uuid, thinId } = pool.get({ name: param(request, "name") });
+      return { uuid, thinId };
+    },
+    // Reverting gives the device a thin device of its own, whose id no other has while this one is there.
+    find: ({ uuid, thinId }: Reverted) => {
+      const device = deviceOf(uuid);
+      return device === undefined || device.thinId === thinId ? undefined : toWire(device);
+    },
+  };
   const rules: Partial<Record<MethodName, Recognise>> = {
     "device.create": made,
     "device.clone": made,
+    "device.snapshotMany": madeMany,
+    "device.rename": renamed,
+    "device.update": { how: "repeated" },
+    "device.resize": { how: "repeated" },
+    "device.revert": reverted,
     "device.publish": { how: "repeated" },
     "device.remove": removed,
     "mount.create": mounted,

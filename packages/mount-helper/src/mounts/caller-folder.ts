@@ -82,7 +82,7 @@ export async function openMountFolder(
       "Mount without a folder, or ask an administrator to allow it in the policy.",
     );
   }
-  const fd = await open(path, root, ids);
+  const fd = open(path, root, ids);
   try {
     await check(fd, path, ids);
     return fd;
@@ -92,9 +92,9 @@ export async function openMountFolder(
   }
 }
 
-async function open(path: string, root: string, ids: CallerIds): Promise<number> {
+function open(path: string, root: string, ids: CallerIds): number {
   try {
-    return await openFolderAsCaller({ root, path, ids });
+    return openFolderAsCaller({ root, path, ids });
   } catch (error) {
     if (!(error instanceof NativeError)) throw error;
     const codes = { NATIVE_PERMISSION: "FORBIDDEN", NATIVE_NOT_FOUND: "INVALID_PARAMS" } as const;

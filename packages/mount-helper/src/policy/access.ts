@@ -73,6 +73,11 @@ export class Access {
     return this.decide(who, "see", { device: this.factsOf(device) }).allowed;
   }
 
+  /** May he mount and remove it by his own right, not only by a token? */
+  touches(who: Who, device: Device): boolean {
+    return this.decide(who, "touch", { device: this.factsOf(device) }).allowed;
+  }
+
   limits(who: Who): Limits {
     return limitsOf(this.policy, who, DEFAULT_LIMITS);
   }

@@ -41,7 +41,15 @@ function judged(
   more: { readonly token?: string; readonly policy?: Policy } = {},
 ): Verdict {
   const { token } = more;
-  const params = { name: object, origin: object, device: object, reference: object, token };
+  const snapshots = [{ origin: "image" }, { origin: object }];
+  const params = {
+    name: object,
+    origin: object,
+    device: object,
+    reference: object,
+    token,
+    snapshots,
+  };
   // Has all that any method's rule looks at.
   const request = { id: 1, method, params } as unknown as KnownRequest;
   return judge(principal, request, facts(more.policy));
@@ -77,6 +85,15 @@ test("the whole table without a file: what root, the owner, another of the group
     ["device.remove", "image", "yes", never, never, no],
     ["device.remove", "clone", "yes", "yes", no, no],
     ["device.remove", "none", no, no, no, no],
+    ["device.rename", "image", "yes", never, never, no],
+    ["device.rename", "clone", "yes", "yes", no, no],
+    ["device.update", "clone", "yes", "yes", no, no],
+    ["device.resize", "clone", "yes", "yes", no, no],
+    ["device.revert", "clone", "yes", "yes", no, no],
+    // Of two origins: one that all may clone, and this one.
+    ["device.snapshotMany", "image", "yes", "yes", "yes", no],
+    ["device.snapshotMany", "clone", "yes", "yes", no, no],
+    ["device.snapshotMany", "none", no, no, no, no],
     ["mount.create", "image", "yes", never, never, no],
     ["mount.create", "clone", "yes", "yes", no, no],
     ["mount.create", "none", no, no, no, no],

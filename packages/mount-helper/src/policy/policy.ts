@@ -29,6 +29,8 @@ export type Rule =
   | "creates"
   /** The device that the call names may be cloned by the caller. */
   | "clones-device"
+  /** The same for each of the call's origins. */
+  | "clones-devices"
   /** The device that the call names may be looked at. */
   | "sees-device"
   /** The device that the call names is one's own, or the policy lets the caller touch it. */
@@ -52,9 +54,20 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
   "device.list": { rule: "anyone", object: undefined, turn: undefined },
   "device.get": { rule: "sees-device", object: "name", turn: undefined },
+  "device.snapshotMany": { rule: "clones-devices", object: undefined, turn: undefined },
+  "device.rename": { rule: "owns-device", object: "name", turn: "name" },
+  "device.update": { rule: "owns-device", object: "name", turn: "name" },
+  "device.resize": { rule: "owns-device", object: "name", turn: "name" },
+  // Whether the snapshot may be seen, the handler looks at.
+  "device.revert": { rule: "owns-device", object: "name", turn: "name" },
   "device.publish": { rule: "root", object: "name", turn: "name" },
   "device.remove": { rule: "owns-device", object: "name", turn: "name" },
-  "mount.create": { rule: "owns-device", object: "device", turn: "device" },
+  "mount.create": {
+    rule: "owns-device",
+    object: "device",
+    turn: "device",
+    token: "mount-read-only",
+  },
   "mount.renew": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },
@@ -138,10 +151,12 @@ export function judge(principal: Principal, request: KnownRequest, facts: Policy
       return verdictOf(decide(facts.policy(), principal, "use", undefined), NO_RULE_FOR_YOU);
     case "creates":
       return verdictOf(decide(facts.policy(), principal, "create", undefined), ADMINS_ONLY);
+    case "clones-devices":
+      return judgeOrigins(principal, request, facts);
     case "clones-device":
     case "sees-device":
     case "owns-device":
-      return judgeDevice(principal, request, DEVICE_VERBS[rule], facts);
+      return judgeDevice(principal, { request, name: object, verb: DEVICE_VERBS[rule] }, facts);
     case "holds-reference":
       return judgeReference(principal, facts.referenceHolder(object));
     case "root":
@@ -165,13 +180,28 @@ function judgeReference(principal: Principal, holder: number | undefined): Verdi
   return { allowed: false, rule: NO_RULE, code: "NOT_MOUNTED", reason };
 }
 
+/** The first refusal counts. */
+function judgeOrigins(principal: Principal, request: KnownRequest, facts: PolicyFacts): Verdict {
+  const snapshots = request.method === "device.snapshotMany" ? request.params.snapshots : [];
+  const verdicts = snapshots.map(({ origin }) =>
+    judgeDevice(principal, { request, name: origin, verb: "clone" }, facts),
+  );
+  const missing = {
+    allowed: false,
+    rule: NO_RULE,
+    code: "NOT_FOUND",
+    reason: "no origin",
+  } as const;
+  return verdicts.find(({ allowed }) => !allowed) ?? verdicts[0] ?? missing;
+}
+
 function judgeDevice(
   principal: Principal,
-  request: KnownRequest,
-  verb: Verb,
+  asked: { readonly request: KnownRequest; readonly name: string; readonly verb: Verb },
   facts: PolicyFacts,
 ): Verdict {
-  const device = facts.device(objectOf(request));
+  const { request, name, verb } = asked;
+  const device = facts.device(name);
   const missing = {
     allowed: false,
     rule: NO_RULE,
@@ -198,5 +228,7 @@ function tokenOf(
   const { token: verb } = policy[request.method];
   const secret = paramOf(request, "token");
   if (verb === undefined || secret === undefined) return undefined;
+  const readOnly = "readOnly" in request.params && request.params.readOnly === true;
+  if (verb === "mount-read-only" && !readOnly) return undefined;
   return facts.token({ secret, deviceUuid: uuid, verb, uid });
 }

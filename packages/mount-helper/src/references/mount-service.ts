@@ -59,6 +59,8 @@ export interface MountWish {
   /** A folder of the caller's own; undefined: the daemon's place for the device. */
   readonly folder?: string | undefined;
   readonly form?: Partial<MountForm> | undefined;
+  /** In the caller's own place and shown as his, though the device is another's: by a token. */
+  readonly asOwn?: boolean | undefined;
 }
 
 /** How many there are of each, for the metrics. */
@@ -400,7 +402,7 @@ export class MountService {
     const { folders, poolUuid, clock } = this.#parts;
     const { folder, form = {} } = wish;
     if (folder !== undefined) checkFolderPath(folder);
-    const uid = device.ownerUid;
+    const uid = wish.asOwn === true ? claimant.uid : device.ownerUid;
     return {
       id: randomUUID(),
       deviceUuid: device.uuid,

@@ -6,14 +6,14 @@ import type { BackPort, FrontPort } from "../server/channel.ts";
 import { MAX_WORKERS, WORKER_FIRST_BACKOFF_MS, WORKER_MAX_BACKOFF_MS } from "./limits.ts";
 import type { Identity } from "./privileges.ts";
 import { ProcessChannel } from "./process-channel.ts";
-import { spawnWorker } from "./worker-process.ts";
+import { spawnWorker, workerProgram } from "./worker-process.ts";
 
 export interface WorkerPoolParts {
   /** As whom the worker runs that reads root's connections: nobody else may be that user. */
   readonly rootIdentity: Identity;
   readonly logger: Logger;
-  /** Default: the worker's own program. */
-  readonly spawn?: (identity: Identity) => ChildProcess;
+  /** What Node runs in a worker; default: the worker. */
+  readonly program?: (identity: Identity) => readonly string[];
 }
 
 interface Backoff {
@@ -39,7 +39,7 @@ export class WorkerPool {
 
   /** Throws where this uid can have no worker now. */
   open(principal: Principal, back: BackPort): FrontPort {
-    const { rootIdentity, logger, spawn = spawnWorker } = this.#parts;
+    const { rootIdentity, logger, program = workerProgram } = this.#parts;
     const { uid, gid } = principal;
     if (uid === rootIdentity.uid) {
       throw new Error(`uid ${uid} is reserved for the worker that reads root's connections`);
@@ -52,7 +52,7 @@ export class WorkerPool {
       );
     }
     const identity = uid === 0 ? rootIdentity : { uid, gid };
-    const child = spawn(identity);
+    const child = spawnWorker(program(identity));
     const startedAt = performance.now();
     this.#follow(child, identity);
     return new ProcessChannel({

@@ -37,27 +37,30 @@ const PROGRAM = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "worker-main.ts" : "worker-main.js", import.meta.url),
 );
 
-/** Program and arguments. */
-export function workerCommand({ uid, gid }: Identity): readonly string[] {
+/** What Node runs in a worker: its own options, the program, and what is told to it. */
+export function workerProgram({ uid, gid }: Identity): readonly string[] {
+  const conditions = PROGRAM.endsWith(".ts") ? ["--conditions=source"] : [];
+  return [...conditions, PROGRAM, String(uid), String(gid)];
+}
+
+function launch(program: readonly string[]): readonly string[] {
   return [
-    ...[PRLIMIT, "--core=0", "--fsize=0", `--nofile=${WORKER_MAX_DESCRIPTORS}`, "--"],
+    ...["--core=0", "--fsize=0", `--nofile=${WORKER_MAX_DESCRIPTORS}`, "--"],
     ...[SETPRIV, "--clear-groups", `--inh-caps=${START_CAPABILITIES}`, "--"],
     ...[SETPRIV, "--bounding-set=-all", "--no-new-privs", "--"],
     ...[process.execPath, `--max-old-space-size=${WORKER_HEAP_MIB}`],
     // Else any process of the user could open the debugger's port by a signal.
     "--disable-sigusr1",
     "--disallow-code-generation-from-strings",
-    ...(PROGRAM.endsWith(".ts") ? ["--conditions=source"] : []),
-    ...[PROGRAM, String(uid), String(gid)],
+    ...program,
   ];
 }
 
 /** stdio: nothing, nothing, what it has to complain, the channel, the way of the sockets. */
-export function spawnWorker(identity: Identity): ChildProcess {
+export function spawnWorker(program: readonly string[]): ChildProcess {
   // Node marks what it opens; what the daemon inherited itself, nobody has marked.
   keepDescriptorsFromChildren(FIRST_DESCRIPTOR);
-  const [program = PRLIMIT, ...args] = workerCommand(identity);
-  return spawn(program, args, {
+  return spawn(PRLIMIT, launch(program), {
     cwd: "/",
     env: {},
     stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],

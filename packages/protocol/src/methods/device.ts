@@ -1,7 +1,7 @@
 /** device.*: the disks in the pool. */
 import * as v from "valibot";
 import type { Methods } from "./method.ts";
-import { deviceName, filesystem, timeMs, tokenSecret, u64, uid, uuid } from "./scalars.ts";
+import { deviceName, filesystem, label, timeMs, tokenSecret, u64, uid, uuid } from "./scalars.ts";
 
 export const device = v.object({
   name: deviceName,
@@ -14,6 +14,11 @@ export const device = v.object({
   transactionId: u64,
   ownerUid: uid,
   active: v.boolean(),
+  readOnly: v.optional(v.boolean()),
+  /** What users wrote on it, by key. */
+  labels: v.optional(v.record(label, label)),
+  /** Growing it has not ended: its filesystem does not fill it. */
+  filesystemSmaller: v.optional(v.boolean()),
   /** An image of root's that others may clone. */
   public: v.optional(v.boolean()),
   /** It goes with its last reference. */

@@ -3,6 +3,7 @@
  * A topic is a file; a new method is an entry there and nothing here.
  */
 import type * as v from "valibot";
+import { deviceVerbMethods } from "./device-verbs.ts";
 import { deviceMethods } from "./device.ts";
 import { mountMethods } from "./mount.ts";
 import { policyMethods } from "./policy.ts";
@@ -10,6 +11,7 @@ import { poolMethods } from "./pool.ts";
 import { sessionMethods } from "./session.ts";
 import { tokenMethods } from "./token.ts";
 
+export * from "./device-verbs.ts";
 export * from "./device.ts";
 export * from "./method.ts";
 export * from "./mount.ts";
@@ -22,6 +24,7 @@ export * from "./token.ts";
 export const methods = {
   ...poolMethods,
   ...deviceMethods,
+  ...deviceVerbMethods,
   ...mountMethods,
   ...sessionMethods,
   ...policyMethods,

@@ -1,7 +1,7 @@
 /** mount.*: references to mounted devices. */
 import * as v from "valibot";
 import type { Methods } from "./method.ts";
-import { count, deviceName, timeMs, uid, uuid } from "./scalars.ts";
+import { count, deviceName, timeMs, tokenSecret, uid, uuid } from "./scalars.ts";
 
 export const mount = v.object({
   /** The reference: what `mount.release` takes. */
@@ -53,6 +53,8 @@ export const mountMethods = {
        * top folder is given to the owner, on the disk; for kernels that can't map.
        */
       ownership: v.optional(v.picklist(["mapped", "top-folder"])),
+      /** Of the device's owner: lets another mount it, read-only, in a place of his own. */
+      token: v.optional(tokenSecret),
     }),
     result: mount,
   },

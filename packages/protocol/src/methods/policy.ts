@@ -47,7 +47,7 @@ export const policyMethods = {
     summary: "The rule that decides whether a user may do something; administrators only.",
     params: v.object({
       /** A uid, or a name; ids and groups are those of the daemon's machine's account files. */
-      user: v.union([uid, v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_.-]{0,31}$/i))]),
+      user: v.union([uid, v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/))]),
       verb: policyVerb,
       /** The device's name, for verbs that are about one. */
       device: v.optional(deviceName),

@@ -19,6 +19,8 @@ export const deviceName = v.pipe(
 );
 export const uuid = v.pipe(v.string(), v.uuid());
 export const uid = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_fffe));
+/** A label's key or value; the engine says which characters. */
+export const label = v.pipe(v.string(), v.maxLength(128));
 /** How many of something there are. */
 export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 /** Milliseconds since 1970. */

@@ -2,8 +2,8 @@
  * A daemon in this very process, for the tests of programs that use the SDK: the same protocol, the
  * same daemon, over a simulated kernel. No root, no device-mapper, nothing of the machine is touched.
  *
- * What differs from a real one: a mount is an ordinary folder that begins empty, its files are not
- * shared with clones, and nothing counts against the pool's space.
+ * What differs from a real one: a mount is an ordinary folder that begins empty; its files are not
+ * those of the device's origin or clones, outlive the mount, and do not count against the pool's space.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

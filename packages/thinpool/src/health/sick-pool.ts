@@ -42,6 +42,12 @@ export function sickPoolError(
   return new PoolError({ ...SICKNESSES[state], operation, object, cause });
 }
 
+/** A message was refused, as a pool that takes no changes refuses all: the error that says why. */
+export function refusalOf(status: ThinPoolStatus, object: string, refusal: unknown): unknown {
+  const state = poolStateOf(status);
+  return isSick(state) ? sickPoolError(state, "change", object, refusal) : refusal;
+}
+
 /**
  * The status of a pool that is being opened. A sick one is refused, but for one that was live already
  * and still answers: it may be mounted and read, so it is taken over as it is.

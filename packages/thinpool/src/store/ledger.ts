@@ -348,7 +348,7 @@ export class Ledger {
 
   #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {
     try {
-      const record = (): readonly DeviceRecord[] => {
+      const recordAll = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
           const record: DeviceRecord = {
@@ -365,7 +365,7 @@ export class Ledger {
         }
         return records;
       };
-      return alone ? record() : this.db.part(record);
+      return alone ? recordAll() : this.db.part(recordAll);
     } catch (error) {
       if (error instanceof PoolError) return error;
       throw error;

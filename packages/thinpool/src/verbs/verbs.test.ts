@@ -137,7 +137,10 @@ test("revert: the snapshot's content under the same name and uuid; an active dev
   const result = await pool.revert({ name: "base", snapshot: "snap" });
   assert.deepEqual([result.outcome, result.oldContent], ["reverted", "removed"]);
   const { thinId, sizeBytes } = result.device;
-  assert.deepEqual(result.device, { ...earlier, thinId, sizeBytes: 16n * MIB });
+  // The transaction is that of its content.
+  const { transactionId } = result.device;
+  assert.deepEqual(result.device, { ...earlier, thinId, transactionId, sizeBytes: 16n * MIB });
+  assert.ok(transactionId > earlier.transactionId);
   assert.notEqual(thinId, earlier.thinId);
   assert.equal(sizeBytes, 16n * MIB);
   assert.deepEqual(await kernel.read(path, MIB, 4096), first);

@@ -1,0 +1,99 @@
+/** device.*: what can be done with devices that are there. */
+import type { Device } from "@thinpool/thinpool";
+import { RequestError } from "../errors.ts";
+import type { Principal } from "../policy/policy.ts";
+import { deviceToWire } from "./device.ts";
+import type { HandlerParts, Handlers } from "./handler.ts";
+
+export type DeviceVerb =
+  | "device.snapshotMany"
+  | "device.rename"
+  | "device.update"
+  | "device.resize"
+  | "device.revert";
+
+/** Runs `make`, which adds that many devices and bytes, within the user's limits. */
+export type Within = <T>(
+  who: Principal,
+  more: { readonly devices: number; readonly sizeBytes: bigint },
+  make: () => Promise<T>,
+) => Promise<T>;
+
+export function deviceVerbHandlers(
+  parts: HandlerParts,
+  within: Within,
+): Pick<Handlers, DeviceVerb> {
+  const { pool, mounts, ephemerals, access } = parts;
+  const toWire = deviceToWire(parts);
+  return {
+    "device.snapshotMany": async ({ snapshots }, principal, call) => {
+      // Those that the policy has just judged: nothing was awaited since.
+      const judged = snapshots.map(({ origin }) => pool.get({ name: origin }));
+      const sizeBytes = judged.reduce((sum, origin) => sum + origin.sizeBytes, 0n);
+      const asked = snapshots.map(({ origin, name }) => {
+        return { origin, name, ownerUid: principal.uid, uuid: call.newUuid() };
+      });
+      const { devices, pauseMs } = await within(
+        principal,
+        { devices: snapshots.length, sizeBytes },
+        () => pool.snapshotMany({ snapshots: asked }),
+      );
+      if (devices.some((device, index) => device.originUuid !== judged[index]?.uuid)) {
+        // While this waited, an origin was removed and another took its name.
+        for (const { name } of devices) await pool.remove({ name });
+        const [operation, object] = ["device.snapshotMany", "an origin"];
+        const reason = "the device was removed meanwhile";
+        throw new RequestError({ code: "NOT_FOUND", operation, object, reason });
+      }
+      return { devices: devices.map(toWire), pauseMs };
+    },
+
+    "device.rename": async ({ name, to }) => {
+      const device = pool.get({ name });
+      await mounts.assertRemovable(device);
+      if (ephemerals.has(device.uuid)) {
+        const reason = "an ephemeral clone goes by the name that it was made with";
+        const hint = "Make a clone that is not ephemeral.";
+        const [operation, object] = ["device.rename", name];
+        throw new RequestError({ code: "INVALID_PARAMS", operation, object, reason, hint });
+      }
+      return toWire((await pool.rename({ name, to })).device);
+    },
+
+    "device.update": async ({ name, labels, readOnly }) => {
+      const { device } = await pool.update({
+        name,
+        ...(labels === undefined ? {} : { labels }),
+        ...(readOnly === undefined ? {} : { readOnly }),
+      });
+      return toWire(device);
+    },
+
+    "device.resize": async ({ name, sizeBytes: text }, principal, { signal }) => {
+      const sizeBytes = BigInt(text);
+      const grown = sizeBytes - pool.get({ name }).sizeBytes;
+      const more = { devices: 0, sizeBytes: grown > 0n ? grown : 0n };
+      const { device, filesystem } = await within(principal, more, () =>
+        pool.resize({ name, sizeBytes, signal }),
+      );
+      return { device: toWire(device), filesystem };
+    },
+
+    "device.revert": async ({ name, snapshot }, principal) => {
+      assertSeen(snapshot, principal);
+      await mounts.assertRemovable(pool.get({ name }));
+      return toWire((await pool.revert({ name, snapshot })).device);
+    },
+  };
+
+  function assertSeen(name: string, principal: Principal): void {
+    const found: Device | undefined = pool.has({ name }) ? pool.get({ name }) : undefined;
+    if (found !== undefined && access.sees(principal, found)) return;
+    throw new RequestError({
+      code: "NOT_FOUND",
+      operation: "device.revert",
+      object: name,
+      reason: "there is no such device",
+    });
+  }
+}

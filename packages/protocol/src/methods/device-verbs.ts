@@ -1,0 +1,60 @@
+/** device.*: what can be done with devices that are there. */
+import * as v from "valibot";
+import { device } from "./device.ts";
+import type { Methods } from "./method.ts";
+import { deviceName, label, u64 } from "./scalars.ts";
+
+/** Snapshots of one moment that one call may ask for. */
+export const MAX_SNAPSHOTS_AT_ONCE = 64;
+
+export const deviceVerbMethods = {
+  "device.snapshotMany": {
+    changes: true,
+    summary: "Copies of several devices as they were at one moment; they belong to the caller.",
+    params: v.object({
+      snapshots: v.pipe(
+        v.array(v.object({ origin: deviceName, name: deviceName })),
+        v.minLength(1),
+        v.maxLength(MAX_SNAPSHOTS_AT_ONCE),
+      ),
+    }),
+    result: v.object({
+      /** In the order asked for. */
+      devices: v.array(device),
+      /** How long those of the origins that are in use were held still, in milliseconds. */
+      pauseMs: v.pipe(v.number(), v.minValue(0)),
+    }),
+  },
+  "device.rename": {
+    changes: true,
+    summary: "Gives a device that is not mounted another name.",
+    params: v.object({ name: deviceName, to: deviceName }),
+    result: device,
+  },
+  "device.update": {
+    changes: true,
+    summary: "Changes labels (null takes one away), and whether a device is read-only.",
+    params: v.object({
+      name: deviceName,
+      labels: v.optional(v.record(label, v.nullable(label))),
+      readOnly: v.optional(v.boolean()),
+    }),
+    result: device,
+  },
+  "device.resize": {
+    changes: true,
+    summary: "Grows a device and its filesystem, mounted or not.",
+    params: v.object({ name: deviceName, sizeBytes: u64 }),
+    result: v.object({
+      device,
+      /** "later": xfs grows while it is mounted only; ask again then. */
+      filesystem: v.picklist(["grown", "none", "later"]),
+    }),
+  },
+  "device.revert": {
+    changes: true,
+    summary: "Gives a device that is not mounted the content of a snapshot of it, which stays.",
+    params: v.object({ name: deviceName, snapshot: deviceName }),
+    result: device,
+  },
+} as const satisfies Methods;

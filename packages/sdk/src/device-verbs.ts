@@ -1,0 +1,87 @@
+/** What can be done with devices that are there. */
+import type { MethodParams, MethodResult } from "@thinpool/protocol";
+import type { ChangeOptions, Requests } from "./requests.ts";
+import type { Device } from "./resources.ts";
+import { deviceFromWire } from "./resources.ts";
+
+export interface Snapshots {
+  /** In the order asked for. */
+  readonly devices: readonly Device[];
+  /** How long those of the origins that are in use were held still, in milliseconds. */
+  readonly pauseMs: number;
+}
+
+export interface Resized {
+  readonly device: Device;
+  /** "later": xfs grows while it is mounted only; ask again then. */
+  readonly filesystem: MethodResult<"device.resize">["filesystem"];
+}
+
+export class DeviceVerbs {
+  readonly #requests: Requests;
+
+  /** Use `client.devices`. */
+  constructor(requests: Requests) {
+    this.#requests = requests;
+  }
+
+  /**
+   * Copies of several devices, 1 to 64, as they were at one moment; they belong to the caller. All are
+   * made, or none. NOT_FOUND, EXISTS, NO_SPACE, LIMIT.
+   */
+  async snapshotMany(
+    options: {
+      readonly snapshots: readonly { readonly origin: string; readonly name: string }[];
+    } & ChangeOptions,
+  ): Promise<Snapshots> {
+    const snapshots = options.snapshots.map(({ origin, name }) => ({ origin, name }));
+    const made = await this.#requests.call("device.snapshotMany", { snapshots }, options);
+    return { devices: made.devices.map(deviceFromWire), pauseMs: made.pauseMs };
+  }
+
+  /** BUSY while it is mounted, EXISTS where the name is taken. */
+  async rename(
+    options: { readonly name: string; readonly to: string } & ChangeOptions,
+  ): Promise<Device> {
+    const { name, to } = options;
+    return deviceFromWire(await this.#requests.call("device.rename", { name, to }, options));
+  }
+
+  /**
+   * Adds labels, or puts others in their place; null takes one away. Up to 32 of up to 128 characters.
+   * `readOnly` counts from the next mount on (BUSY while it is mounted). INVALID_PARAMS.
+   */
+  async update(
+    options: {
+      readonly name: string;
+      readonly labels?: Readonly<Record<string, string | null>>;
+      readonly readOnly?: boolean;
+    } & ChangeOptions,
+  ): Promise<Device> {
+    const { name, labels, readOnly } = options;
+    const params: MethodParams<"device.update"> = {
+      name,
+      ...(labels === undefined ? {} : { labels: { ...labels } }),
+      ...(readOnly === undefined ? {} : { readOnly }),
+    };
+    return deviceFromWire(await this.#requests.call("device.update", params, options));
+  }
+
+  /** Grows a device and its filesystem, mounted or not. INVALID_PARAMS below its present size; LIMIT. */
+  async resize(
+    options: { readonly name: string; readonly sizeBytes: bigint } & ChangeOptions,
+  ): Promise<Resized> {
+    const { name, sizeBytes } = options;
+    const params = { name, sizeBytes: sizeBytes.toString() };
+    const { device, filesystem } = await this.#requests.call("device.resize", params, options);
+    return { device: deviceFromWire(device), filesystem };
+  }
+
+  /** The device gets the content of a snapshot of it, which stays. BUSY while it is mounted. */
+  async revert(
+    options: { readonly name: string; readonly snapshot: string } & ChangeOptions,
+  ): Promise<Device> {
+    const { name, snapshot } = options;
+    return deviceFromWire(await this.#requests.call("device.revert", { name, snapshot }, options));
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The API as a user without privileges meets it, once for every daemon: the real one in the lab, and
+ * the testing daemon. A case uses only what both promise.
+ */
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Client } from "@thinpool/sdk";
+import { ThinpoolError, hasCode } from "@thinpool/sdk";
+
+export interface Target {
+  /** With an image named "base" that belongs to root. */
+  connect(options?: { readonly timeoutMs?: number }): Promise<Client>;
+  /** The daemon is gone and back; its clients are expected to go on. */
+  restart(): Promise<void>;
+  /** Whether the clients are root, who may do everything. */
+  readonly isRoot: boolean;
+}
+
+const code =
+  (wanted: Parameters<typeof hasCode>[1]) =>
+  (error: unknown): boolean =>
+    hasCode(error, wanted);
+
+export function apiCases(target: () => Target): void {
+  test("clone, mount, write, read, release, remove", async () => {
+    await using client = await target().connect();
+    {
+      await using clone = await client.clone({ origin: "base", name: "api-one" });
+      assert.equal(clone.device.ownerUid, process.getuid?.());
+      await using mount = await clone.mount();
+      const { path } = mount;
+      await writeFile(join(path, "file"), "mine alone");
+      assert.equal(await readFile(join(path, "file"), "utf8"), "mine alone");
+      const { state, deviceCount } = await client.status();
+      assert.equal(state, "working");
+      assert.ok(deviceCount >= 2);
+    }
+    assert.deepEqual(await client.mounts(), []);
+    await assert.rejects(client.get({ name: "api-one" }), code("NOT_FOUND"));
+  });
+
+  test("a device that is mounted twice is released by the second release", async () => {
+    await using client = await target().connect();
+    await using clone = await client.clone({ origin: "base", name: "api-twice" });
+    const first = await clone.mount();
+    const second = await clone.mount();
+    assert.equal(first.path, second.path);
+    await assert.rejects(clone.remove(), code("BUSY"));
+    assert.equal((await first.release()).count, 1);
+    assert.equal((await second.release()).count, 0);
+    await assert.rejects(second.release(), code("NOT_MOUNTED"));
+  });
+
+  test("an ephemeral clone goes with its last mount", async () => {
+    await using client = await target().connect();
+    const clone = await client.clone({ origin: "base", name: "api-short", ephemeral: true });
+    const mount = await clone.mount();
+    await mount.release();
+    const gone = async (): Promise<boolean> =>
+      !(await client.list()).some(({ name }) => name === "api-short");
+    const deadline = performance.now() + 30_000;
+    while (!(await gone()) && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.ok(await gone());
+  });
+
+  test("a lease holds a mount without a session, and is renewed by the client", async () => {
+    const client = await target().connect();
+    await client.clone({ origin: "base", name: "api-leased" });
+    const holder = { type: "lease", ttlMs: 3_000 } as const;
+    const { reference } = await client.mount({ device: "api-leased", holder });
+    await new Promise((resolve) => setTimeout(resolve, 4_500));
+    const held = (await client.mounts()).find((mount) => mount.reference === reference);
+    assert.equal(held?.holder, "lease");
+    assert.ok((held.leaseLeftMs ?? 0) > 0);
+    const renewed = await client.renew({ reference, ttlMs: 60_000 });
+    assert.ok((renewed.leaseLeftMs ?? 0) > 3_000);
+    await client.close();
+    await using later = await target().connect();
+    assert.ok((await later.mounts()).some((mount) => mount.reference === reference));
+    await later.release({ reference });
+    await later.remove({ name: "api-leased" });
+  });
+
+  test("the same key is the same change; another call may not use it", async () => {
+    await using client = await target().connect();
+    const idempotencyKey = `key-${process.pid}`;
+    const clone = await client.clone({ origin: "base", name: "api-key", idempotencyKey });
+    const again = await client.clone({ origin: "base", name: "api-key", idempotencyKey });
+    assert.equal(again.device.uuid, clone.device.uuid);
+    const other = client.clone({ origin: "base", name: "api-other", idempotencyKey });
+    await assert.rejects(other, code("KEY_REUSED"));
+    await clone.remove();
+  });
+
+  test("the daemon is restarted: the client, its session and its mounts go on", async () => {
+    await using client = await target().connect({ timeoutMs: 120_000 });
+    const states: string[] = [];
+    client.onState((state) => states.push(state));
+    await using clone = await client.clone({ origin: "base", name: "api-restart" });
+    await using mount = await clone.mount();
+    await writeFile(join(mount.path, "file"), "before");
+    await target().restart();
+    const held = await client.mounts();
+    assert.deepEqual(
+      held.map(({ reference }) => reference),
+      [mount.reference],
+    );
+    assert.equal(await readFile(join(mount.path, "file"), "utf8"), "before");
+    assert.deepEqual(states, ["reconnecting", "connected"]);
+  });
+
+  test("errors say what, of what, and what to do", async () => {
+    await using client = await target().connect();
+    await assert.rejects(client.clone({ origin: "none", name: "api-x" }), (error) => {
+      assert.ok(error instanceof ThinpoolError);
+      assert.equal(error.code, "NOT_FOUND");
+      assert.equal(error.operation, "device.clone");
+      assert.equal(error.object, "none");
+      assert.ok(error.hint.length > 0);
+      return true;
+    });
+    await assert.rejects(client.get({ name: "../x" }), code("NAME_INVALID"));
+    if (!target().isRoot) {
+      await assert.rejects(client.create({ name: "api-x" }), code("FORBIDDEN"));
+      await assert.rejects(client.remove({ name: "base" }), code("FORBIDDEN"));
+      await assert.rejects(client.mount({ device: "base" }), code("FORBIDDEN"));
+    }
+  });
+
+  test("a signal ends a call; a closed client says so", async () => {
+    const client = await target().connect();
+    const signal = AbortSignal.abort(new Error("enough"));
+    await assert.rejects(client.status({ signal }), code("ABORTED"));
+    await client.close();
+    await assert.rejects(client.status(), code("CLIENT_CLOSED"));
+    assert.equal(client.state, "closed");
+  });
+
+  test("nothing of the cases is left", async () => {
+    await using client = await target().connect();
+    assert.deepEqual(
+      (await client.list()).map(({ name }) => name),
+      ["base"],
+    );
+    assert.deepEqual(await client.mounts(), []);
+  });
+}

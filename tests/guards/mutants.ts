@@ -1,0 +1,136 @@
+/**
+ * The guards of the daemon's security, each taken out in turn: a test must see it. Each is a text that
+ * is once in its file, what to put in its place, and the test that fails then.
+ */
+export interface GuardMutant {
+  /** What the daemon then no longer does. */
+  readonly what: string;
+  readonly file: string;
+  /** Must be there exactly once. */
+  readonly search: string;
+  readonly replace: string;
+  /** The test file that sees it. */
+  readonly test: string;
+}
+
+const SRC = "packages/mount-helper/src";
+
+function inFile(
+  file: string,
+  test: string,
+  changes: readonly (readonly [what: string, search: string, replace: string])[],
+): readonly GuardMutant[] {
+  return changes.map(([what, search, replace]) => ({
+    what,
+    file: `${SRC}/${file}`,
+    search,
+    replace,
+    test: `${SRC}/${test}`,
+  }));
+}
+
+export const GUARD_MUTANTS: readonly GuardMutant[] = [
+  ...inFile("server/back.ts", "server/back.test.ts", [
+    [
+      "end a front that names another's connection",
+      "this.#misbehaves(`a message about connection ${checked.connection}, which it does not have`);",
+      "",
+    ],
+    [
+      "check a front's requests by their schema again",
+      "const request = checkRequest({ id, method, params });",
+      "const request = { ok: true, value: { id, method, params } as KnownRequest, reason: '' };",
+    ],
+    [
+      "limit a connection's requests in flight",
+      "connection.waiting.size >= MAX_REQUESTS_IN_FLIGHT || ",
+      "",
+    ],
+    ["limit a user's connections", " || own >= MAX_CONNECTIONS_PER_UID", ""],
+    [
+      "limit what a front writes into the log",
+      "if (connection.notes > MAX_NOTES_PER_CONNECTION) return;",
+      "",
+    ],
+    [
+      "limit a user's requests in flight",
+      "this.#inFlight >= requestsInFlight",
+      "this.#inFlight < 0",
+    ],
+    [
+      "limit a user's requests per second",
+      "if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;",
+      "this.#meter.take(requestsPerSecond, performance.now()); if (requestsPerSecond > 0) return undefined;",
+    ],
+    ["let only opened connections ask", "!request.ok || !connection.opened", "!request.ok"],
+  ]),
+  ...inFile("worker/frames.ts", "worker/frames.test.ts", [
+    ["limit a frame", " || length > this.#maxBytes", ""],
+    ["check a frame's head", "headEnd > frame.length", "headEnd < 0"],
+  ]),
+  ...inFile("worker/privileges.ts", "worker/privileges.test.ts", [
+    ["look for supplementary groups", '["Groups", ""],', ""],
+    ["look for no_new_privs", '["NoNewPrivs", "1"],', ""],
+    ["look at the bounding set", '"CapBnd", ', ""],
+  ]),
+  ...inFile("worker/worker-process.ts", "worker/worker-pool.test.ts", [
+    ["empty the bounding set", '"--bounding-set=-all", ', ""],
+    ["empty the environment", "env: {},", "env: process.env,"],
+    ["forbid core files", '"--core=0", ', ""],
+  ]),
+  ...inFile("worker/process-channel.ts", "worker/worker-pool.test.ts", [
+    ["look at a worker's privileges from outside", "assertUnprivileged(child.pid, identity);", ""],
+    ["end a worker that does not read", "unread > WORKER_MAX_BACKLOG_BYTES", "unread < 0"],
+    ["end a worker that takes too much memory", "rssBytes > WORKER_MAX_RSS_BYTES", "rssBytes < 0"],
+  ]),
+  ...inFile("worker/worker-pool.ts", "worker/worker-pool.test.ts", [
+    ["reserve the uid of root's worker", "uid === rootIdentity.uid", "uid < 0"],
+  ]),
+  ...inFile("policy/rights.ts", "policy/rights.test.ts", [
+    ["keep users' devices from being images", "if (ownerUid !== 0) return false;", ""],
+    ["keep everybody from acting for root", " || object.uid === 0", ""],
+    ["ask whom a rule is about", "concerns(candidate, who) && ", ""],
+  ]),
+  ...inFile("policy/policy.ts", "policy/policy.test.ts", [
+    [
+      "refuse to start with a method without a policy",
+      "if (missing.length > 0) throw",
+      "if (missing.length < 0) throw",
+    ],
+    ["hide what the caller may not see", "if (!sees.allowed) return missing;", ""],
+    [
+      "keep references to their holders",
+      "holder !== undefined && principal.uid === holder",
+      "holder !== undefined",
+    ],
+  ]),
+  ...inFile("policy/access.ts", "daemon.test.ts", [
+    ["ask for the right to act for another", "if (!allowed) {", "if (allowed === undefined) {"],
+  ]),
+  ...inFile("policy/policy-file.ts", "policy/policy-file.test.ts", [
+    ["refuse a policy file that others can write", "assertOnlyRootWrites(path, path, stats);", ""],
+    [
+      "refuse one whose folder others can write",
+      "assertOnlyRootWrites(path, folder, await stat(folder));",
+      "",
+    ],
+    ["refuse one that is a link", " | constants.O_NOFOLLOW", ""],
+  ]),
+  ...inFile("policy/rights-book.ts", "policy/rights-book.test.ts", [
+    ["end tokens by their time", " || token.expiresAtMs <= Date.now()", ""],
+    ["bind tokens to their device", "token.deviceUuid !== deviceUuid || ", ""],
+    ["bind tokens to their verbs", " || !token.allow.includes(verb)", ""],
+    [
+      "bind tokens to their user",
+      "token.uid === undefined || token.uid === uid ? token : undefined",
+      "token",
+    ],
+    [
+      "keep only a token's hash",
+      'createHash("sha256").update(secret).digest()',
+      "Buffer.from(secret)",
+    ],
+    ["end tokens by revocation", "this.#store.removeToken(id);", ""],
+    ["limit a user's tokens", "held.length >= MAX_TOKENS_PER_UID", "held.length < 0"],
+  ]),
+];

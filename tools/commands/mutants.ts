@@ -1,0 +1,111 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import type { RunCommand } from "../lib/command.ts";
+import { ROOT } from "../lib/command.ts";
+import { runProcess } from "../lib/run-process.ts";
+
+interface Mutant {
+  readonly what: string;
+  readonly file: string;
+  readonly search: string;
+  readonly replace: string;
+  readonly test?: string;
+}
+
+/** What of the tree the tests need; the rest of a copy would only cost time. */
+const COPIED: readonly string[] = ["packages", "tests", "package.json", "tsconfig.base.json"];
+/** Histories until a mutant counts as survived; most are caught within a hundred. */
+const HISTORIES = 3000;
+const MAX_LANES = 2;
+
+/** A copy whose packages are its own and whose dependencies are this tree's. */
+function copyTree(): string {
+  const copy = mkdtempSync(join(tmpdir(), "thinpool-mutants-"));
+  for (const name of COPIED) {
+    cpSync(join(ROOT, name), join(copy, name), {
+      recursive: true,
+      verbatimSymlinks: true,
+      filter: (path) => basename(path) !== "dist",
+    });
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+  return copy;
+}
+
+/** True where the test fails, for a reason that is a finding and not a broken program. */
+async function isCaught(copy: string, mutant: Mutant, seed: string): Promise<boolean> {
+  const node = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
+  const args =
+    mutant.test === undefined
+      ? [
+          join(copy, "tests/crash/crash-soak.ts"),
+          ...["--histories", String(HISTORIES), "--seed", seed, "--workers", "1", "--until-found"],
+        ]
+      : ["--test", join(copy, mutant.test)];
+  const { exitCode, output } = await runProcess(process.execPath, [...node, ...args]);
+  if (exitCode === 0) return false;
+  const ran =
+    mutant.test === undefined ? /"tried":[1-9]/.test(output) : /ℹ pass [1-9]/.test(output);
+  if (!ran) throw new Error(`${mutant.what}: the test did not run:\n${output.slice(-4000)}`);
+  return true;
+}
+
+async function judge(copy: string, mutant: Mutant, seed: string): Promise<boolean> {
+  const path = join(copy, mutant.file);
+  const source = readFileSync(path, "utf8");
+  if (source.split(mutant.search).length !== 2) {
+    throw new Error(
+      `${mutant.what}: its text is not once in ${mutant.file}: tests/crash/mutants.ts is behind the source`,
+    );
+  }
+  writeFileSync(
+    path,
+    source.replace(mutant.search, () => mutant.replace),
+  );
+  try {
+    return await isCaught(copy, mutant, seed);
+  } finally {
+    writeFileSync(path, source);
+  }
+}
+
+export const mutants: RunCommand = {
+  summary: "remove each fsync and each step of recovery in turn: a test must fail [--only WORD]",
+  async run(args) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { seed: { type: "string", default: "1" }, only: { type: "string", default: "" } },
+    });
+    const list = (await import(join(ROOT, "tests/crash/mutants.ts"))) as {
+      readonly MUTANTS: readonly Mutant[];
+    };
+    const chosen = list.MUTANTS.filter(({ what }) => what.includes(values.only));
+    const lanes = Math.min(MAX_LANES, availableParallelism());
+    const copies = Array.from({ length: lanes }, () => copyTree());
+    let [caught, survived, next] = [0, 0, 0];
+    const work = async (copy: string): Promise<void> => {
+      for (let mutant = chosen[next]; mutant !== undefined; mutant = chosen[next]) {
+        next += 1;
+        const isSeen = await judge(copy, mutant, values.seed);
+        if (isSeen) caught += 1;
+        else survived += 1;
+        process.stderr.write(`${isSeen ? "caught  " : "SURVIVED"} without: ${mutant.what}\n`);
+      }
+    };
+    try {
+      // What fails anyhow would catch everything.
+      const whole = { what: "nothing", file: "", search: "", replace: "" };
+      if (await isCaught(copies[0] ?? "", whole, values.seed)) {
+        process.stderr.write("run mutants: the crash soak fails without any mutant\n");
+        return 1;
+      }
+      await Promise.all(copies.map((copy) => work(copy)));
+    } finally {
+      for (const copy of copies) rmSync(copy, { recursive: true, force: true });
+    }
+    process.stdout.write(`${JSON.stringify({ mutants: chosen.length, caught, survived })}\n`);
+    return survived === 0 && chosen.length > 0 ? 0 : 1;
+  },
+};
