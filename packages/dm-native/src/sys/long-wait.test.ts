@@ -106,9 +106,9 @@ const PROGRAM = `
 test("no idle thread, unreferenced wait or process.exit with a waiting one keeps the process", async () => {
   const run = promisify(execFile);
   const args = ["--input-type=module", "-e", PROGRAM, import.meta.dirname];
-  await run(process.execPath, [...args, "idle"], { timeout: 10_000 });
-  await run(process.execPath, [...args, "unreferenced"], { timeout: 10_000 });
-  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 10_000 }), {
+  await run(process.execPath, [...args, "idle"], { timeout: 60_000 });
+  await run(process.execPath, [...args, "unreferenced"], { timeout: 60_000 });
+  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 60_000 }), {
     code: 7,
   });
 });
