@@ -12,8 +12,8 @@ export interface Mutant {
   /** Must be there exactly once. */
   readonly search: string;
   readonly replace: string;
-  /** What sees it sooner than random histories: a test file, and the name of a test in it. */
-  readonly test?: { readonly file: string; readonly name: string };
+  /** What sees it sooner than random histories: a test file, or a test in it by its name. */
+  readonly test?: { readonly file: string; readonly name?: string };
 }
 
 const SRC = "packages/thinpool/src";
