@@ -136,6 +136,7 @@ test("after a commit that failed no other group begins, also where its members w
     assert.equal(result.status, "rejected");
     assert.equal((result.reason as { code: string }).code, "POOL_DEGRADED");
   }
+  fails = false;
   await other.close();
 });
 
