@@ -2,12 +2,16 @@
  * What the device-mapper does, case by case. The same cases run on the simulated kernel (in the unit
  * tests) and on a real one (in the lab): where the two differ, the simulation is wrong.
  */
+import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ANSWER_TABLES } from "./answer-tables.ts";
+import { answerOf } from "./answers.ts";
 import { DEVICES, LOOPS } from "./devices.ts";
 import { Bench, type ConformanceKernel } from "./machine.ts";
 import { METADATA_TOOLS } from "./metadata-tools.ts";
 import { MESSAGES, POOLS } from "./pools.ts";
 import { ORIGINS } from "./origins.ts";
+import { SPACE } from "./space.ts";
 import { THINS } from "./thins.ts";
 
 /** Registers a test per case; `withKernel` gives each one a kernel and an empty folder. */
@@ -20,6 +24,7 @@ export function thinPoolConformance(
     ...MESSAGES,
     ...THINS,
     ...ORIGINS,
+    ...SPACE,
     ...LOOPS,
     ...METADATA_TOOLS,
   ];
@@ -30,6 +35,24 @@ export function thinPoolConformance(
         try {
           await bench.attach();
           await run(bench);
+        } finally {
+          await bench.tearDown();
+        }
+      }),
+    );
+  }
+  for (const { name, prepare, ask, answers } of ANSWER_TABLES) {
+    test(name, (t) =>
+      withKernel(async (kernel) => {
+        const bench = new Bench(kernel);
+        try {
+          await bench.attach();
+          await prepare(bench);
+          for (const [question, answer] of Object.entries(answers)) {
+            await t.test(question, async () => {
+              assert.equal(await answerOf(() => ask(bench, question)), answer);
+            });
+          }
         } finally {
           await bench.tearDown();
         }

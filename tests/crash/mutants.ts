@@ -1,8 +1,10 @@
 /**
  * Small damages to the engine, each of which some test must see: one for every fsync, for every step
- * of recovery, and for the guards that keep a doubt from growing. `./run mutants` applies them one by
- * one in a copy of the tree.
+ * of recovery, and for the guards that keep a doubt from growing; and those to the daemon's guards.
+ * `./run mutants` applies them one by one in a copy of the tree.
  */
+import { GUARD_MUTANTS } from "../guards/mutants.ts";
+
 export interface Mutant {
   /** What the engine then no longer does. */
   readonly what: string;
@@ -10,14 +12,16 @@ export interface Mutant {
   /** Must be there exactly once. */
   readonly search: string;
   readonly replace: string;
-  /** Where not by random histories: a test file that sees it. */
-  readonly test?: string;
+  /** What sees it sooner than random histories: a test file, or a test in it by its name. */
+  readonly test?: { readonly file: string; readonly name?: string };
 }
 
 const SRC = "packages/thinpool/src";
+/** Dies at every boundary of one operation: for steps that few histories come to. */
+const BOUNDARIES = `${SRC}/crash.test.ts`;
 
-function without(what: string, file: string, search: string, test?: string): Mutant {
-  const rest = test === undefined ? {} : { test };
+function without(what: string, file: string, search: string, dying?: string): Mutant {
+  const rest = dying === undefined ? {} : { test: { file: BOUNDARIES, name: dying } };
   return { what, file: `${SRC}/${file}`, search, replace: "", ...rest };
 }
 
@@ -57,16 +61,19 @@ const RECOVERY: readonly Mutant[] = [
     "give a dm device its new name",
     "recover.ts",
     "    if (rename) await thins.rename(device);\n",
+    "rename of an active device: the process dies",
   ),
   without(
     "give a dm device its new size",
     "recover.ts",
     "    if (reload) await thins.reload(device);\n",
+    "resize of an active device: the process dies",
   ),
   without(
     "resume what was left suspended",
     "recover.ts",
     "    if (resume) await thins.resume(device.uuid);\n",
+    "snapshot of an active origin: the process dies",
   ),
   without(
     "know adopted devices as active",
@@ -165,4 +172,4 @@ const GUARDS: readonly Mutant[] = [
   ),
 ];
 
-export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...RECOVERY, ...GUARDS];
+export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...RECOVERY, ...GUARDS, ...GUARD_MUTANTS];

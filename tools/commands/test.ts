@@ -28,6 +28,18 @@ const inLab = (kernel: string, memoryMiB: number, tests: string[]): string[] => 
   ...tests,
 ];
 
+/** One guest each: two soaks side by side are as many as two cores bear. */
+const soak = (name: string, ...options: string[]): string[] => [
+  "tools/run.ts",
+  "soak",
+  name,
+  ...options,
+  "--seed",
+  "1",
+  "--guests",
+  "1",
+];
+
 const labTest = (names: string): string[] =>
   names.split(" ").map((name) => `tests/lab/${name}.test.ts`);
 
@@ -100,8 +112,18 @@ const PHASES: readonly (readonly Step[])[] = [
       what: "engine, daemon and command line on User Mode Linux",
       command: inLab("uml", 2048, labTest("engine engine-counts engine-bad-input daemon cli")),
     },
+    {
+      name: "kernel-protocol",
+      what: "the API as uid 1000, and a client in Python, on User Mode Linux",
+      command: inLab("uml", 1536, labTest("api python-client")),
+    },
   ],
   [
+    {
+      name: "kernel-health",
+      what: "damaged and sick pools, repair, backups, adoption on User Mode Linux",
+      command: inLab("uml", 1024, labTest("engine-health engine-repair engine-adopt")),
+    },
     {
       name: "kernel-qemu",
       what: "a chosen part on Debian's kernel with two CPUs",
@@ -111,6 +133,18 @@ const PHASES: readonly (readonly Step[])[] = [
       name: "lab",
       what: "the lab's own promises",
       command: [...node, "--test", "--test-concurrency=1", "lab/e2e/uml.test.ts"],
+    },
+  ],
+  [
+    {
+      name: "power",
+      what: "30 power cuts under load on User Mode Linux",
+      command: [...node, ...soak("power", "--cuts", "30")],
+    },
+    {
+      name: "flush",
+      what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
+      command: [...node, ...soak("flush", "--disks", "100")],
     },
   ],
   [{ name: "demo", what: "the main job", command: [...node, "tools/run.ts", "demo"] }],

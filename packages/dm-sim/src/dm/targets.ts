@@ -129,6 +129,9 @@ const FEATURE_NAMES: readonly (readonly [string, keyof PoolFeatures])[] = [
   ["read_only", "readOnly"],
   ["error_if_no_space", "errorIfNoSpace"],
 ];
+/** dm-thin.c, `parse_pool_features`: one fewer than there are. */
+const MAX_FEATURES = 4;
+const MAX_U64: bigint = (1n << 64n) - 1n;
 const NO_FEATURES: PoolFeatures = {
   skipBlockZeroing: false,
   ignoreDiscard: false,
@@ -140,10 +143,10 @@ const NO_FEATURES: PoolFeatures = {
 function parseFeatures(args: readonly string[]): PoolFeatures {
   if (args.length === 0) return NO_FEATURES;
   const count = parseNumber(args[0], "number of pool feature arguments");
-  if (count > FEATURE_NAMES.length || args.length - 1 < count) {
+  if (count > MAX_FEATURES || args.length - 1 < count) {
     return invalid("invalid number of pool feature arguments");
   }
-  const wanted = new Set(args.slice(1, 1 + count));
+  const wanted = new Set(args.slice(1, 1 + count).map((word) => word.toLowerCase()));
   const known = FEATURE_NAMES.filter(([name]) => wanted.has(name));
   if (known.length !== wanted.size) return invalid("unrecognised pool feature requested");
   return { ...NO_FEATURES, ...Object.fromEntries(known.map(([, key]) => [key, true])) };
@@ -163,7 +166,9 @@ function thinPool(args: readonly string[], context: TargetContext): Target {
   ) {
     return invalid("thin-pool: invalid block size");
   }
-  const lowWaterBlocks = BigInt(parseNumber(args[3], "low water mark"));
+  parseNumber(args[3], "low water mark");
+  const lowWaterBlocks = BigInt(args[3] ?? "");
+  if (lowWaterBlocks > MAX_U64) return invalid("invalid low water mark");
   if (context.lengthSectors * SECTOR_BYTES > dataNode.sizeBytes()) {
     return invalid("thin-pool: the data device is too small for the target");
   }
@@ -242,6 +247,7 @@ function thin(args: readonly string[], context: TargetContext): Target {
   const id = parseThinId(args[1]);
   const pool = poolNode instanceof DmDevice ? poolNode.livePool() : undefined;
   if (pool === undefined) return invalid("thin: the device is no thin pool");
+  if (pool.suspended) return invalid("thin: the pool is suspended");
   pool.openThin(id);
   context.onRelease(() => pool.closeThin(id));
   return {
