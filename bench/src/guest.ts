@@ -38,15 +38,18 @@ for (const section of chosenSections(options)) {
   for (const path of [memoryFolder, folder]) mkdirSync(path);
   const start = performance.now();
   await using kernel = linuxKernel();
-  const { quick } = options;
-  await section.run({ recorder, kernel, bare, folder, memoryFolder, quick, random });
+  const { quick, scale } = options;
+  const rounds = (quickRounds: number, full: number): number =>
+    Math.max(1, Math.round((quick ? quickRounds : full) * scale));
+  await section.run({ recorder, kernel, bare, folder, memoryFolder, quick, rounds, random });
   for (const path of [memoryFolder, folder]) rmSync(path, { recursive: true, force: true });
   seconds[section.name] = Math.round((performance.now() - start) / 100) / 10;
+  // After each section: a run that is cut short keeps what it has.
+  const result: GuestResult = {
+    machine: guestMachine(),
+    seconds,
+    notes: recorder.notes,
+    series: recorder.series,
+  };
+  writeFileSync(options.resultFile, JSON.stringify(result));
 }
-const result: GuestResult = {
-  machine: guestMachine(),
-  seconds,
-  notes: recorder.notes,
-  series: recorder.series,
-};
-writeFileSync(options.resultFile, JSON.stringify(result));

@@ -1,16 +1,18 @@
 /** The benchmark on the host: prepares, boots the lab, runs guest.ts in it, and reports. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { installMissing, LabError, runLab } from "thinpool-lab";
 import { hostMachine } from "./machine.ts";
 import { parseOptions, USAGE, type BenchOptions } from "./options.ts";
+import { PLOTS_FOLDER, updatePage } from "./report/markdown.ts";
 import { report, type Report } from "./report/report.ts";
 import { reportText } from "./report/text.ts";
 import { writePlots } from "./report/plots.ts";
 import type { GuestOptions, GuestResult } from "./result.ts";
 import { chosenSections } from "./sections/index.ts";
 
+const PAGE = new URL("../../docs/BENCHMARKS.md", import.meta.url).pathname;
 const GUEST = new URL("guest.ts", import.meta.url).pathname;
 const MEMORY_MIB = 2048;
 const DISK_SIZE = 24 * 2 ** 30;
@@ -31,7 +33,13 @@ function onSignal(): AbortSignal {
   return abort.signal;
 }
 
-async function measure(options: BenchOptions): Promise<GuestResult> {
+interface Measured {
+  /** False where the run was cut short. */
+  readonly ended: boolean;
+  readonly guest: GuestResult;
+}
+
+async function measure(options: BenchOptions): Promise<Measured> {
   installMissing(
     chosenSections(options).flatMap((section) => section.needs),
     say,
@@ -42,6 +50,7 @@ async function measure(options: BenchOptions): Promise<GuestResult> {
     const guestOptions: GuestOptions = {
       quick: options.quick,
       seed: options.seed,
+      scale: options.scale,
       only: options.only,
       resultFile,
     };
@@ -64,8 +73,11 @@ async function measure(options: BenchOptions): Promise<GuestResult> {
       onSignal(),
     );
     if (result.problem !== undefined) say(result.problem);
-    if (result.exitCode !== 0) throw new Error(`the guest ended with ${result.exitCode}`);
-    return JSON.parse(readFileSync(resultFile, "utf8")) as GuestResult;
+    const ended = result.exitCode === 0;
+    if (!ended)
+      say(`the guest ended with ${result.exitCode}; these figures are of what it finished`);
+    if (!existsSync(resultFile)) throw new LabError("the guest finished no section");
+    return { ended, guest: JSON.parse(readFileSync(resultFile, "utf8")) as GuestResult };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -76,6 +88,17 @@ function writeJson(path: string, made: Report): void {
   writeFileSync(path, `${JSON.stringify(made, undefined, 1)}\n`);
 }
 
+async function reportOf(
+  options: BenchOptions,
+): Promise<{ readonly ended: boolean; readonly made: Report }> {
+  if (options.from !== undefined) {
+    return { ended: true, made: JSON.parse(readFileSync(options.from, "utf8")) as Report };
+  }
+  const { ended, guest } = await measure(options);
+  const { quick, seed } = options;
+  return { ended, made: report({ guest, host: hostMachine(), quick, seed }) };
+}
+
 async function main(args: readonly string[]): Promise<number> {
   const options = parseOptions(args);
   if (typeof options === "string") {
@@ -83,21 +106,23 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   const started = performance.now();
-  const guest = await measure(options);
-  const made = report({ guest, host: hostMachine(), quick: options.quick, seed: options.seed });
+  const { ended, made } = await reportOf(options);
   writeJson(join(options.results, "result.json"), made);
   if (options.json !== undefined) writeJson(options.json, made);
   const plots = writePlots(options.results, made);
+  if (options.updateDocs) {
+    updatePage(PAGE, made, writePlots(join(dirname(PAGE), PLOTS_FOLDER), made));
+  }
   process.stdout.write(`${reportText(made)}\n`);
   say(`every sample is in ${options.results}/result.json; plots: ${plots.join(", ") || "none"}`);
   const line = {
-    bench: "ran",
+    bench: ended ? "ran" : "cut short",
     ratios: made.ratios,
     missed: made.targets.filter(({ met }) => met === false).map(({ name }) => name),
     seconds: Math.round((performance.now() - started) / 1000),
   };
   process.stdout.write(`${JSON.stringify(line)}\n`);
-  return 0;
+  return ended ? 0 : 1;
 }
 
 try {

@@ -7,10 +7,18 @@ export interface BenchOptions {
   readonly json: string | undefined;
   readonly only: readonly string[];
   readonly seed: number;
+  /** Multiplies the number of runs. */
+  readonly scale: number;
+  /** Write the figures into docs/BENCHMARKS.md, and the plots beside it. */
+  readonly updateDocs: boolean;
+  /** A result.json to report again instead of measuring. */
+  readonly from: string | undefined;
   /** Folder of result.json and the plots. */
   readonly results: string;
 }
 
+const MIN_SCALE = 0.01;
+const MAX_SCALE = 100;
 const MAX_SEED = 2 ** 32 - 1;
 const RESULTS = new URL("../results", import.meta.url).pathname;
 
@@ -18,8 +26,11 @@ export const USAGE: string = `Usage: ./run bench [options]
 
   --quick           under 5 minutes: fewer runs, fewer sizes, no database
   --json FILE       write every sample and the ratios
-  --only NAME,…     run some sections only: ${SECTIONS.map(({ name }) => name).join(", ")}
+  --only NAME,…     run these sections only, in this order: ${SECTIONS.map(({ name }) => name).join(", ")}
+  --scale FACTOR    multiply the number of runs (0.01 to 100)
   --seed N          order of the runs (default: drawn, and printed)
+  --from FILE       report a result.json again instead of measuring
+  --update-docs     write the figures into docs/BENCHMARKS.md
   --results FOLDER  where result.json and the plots go (default bench/results)
 `;
 
@@ -34,7 +45,10 @@ export function parseOptions(args: readonly string[]): BenchOptions | string {
         json: { type: "string" },
         only: { type: "string" },
         seed: { type: "string" },
+        scale: { type: "string", default: "1" },
         results: { type: "string" },
+        from: { type: "string" },
+        "update-docs": { type: "boolean", default: false },
       },
     }));
   } catch (error) {
@@ -47,11 +61,18 @@ export function parseOptions(args: readonly string[]): BenchOptions | string {
   if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED) {
     return `bench: --seed is a whole number from 0 to ${MAX_SEED}`;
   }
+  const scale = Number(values.scale);
+  if (!(scale >= MIN_SCALE && scale <= MAX_SCALE)) {
+    return `bench: --scale is a number from ${MIN_SCALE} to ${MAX_SCALE}`;
+  }
   return {
     quick: values.quick,
+    scale,
     json: values.json === undefined ? undefined : resolve(values.json),
     only,
     seed,
+    from: values.from === undefined ? undefined : resolve(values.from),
+    updateDocs: values["update-docs"],
     results: values.results === undefined ? RESULTS : resolve(values.results),
   };
 }

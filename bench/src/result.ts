@@ -5,6 +5,8 @@ import type { Series } from "./record.ts";
 export interface GuestOptions {
   readonly quick: boolean;
   readonly seed: number;
+  /** Multiplies the number of runs. */
+  readonly scale: number;
   /** Names of sections; empty: all that the run has. */
   readonly only: readonly string[];
   /** On the scratch folder that both see. */

@@ -13,6 +13,8 @@ export interface Bench {
   /** The same in the guest's memory: a flush costs nothing there. */
   readonly memoryFolder: string;
   readonly quick: boolean;
+  /** How many runs: of a quick run, of a full one; times --scale, at least 1. */
+  rounds(quick: number, full: number): number;
   /** 0 to 1; the same row of numbers for the same seed. */
   readonly random: () => number;
 }

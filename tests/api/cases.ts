@@ -16,6 +16,8 @@ export interface Target {
   restart(): Promise<void>;
   /** Whether the clients are root, who may do everything. */
   readonly isRoot: boolean;
+  /** Whether the kernel's own metadata can be looked at. */
+  readonly isReal: boolean;
 }
 
 const code =
@@ -111,6 +113,36 @@ export function apiCases(target: () => Target): void {
     );
     assert.equal(await readFile(join(mount.path, "file"), "utf8"), "before");
     assert.deepEqual(states, ["reconnecting", "connected"]);
+  });
+
+  test("several at one moment, labels, growth, going back, another name", async () => {
+    await using client = await target().connect();
+    const { devices } = client;
+    const origin = "api-verbs";
+    await client.clone({ origin: "base", name: origin });
+    const { devices: made } = await devices.snapshotMany({
+      snapshots: [
+        { origin: "base", name: "api-then-base" },
+        { origin, name: "api-then" },
+      ],
+    });
+    assert.deepEqual(
+      made.map(({ name }) => name),
+      ["api-then-base", "api-then"],
+    );
+    const labelled = await devices.update({ name: origin, labels: { team: "storage" } });
+    assert.deepEqual(labelled.labels, { team: "storage" });
+    const { sizeBytes } = labelled;
+    const grown = await devices.resize({ name: origin, sizeBytes: 2n * sizeBytes });
+    assert.equal(grown.device.sizeBytes, 2n * sizeBytes);
+    const back = await devices.revert({ name: origin, snapshot: "api-then" });
+    assert.equal(back.sizeBytes, sizeBytes);
+    if (target().isReal) {
+      const usage = await client.usage();
+      assert.ok(usage.devices.some(({ name, mappedBytes }) => name === origin && mappedBytes > 0n));
+    }
+    assert.equal((await devices.rename({ name: origin, to: "api-renamed" })).name, "api-renamed");
+    for (const name of ["api-renamed", "api-then", "api-then-base"]) await client.remove({ name });
   });
 
   test("errors say what, of what, and what to do", async () => {

@@ -11,6 +11,7 @@ import { Bench, type ConformanceKernel } from "./machine.ts";
 import { METADATA_TOOLS } from "./metadata-tools.ts";
 import { MESSAGES, POOLS } from "./pools.ts";
 import { ORIGINS } from "./origins.ts";
+import { SPACE } from "./space.ts";
 import { THINS } from "./thins.ts";
 
 /** Registers a test per case; `withKernel` gives each one a kernel and an empty folder. */
@@ -23,6 +24,7 @@ export function thinPoolConformance(
     ...MESSAGES,
     ...THINS,
     ...ORIGINS,
+    ...SPACE,
     ...LOOPS,
     ...METADATA_TOOLS,
   ];

@@ -1,8 +1,10 @@
 /**
  * Small damages to the engine, each of which some test must see: one for every fsync, for every step
- * of recovery, and for the guards that keep a doubt from growing. `./run mutants` applies them one by
- * one in a copy of the tree.
+ * of recovery, and for the guards that keep a doubt from growing; and those to the daemon's guards.
+ * `./run mutants` applies them one by one in a copy of the tree.
  */
+import { GUARD_MUTANTS } from "../guards/mutants.ts";
+
 export interface Mutant {
   /** What the engine then no longer does. */
   readonly what: string;
@@ -10,8 +12,8 @@ export interface Mutant {
   /** Must be there exactly once. */
   readonly search: string;
   readonly replace: string;
-  /** What sees it sooner than random histories: a test file, and the name of a test in it. */
-  readonly test?: { readonly file: string; readonly name: string };
+  /** What sees it sooner than random histories: a test file, or a test in it by its name. */
+  readonly test?: { readonly file: string; readonly name?: string };
 }
 
 const SRC = "packages/thinpool/src";
@@ -170,4 +172,4 @@ const GUARDS: readonly Mutant[] = [
   ),
 ];
 
-export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...RECOVERY, ...GUARDS];
+export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...RECOVERY, ...GUARDS, ...GUARD_MUTANTS];

@@ -15,5 +15,6 @@ after(() => daemon[Symbol.asyncDispose]());
 apiCases(() => ({
   connect: (options) => daemon.connect(options),
   restart: () => daemon.restart(),
+  isReal: false,
   isRoot: process.geteuid?.() === 0,
 }));

@@ -2,16 +2,7 @@
  * The guards of the daemon's security, each taken out in turn: a test must see it. Each is a text that
  * is once in its file, what to put in its place, and the test that fails then.
  */
-export interface GuardMutant {
-  /** What the daemon then no longer does. */
-  readonly what: string;
-  readonly file: string;
-  /** Must be there exactly once. */
-  readonly search: string;
-  readonly replace: string;
-  /** The test file that sees it. */
-  readonly test: string;
-}
+import type { Mutant } from "../crash/mutants.ts";
 
 const SRC = "packages/mount-helper/src";
 
@@ -19,17 +10,17 @@ function inFile(
   file: string,
   test: string,
   changes: readonly (readonly [what: string, search: string, replace: string])[],
-): readonly GuardMutant[] {
+): readonly Mutant[] {
   return changes.map(([what, search, replace]) => ({
     what,
     file: `${SRC}/${file}`,
     search,
     replace,
-    test: `${SRC}/${test}`,
+    test: { file: `${SRC}/${test}` },
   }));
 }
 
-export const GUARD_MUTANTS: readonly GuardMutant[] = [
+export const GUARD_MUTANTS: readonly Mutant[] = [
   ...inFile("server/back.ts", "server/back.test.ts", [
     [
       "end a front that names another's connection",

@@ -25,5 +25,6 @@ apiCases(() => ({
     await once(process, "message");
     process.channel?.unref();
   },
+  isReal: true,
   isRoot: false,
 }));

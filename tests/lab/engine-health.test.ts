@@ -9,6 +9,7 @@ import {
   createPool,
   LinuxMetadataTools,
   openPool,
+  repairPool,
   type ThinPool,
 } from "@thinpool/thinpool";
 import {
@@ -29,6 +30,7 @@ import {
 } from "./health-fixture.ts";
 import { run, SUFFIX } from "./native-fixture.ts";
 
+const DMSETUP = "/usr/sbin/dmsetup";
 const uuids: string[] = [];
 let parent: string;
 
@@ -150,18 +152,26 @@ test("a missing tool is an error of its own, which an option overrides", async (
   await opened.close();
 });
 
-test("needs_check, read-only and Fail are told apart", async () => {
+const METADATA_SECTORS = (4 << 20) / 512;
+
+/** A pool on two loops, its metadata through a dm device of the test's own that can be made sick. */
+async function sickPool(short: string): Promise<{
+  readonly folder: string;
+  readonly pool: ThinPool;
+  /** The dm device below the metadata, and the loop below that. */
+  readonly name: string;
+  readonly below: string;
+  takeDown(): Promise<void>;
+}> {
   const data = await kernel.loops.attach({
-    backingFile: await fileOf(join(parent, "sick-data"), 64n << 20n),
+    backingFile: await fileOf(join(parent, `${short}-data`), 64n << 20n),
   });
   const metadata = await kernel.loops.attach({
-    backingFile: await fileOf(join(parent, "sick-metadata"), 4n << 20n),
+    backingFile: await fileOf(join(parent, `${short}-metadata`), 4n << 20n),
   });
-  const name = testName("sick");
-  const sectors = (4 << 20) / 512;
-  const whole = `0 ${sectors} linear ${metadata.path} 0`;
-  await run("/usr/sbin/dmsetup", "create", name, "--table", whole);
-  const folder = join(parent, "sick");
+  const name = testName(short);
+  await run(DMSETUP, "create", name, "--table", `0 ${METADATA_SECTORS} linear ${metadata.path} 0`);
+  const folder = join(parent, short);
   const pool = await createPool({
     folder,
     kernel,
@@ -170,32 +180,62 @@ test("needs_check, read-only and Fail are told apart", async () => {
   });
   uuids.push(pool.uuid);
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  const takeDown = async (): Promise<void> => {
+    await run(DMSETUP, "remove", name);
+    await kernel.loops.detach(data.path);
+    await kernel.loops.detach(metadata.path);
+  };
+  return { folder, pool, name, below: metadata.path, takeDown };
+}
 
-  // Read-only, as its table asks for.
-  const table = await run("/usr/sbin/dmsetup", "table", poolName(pool));
-  const readOnly = table.trim().replace(/ 0\s*$/, " 1 read_only");
-  await reload(poolName(pool), readOnly);
-  assert.equal((await pool.status()).state, "read-only");
-  await assert.rejects(pool.snapshot({ origin: "base", name: "new" }), refusal("POOL_READ_ONLY"));
-  await reload(poolName(pool), table.trim());
-  assert.equal((await pool.status()).state, "working");
-
-  // The blocks in use can be read and written, new ones can't: a commit fails, its abort does not.
-  const usable = 256;
-  const rest = `${usable} ${sectors - usable} error`;
-  await reload(name, `0 ${usable} linear ${metadata.path} 0\n${rest}`);
+/** Snapshots until one is refused: a transaction may end before its failure is seen. */
+async function changeUntilRefused(pool: ThinPool): Promise<void> {
   await assert.rejects(async () => {
     for (let made = 0; made < 64; made += 1) {
       await pool.snapshot({ origin: "base", name: `new-${made}` });
     }
   });
-  const { state } = await pool.status();
-  assert.equal(state, "needs-check");
-  await pool.close();
-  await reload(name, whole);
-  await assert.rejects(openPool({ folder, kernel }), refusal("POOL_NEEDS_CHECK"));
+}
 
-  await run("/usr/sbin/dmsetup", "remove", name);
-  await kernel.loops.detach(data.path);
-  await kernel.loops.detach(metadata.path);
+test("read-only and needs_check are told apart, and repair clears the flag of a sound pool", async () => {
+  const { folder, pool, name, below, takeDown } = await sickPool("sick");
+  // Read-only, as its table asks for.
+  const table = (await run(DMSETUP, "table", poolName(pool))).trim();
+  await reload(poolName(pool), table.replace(/ 0$/, " 1 read_only"));
+  assert.equal((await pool.status()).state, "read-only");
+  const snapshot = { origin: "base", name: "new" };
+  await assert.rejects(pool.snapshot(snapshot), refusal("POOL_READ_ONLY"));
+  await reload(poolName(pool), table);
+  assert.equal((await pool.status()).state, "working");
+
+  // The blocks in use can be read and written, new ones can't: a commit fails, its abort does not.
+  const usable = 256;
+  const rest = `${usable} ${METADATA_SECTORS - usable} error`;
+  await reload(name, `0 ${usable} linear ${below} 0\n${rest}`);
+  await changeUntilRefused(pool);
+  assert.equal((await pool.status()).state, "needs-check");
+  await pool.close();
+  await reload(name, `0 ${METADATA_SECTORS} linear ${below} 0`);
+  await assert.rejects(openPool({ folder, kernel }), refusal("POOL_NEEDS_CHECK"));
+  assert.deepEqual(await repairPool({ folder, kernel }), { outcome: "already-sound" });
+  const healed = await openPool({ folder, kernel });
+  assert.equal((await healed.status()).state, "working");
+  await healed.snapshot(snapshot);
+  assert.deepEqual((await healed.check()).findings, []);
+  await healed.close();
+  await takeDown();
+});
+
+test("Fail: all of the metadata is out of reach", async () => {
+  const { folder, pool, name, below, takeDown } = await sickPool("failed");
+  await reload(name, `0 ${METADATA_SECTORS} error`);
+  await changeUntilRefused(pool);
+  assert.equal((await pool.status()).state, "failed");
+  await pool.close();
+  await reload(name, `0 ${METADATA_SECTORS} linear ${below} 0`);
+  const again = await openPool({ folder, kernel });
+  assert.equal((await again.status()).state, "working");
+  assert.deepEqual((await again.check()).findings, []);
+  await again.close();
+  await takeDown();
 });

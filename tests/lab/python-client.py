@@ -34,7 +34,12 @@ class Connection:
     @classmethod
     async def open(cls, path):
         socket = await websockets.unix_connect(
-            path, "ws://localhost/", subprotocols=["thinpool.v1"], compression=None
+            path,
+            "ws://localhost/",
+            subprotocols=["thinpool.v1"],
+            compression=None,
+            # The daemon may have to start a worker for this user first; the lab's machine is slow.
+            open_timeout=120,
         )
         assert socket.subprotocol == "thinpool.v1"
         first = json.loads(await socket.recv())

@@ -7,7 +7,8 @@
 import { createHash } from "node:crypto";
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { connect } from "@thinpool/sdk";
+import type { Client } from "@thinpool/sdk";
+import { connect, hasCode } from "@thinpool/sdk";
 import { Random, seedOf } from "../crash/random.ts";
 
 const [uid = "", gid = "", socketPath = "", count = "", round = "", seed = "", mode = ""] =
@@ -15,6 +16,8 @@ const [uid = "", gid = "", socketPath = "", count = "", round = "", seed = "", m
 const MAX_FILE_BYTES = 64 * 1024;
 /** Of one call: a fleet of two hundred waits for one disk. */
 const TIMEOUT_MS = 600_000;
+const MAX_CONNECTS = 10;
+const CONNECT_PAUSE_MS = 1_000;
 
 export interface FleetReport {
   readonly done: number;
@@ -37,10 +40,22 @@ async function writeDurably(path: string, bytes: Buffer): Promise<void> {
   }
 }
 
+/** A daemon whose worker for this user is slow to start says so, and is asked again. */
+async function connectPatiently(): Promise<Client> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await connect({ socketPath, timeoutMs: TIMEOUT_MS });
+    } catch (error) {
+      if (!hasCode(error, "DAEMON_UNREACHABLE") || attempt >= MAX_CONNECTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, CONNECT_PAUSE_MS));
+    }
+  }
+}
+
 /** One life; "lost" where what it wrote is not what it reads. */
 async function live(index: number, random: Random): Promise<"done" | "lost"> {
   const name = `c-${uid}-${round}-${index}`;
-  await using client = await connect({ socketPath, timeoutMs: TIMEOUT_MS });
+  await using client = await connectPatiently();
   // A victim's clones must go without it; the others remove what they have made, or let it go.
   const ephemeral = mode === "victim" || random.chance(50);
   const clone = await client.clone({ origin: "base", name, ephemeral });

@@ -112,8 +112,18 @@ const PHASES: readonly (readonly Step[])[] = [
       what: "engine, daemon and command line on User Mode Linux",
       command: inLab("uml", 2048, labTest("engine engine-counts engine-bad-input daemon cli")),
     },
+    {
+      name: "kernel-protocol",
+      what: "the API as uid 1000, and a client in Python, on User Mode Linux",
+      command: inLab("uml", 1536, labTest("api python-client")),
+    },
   ],
   [
+    {
+      name: "kernel-health",
+      what: "damaged and sick pools, repair, backups, adoption on User Mode Linux",
+      command: inLab("uml", 1024, labTest("engine-health engine-repair engine-adopt")),
+    },
     {
       name: "kernel-qemu",
       what: "a chosen part on Debian's kernel with two CPUs",

@@ -1,7 +1,10 @@
 /** The C program bare.c: compiled in the run, driven line by line. */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { openSync, readFileSync } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 
+/** Of what was said before a failure. */
+const MAX_LOG_CHARS = 2_000;
 const SOURCE = new URL("bare.c", import.meta.url).pathname;
 
 export class Bare implements Disposable {
@@ -9,9 +12,13 @@ export class Bare implements Disposable {
   readonly #lines: Interface;
   readonly #answers: AsyncIterator<string>;
 
-  private constructor(child: ChildProcess) {
+  /** What it and the programs that it starts say; lvm2 warns at each change. */
+  readonly #log: string;
+
+  private constructor(child: ChildProcess, log: string) {
     if (child.stdout === null) throw new Error("no pipe");
     this.#child = child;
+    this.#log = log;
     this.#lines = createInterface({ input: child.stdout });
     this.#answers = this.#lines[Symbol.asyncIterator]();
   }
@@ -20,7 +27,8 @@ export class Bare implements Disposable {
   static start(folder: string): Bare {
     const program = `${folder}/bare`;
     execFileSync("gcc", ["-O2", "-o", program, SOURCE]);
-    return new Bare(spawn(program, { stdio: ["pipe", "pipe", "inherit"] }));
+    const log = `${program}.log`;
+    return new Bare(spawn(program, { stdio: ["pipe", "pipe", openSync(log, "a")] }), log);
   }
 
   /** Nanoseconds of each step, as the program's own clock has them. */
@@ -28,7 +36,9 @@ export class Bare implements Disposable {
     this.#child.stdin?.write(`${words.join("\t")}\n`);
     const { value, done } = await this.#answers.next();
     if (done === true) throw new Error("bare ended");
-    if (value.startsWith("error")) throw new Error(`bare: ${value}`);
+    if (value.startsWith("error")) {
+      throw new Error(`bare: ${value}\n${readFileSync(this.#log, "utf8").slice(-MAX_LOG_CHARS)}`);
+    }
     return value.trim().split(" ").map(Number);
   }
 

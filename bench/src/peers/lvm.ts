@@ -1,7 +1,7 @@
 /** lvm2: `lvcreate -s` of a thin volume, activated at once; one process each way. */
-import { execFileSync } from "node:child_process";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import type { Kernel } from "@thinpool/thinpool";
+import { shell } from "../shell.ts";
 import { BLOCK_SECTORS, DATA_BYTES, DEVICE_BYTES, METADATA_BYTES } from "../sizes.ts";
 import type { Bare } from "./bare.ts";
 import type { Peer } from "./peer.ts";
@@ -21,7 +21,7 @@ export async function lvmPeer(kernel: Kernel, folder: string, bare: Bare): Promi
   const loop = await kernel.loops.attach({ backingFile: file });
   const config = `${CONFIG} devices/filter=["a|^${loop.path}$|","r|.*|"]`;
   const lvm = (verb: string, ...args: string[]): void => {
-    execFileSync(LVM, [verb, "--config", config, "-q", ...args], { stdio: ["ignore", 2, 2] });
+    shell(LVM, verb, "--config", config, "-q", ...args);
   };
   lvm("pvcreate", loop.path);
   lvm("vgcreate", GROUP, loop.path);
@@ -32,7 +32,7 @@ export async function lvmPeer(kernel: Kernel, folder: string, bare: Bare): Promi
     ...["--chunksize", `${BLOCK_SECTORS}s`, GROUP],
   );
   lvm("lvcreate", "-V", `${DEVICE_BYTES}b`, "-T", `${GROUP}/pool`, "-n", "base");
-  execFileSync("mkfs.ext4", ["-q", "-F", "-E", "nodiscard", `/dev/mapper/${GROUP}-base`]);
+  shell("mkfs.ext4", "-q", "-F", "-E", "nodiscard", `/dev/mapper/${GROUP}-base`);
   lvm("lvchange", "-an", `${GROUP}/base`);
   let made = 0;
   const run = (verb: string, ...args: string[]): Promise<number> =>

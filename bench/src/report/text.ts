@@ -21,7 +21,7 @@ export function number(value: number | undefined): string {
   return Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-function verdict(met: boolean | undefined): string {
+export function verdict(met: boolean | undefined): string {
   if (met === undefined) return "not measured";
   return met ? "met" : "MISSED";
 }

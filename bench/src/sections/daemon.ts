@@ -12,9 +12,9 @@ const CONNECTIONS = 4;
 const AT_A_TIME = [1, 10, 100];
 
 async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void> {
-  const { recorder, kernel, folder, quick } = bench;
+  const { recorder, kernel, folder } = bench;
   const pool = await makeEnginePool(kernel, `${folder}/engine`);
-  const rounds = (quick ? 40 : 200) + WARM_UP_ROUNDS;
+  const rounds = bench.rounds(40, 200) + WARM_UP_ROUNDS;
   const measure = {
     engine: async (name: string, timed: boolean) => {
       const start = performance.now();
@@ -46,7 +46,7 @@ export const daemon: Section = {
   what: "clone by the SDK as uid 1000; mount and first byte; many at a time; the event loop",
   needs: [],
   async run(bench) {
-    const { recorder, kernel, folder, quick } = bench;
+    const { recorder, kernel, folder } = bench;
     const pool = await makeEnginePool(kernel, `${folder}/daemon`);
     await pool.detach();
     {
@@ -54,14 +54,14 @@ export const daemon: Section = {
       await using user = await UserProcess.start(thinpoold.socketPath, CONNECTIONS);
       recorder.add("memory/daemon-at-start", "MiB", thinpoold.memoryMiB().daemon);
       await clonesBesideEngine(bench, user);
-      for (let index = 0; index < (quick ? 15 : 60); index += 1) {
+      for (let index = 0; index < bench.rounds(15, 60); index += 1) {
         const name = `ready-${index}`;
         const [readyMs = 0, goneMs = 0] = await user.run({ call: "ready", origin: BASE, name });
         recorder.add("ready-first-byte/daemon", "ms", readyMs);
         recorder.add("ready-release-remove/daemon", "ms", goneMs);
       }
       await thinpoold.loopDelay();
-      for (let run = 0; run < (quick ? 3 : 10); run += 1) {
+      for (let run = 0; run < bench.rounds(3, 10); run += 1) {
         for (const atATime of shuffled(AT_A_TIME, bench.random)) {
           const count = Math.max(atATime, 50);
           const [ms = 0] = await user.run({

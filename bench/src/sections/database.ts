@@ -103,7 +103,7 @@ async function atScale(bench: Bench, scale: number): Promise<void> {
   const ready = (of: Server, database: string): void => {
     of.sql("psql", "-qAt", "-c", "UPDATE pgbench_tellers SET tbalance = 1 WHERE tid = 1", database);
   };
-  for (let round = 0; round < 5; round += 1) {
+  for (let round = 0; round < bench.rounds(5, 5); round += 1) {
     const name = `test-${round}`;
     const own = await recorder.time(`database-ready-scale-${scale}/clone`, async () => {
       const { device } = await pool.snapshot({ origin: "base", name, activate: true });

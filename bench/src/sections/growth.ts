@@ -23,8 +23,8 @@ async function fill(pool: ThinPool, count: number): Promise<void> {
 }
 
 async function operations(bench: Bench, pool: ThinPool, count: number): Promise<void> {
-  const { recorder, quick } = bench;
-  const rounds = (quick ? 30 : 100) + WARM_UP_ROUNDS;
+  const { recorder } = bench;
+  const rounds = bench.rounds(30, 100) + WARM_UP_ROUNDS;
   for (let round = 0; round < rounds; round += 1) {
     const time = async (operation: string, call: () => unknown): Promise<void> => {
       const start = performance.now();
@@ -46,10 +46,10 @@ async function operations(bench: Bench, pool: ThinPool, count: number): Promise<
 }
 
 async function throughDaemon(bench: Bench, folder: string, count: number): Promise<void> {
-  const { recorder, quick } = bench;
+  const { recorder } = bench;
   await using thinpoold = await Thinpoold.start(folder);
   await using user = await UserProcess.start(thinpoold.socketPath, 1);
-  for (let round = 0; round < (quick ? 15 : 50) + WARM_UP_ROUNDS; round += 1) {
+  for (let round = 0; round < bench.rounds(15, 50) + WARM_UP_ROUNDS; round += 1) {
     const name = `probe-${round}`;
     const [ms = 0] = await user.run({ call: "clone", origin: BASE, name });
     await user.run({ call: "remove", name });

@@ -13,9 +13,8 @@ export function chosenSections(options: {
   readonly quick: boolean;
   readonly only: readonly string[];
 }): readonly Section[] {
-  return SECTIONS.filter((section) =>
-    options.only.length > 0
-      ? options.only.includes(section.name)
-      : !(options.quick && section.fullOnly === true),
-  );
+  if (options.only.length === 0) {
+    return SECTIONS.filter((section) => !(options.quick && section.fullOnly === true));
+  }
+  return options.only.flatMap((name) => SECTIONS.find((section) => section.name === name) ?? []);
 }

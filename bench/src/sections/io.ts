@@ -74,7 +74,7 @@ export const io: Section = {
     shell("umount", `${folder}/base`);
     await pool.deactivate({ name: BASE });
 
-    for (let round = 0; round < (quick ? 2 : 5); round += 1) {
+    for (let round = 0; round < bench.rounds(2, 5); round += 1) {
       // Each round has a clone of its own: at first all its blocks are the base's.
       const name = `clone-${round}`;
       const { device } = await pool.snapshot({ origin: BASE, name, activate: true });

@@ -73,9 +73,9 @@ export const snapshot: Section = {
     { package: "containerd", needs: "containerd" },
   ],
   async run(bench) {
-    const { folder, memoryFolder, quick } = bench;
-    await pairs(bench, memoryFolder, "-memory", quick ? 60 : 200);
-    await pairs(bench, `${folder}/pairs`, "-pair", quick ? 60 : 300);
-    await all(bench, quick ? 15 : 60);
+    const { folder, memoryFolder } = bench;
+    await pairs(bench, memoryFolder, "-memory", bench.rounds(60, 200));
+    await pairs(bench, `${folder}/pairs`, "-pair", bench.rounds(60, 300));
+    await all(bench, bench.rounds(15, 60));
   },
 };

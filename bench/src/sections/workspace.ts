@@ -97,7 +97,7 @@ export const workspace: Section = {
       shell("sync", "-f", plain);
       return usedMiB(plain);
     };
-    for (let round = 0; round < (quick ? 2 : 5); round += 1) {
+    for (let round = 0; round < bench.rounds(2, 5); round += 1) {
       const name = `job-${round}`;
       await copy(
         bench,

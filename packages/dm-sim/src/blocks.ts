@@ -76,7 +76,7 @@ function refuseOtherFiles(machine: Machine, path: string): void {
 export class RawDisk extends BlockNode {
   override readonly dev: DevNumber;
   readonly #path: string;
-  readonly #sizeBytes: number;
+  #sizeBytes: number;
   readonly #disk: Disk;
 
   constructor(options: {
@@ -98,6 +98,12 @@ export class RawDisk extends BlockNode {
 
   override sizeBytes(): number {
     return this.#sizeBytes;
+  }
+
+  /** An admin has made it longer. */
+  grow(sizeBytes: number): void {
+    if (sizeBytes < this.#sizeBytes) throw new TypeError(`${this.#path}: disks only grow`);
+    this.#sizeBytes = sizeBytes;
   }
 
   override readOnly(): boolean {

@@ -68,7 +68,7 @@ export class SimKernel {
   readonly #simDm: SimDeviceMapper;
   readonly #simMounts: SimMounts;
   readonly #simLoops: SimLoopDevices;
-  readonly #rawDisks: { readonly path: string; readonly sizeBytes: number }[] = [];
+  readonly #rawDisks: { readonly path: string; sizeBytes: number }[] = [];
 
   constructor(options: SimKernelOptions = {}, remains?: Remains) {
     this.#options = options;
@@ -149,6 +149,17 @@ export class SimKernel {
       writeSignature(node, options.signature);
       node.flush();
     }
+  }
+
+  /** The disk is longer from now on, also after a power cut: what is new of it reads as zeroes. */
+  growBlockDevice(path: string, sizeBytes: bigint | number): void {
+    const node = this.#machine.byPath(path);
+    const entry = this.#rawDisks.find((disk) => disk.path === path);
+    if (!(node instanceof RawDisk) || entry === undefined) {
+      throw new TypeError(`${path}: is no raw disk`);
+    }
+    node.grow(Number(sizeBytes));
+    entry.sizeBytes = Number(sizeBytes);
   }
 
   /** Bytes of /dev/mapper/…, /dev/loopN or a raw disk. Rejects with NativeError. */

@@ -17,9 +17,10 @@ import type {
   Owner,
   PoolStatus,
   ReleaseResult,
+  Usage,
 } from "./resources.ts";
 import { Rights } from "./rights.ts";
-import { Clone, Mount, deviceFromWire, statusFromWire } from "./resources.ts";
+import { Clone, Mount, deviceFromWire, statusFromWire, usageFromWire } from "./resources.ts";
 
 /** A mount may wait for a journal's recovery, a removal for many blocks. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
@@ -113,18 +114,59 @@ export class Client implements Owner, AsyncDisposable {
     return this.#link.hello;
   }
 
-  /** Calls `listener` at each change of state, until the function that it returns is called. */
+  /**
+   * Calls `listener` at each change of state, until the function that it returns is called.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const stop = client.onState((state, reason) => console.log(state, reason));
+   * await client.close();
+   * // prints: closed the client was closed
+   * stop();
+   * ```
+   */
   onState(listener: StateListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
 
-  /** How full the pool is, and whether it works. */
+  /**
+   * How full the pool is, and whether it works.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { state, deviceCount } = await client.status();
+   * console.log(state, deviceCount);
+   * // prints: working 1
+   * ```
+   */
   async status(options: CallOptions = {}): Promise<PoolStatus> {
     return statusFromWire(await this.#requests.call("pool.status", {}, options));
   }
 
-  /** One's own devices and the images, those that belong to root. Root sees all. */
+  /** What each device that one may see takes of the pool; measured at most half a minute ago. */
+  async usage(options: CallOptions = {}): Promise<Usage> {
+    return usageFromWire(await this.#requests.call("pool.usage", {}, options));
+  }
+
+  /**
+   * One's own devices and the images, those that belong to root. Root sees all.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * console.log((await client.list()).map(({ name }) => name));
+   * // prints: [ 'base' ]
+   * ```
+   */
   async list(options: CallOptions = {}): Promise<readonly Device[]> {
     const devices = await this.#requests.call("device.list", {}, options);
     return devices.map(deviceFromWire);
@@ -156,6 +198,16 @@ export class Client implements Owner, AsyncDisposable {
   /**
    * A copy-on-write copy that belongs to the caller. An ephemeral one goes with its last mount, or with
    * this client where it was never mounted. NOT_FOUND, EXISTS, NO_SPACE, LIMIT.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using clone = await client.clone({ origin: "base", name: "one" });
+   * console.log(clone.name, clone.device.sizeBytes);
+   * // prints: one 67108864n
+   * ```
    */
   async clone(
     options: {
@@ -200,6 +252,17 @@ export class Client implements Owner, AsyncDisposable {
   /**
    * The first reference activates and mounts the device, further ones share the mount. A lease is
    * renewed by this client until it is released, or the client closed. NOT_FOUND, FORBIDDEN, LIMIT.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using clone = await client.clone({ origin: "base", name: "one" });
+   * await using mount = await clone.mount();
+   * console.log(mount.path.endsWith("/one"), (await client.mounts()).length);
+   * // prints: true 1
+   * ```
    */
   async mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount> {
     const { device, holder } = options;
@@ -228,7 +291,20 @@ export class Client implements Owner, AsyncDisposable {
     return this.#requests.call("mount.list", {}, options);
   }
 
-  /** Gives a reference up; the last one unmounts. BUSY while a process works in it; NOT_MOUNTED. */
+  /**
+   * Gives a reference up; the last one unmounts. BUSY while a process works in it; NOT_MOUNTED.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using clone = await client.clone({ origin: "base", name: "one" });
+   * const { reference } = await clone.mount();
+   * console.log((await client.release({ reference })).count);
+   * // prints: 0
+   * ```
+   */
   async release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult> {
     const { reference } = options;
     const released = await this.#requests.call("mount.release", { reference }, options);

@@ -22,6 +22,7 @@ export type {
   PoolState,
   PoolStatus,
   ReleaseResult,
+  Usage,
 } from "./resources.ts";
 export { Clone, Mount } from "./resources.ts";
 export type { NewToken, PolicyAnswer, PolicyQuestion, TokenEntry, WhoAmI } from "./rights.ts";

@@ -28,6 +28,19 @@ export class DeviceVerbs {
   /**
    * Copies of several devices, 1 to 64, as they were at one moment; they belong to the caller. All are
    * made, or none. NOT_FOUND, EXISTS, NO_SPACE, LIMIT.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using one = await client.clone({ origin: "base", name: "one" });
+   * const { devices } = await client.devices.snapshotMany({
+   *   snapshots: [{ origin: one.name, name: "then" }],
+   * });
+   * console.log(devices.map(({ name }) => name));
+   * // prints: [ 'then' ]
+   * ```
    */
   async snapshotMany(
     options: {
@@ -50,6 +63,17 @@ export class DeviceVerbs {
   /**
    * Adds labels, or puts others in their place; null takes one away. Up to 32 of up to 128 characters.
    * `readOnly` counts from the next mount on (BUSY while it is mounted). INVALID_PARAMS.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using one = await client.clone({ origin: "base", name: "one" });
+   * const labels = { team: "storage" };
+   * console.log((await client.devices.update({ name: one.name, labels })).labels);
+   * // prints: { team: 'storage' }
+   * ```
    */
   async update(
     options: {
@@ -67,7 +91,20 @@ export class DeviceVerbs {
     return deviceFromWire(await this.#requests.call("device.update", params, options));
   }
 
-  /** Grows a device and its filesystem, mounted or not. INVALID_PARAMS below its present size; LIMIT. */
+  /**
+   * Grows a device and its filesystem, mounted or not. INVALID_PARAMS below its present size; LIMIT.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using one = await client.clone({ origin: "base", name: "one" });
+   * const grown = { name: one.name, sizeBytes: 128n << 20n };
+   * console.log((await client.devices.resize(grown)).device.sizeBytes);
+   * // prints: 134217728n
+   * ```
+   */
   async resize(
     options: { readonly name: string; readonly sizeBytes: bigint } & ChangeOptions,
   ): Promise<Resized> {

@@ -44,6 +44,19 @@ export interface PoolStatus {
   readonly backing: "loop" | "block";
 }
 
+export interface Usage {
+  /** When it was measured, milliseconds since 1970; writes after that are not in it. */
+  readonly atMs: number;
+  readonly devices: readonly {
+    readonly name: string;
+    readonly uuid: string;
+    readonly mappedBytes: bigint;
+    /** Mapped by this device only: what removing it would free. */
+    readonly exclusiveBytes: bigint;
+    readonly sharedBytes: bigint;
+  }[];
+}
+
 export interface MountEntry {
   /** What `release` takes. */
   readonly reference: string;
@@ -79,6 +92,19 @@ export function deviceFromWire(wire: MethodResult<"device.get">): Device {
     originUuid: wire.originUuid,
     sizeBytes: BigInt(wire.sizeBytes),
     transactionId: BigInt(wire.transactionId),
+  };
+}
+
+export function usageFromWire({ atMs, devices }: MethodResult<"pool.usage">): Usage {
+  return {
+    atMs,
+    devices: devices.map(({ name, uuid, mappedBytes, exclusiveBytes, sharedBytes }) => ({
+      name,
+      uuid,
+      mappedBytes: BigInt(mappedBytes),
+      exclusiveBytes: BigInt(exclusiveBytes),
+      sharedBytes: BigInt(sharedBytes),
+    })),
   };
 }
 

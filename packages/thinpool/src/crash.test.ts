@@ -15,6 +15,7 @@ import {
   OPERATIONS,
   openWorld,
   prepare,
+  quiet,
   removeFolders,
   revive,
   SIZES,
@@ -87,24 +88,23 @@ for (const death of ["process", "machine"] as const) {
       const world = await emptyWorld();
       let made: ThinPool | undefined;
       const died = await dieAt(world, point, async () => {
-        const { folder, kernel, onCommit } = world;
-        made = await createPool({ folder, kernel, backing: SIZES, onCommit });
+        made = await createPool({ ...quiet(world), backing: SIZES });
       });
       await made?.detach();
       if (!died) break;
       revive(world, death);
-      const { folder, kernel } = world;
-      const opened = await openPool({ folder, kernel }).catch((error: unknown) => error);
+      const { kernel } = world;
+      const opened = await openPool(quiet(world)).catch((error: unknown) => error);
       if (opened instanceof Pool) {
         // Its last commit says that it is there.
         await opened.close();
-        await assert.rejects(createPool({ folder, kernel }), { code: "POOL_EXISTS" });
+        await assert.rejects(createPool(quiet(world)), { code: "POOL_EXISTS" });
         assert.deepEqual(await kernel.leftovers(), []);
         continue;
       }
       assert.ok(opened instanceof PoolError);
       assert.equal(opened.code, "POOL_NOT_FOUND");
-      const pool = await createPool({ folder, kernel, backing: SIZES });
+      const pool = await createPool({ ...quiet(world), backing: SIZES });
       await pool.createDevice({ name: "base", sizeBytes: 4n << 20n });
       await pool.close();
       assert.deepEqual(await kernel.leftovers(), []);

@@ -4,8 +4,8 @@ import { attachBacking, checkEmptyBlockDevices } from "./backing.ts";
 import {
   DEFAULT_BLOCK_SECTORS,
   DEFAULT_DATA_BYTES,
-  DEFAULT_LOW_WATER_BLOCKS,
   DEFAULT_METADATA_BYTES,
+  defaultLowWaterBlocks,
 } from "./defaults.ts";
 import { DeviceStates } from "./device-state.ts";
 import { poolDmUuid } from "./dm-names.ts";
@@ -24,19 +24,19 @@ import {
 } from "./folder.ts";
 import type { Kernel } from "./kernel.ts";
 import { lockPool } from "./lock.ts";
-import { checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
+import { checkDiscard, checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
 import type { CreatePoolOptions, PoolBacking, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
-import { type CommitObserver, Ledger, type PoolRecord } from "./store/ledger.ts";
+import { changedPolicy, defaultPolicy, type SpacePolicy } from "./space/policy.ts";
+import { Ledger, type NewPool, type PoolRecord } from "./store/ledger.ts";
+import { poolTable } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
 import { degradedError, isDoubt, type Undo, withUndo } from "./undo.ts";
 
 /** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
 export const METADATA_HEAD_BYTES = 4096n;
-
-type NewPoolRecord = Omit<PoolRecord, "state" | "lastTransactionId">;
 
 /**
  * Makes a pool and opens it. POOL_EXISTS, POOL_LOCKED, POOL_TOO_SMALL, POOL_DEVICE_NOT_EMPTY,
@@ -47,10 +47,12 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
   const { kernel, folder } = options;
   const backing = options.backing ?? { type: "files" };
   const blockSectors = options.blockSectors ?? DEFAULT_BLOCK_SECTORS;
-  const lowWaterBlocks = options.lowWaterBlocks ?? DEFAULT_LOW_WATER_BLOCKS;
+  const { lowWaterBlocks } = options;
+  const discard = options.discard ?? "passdown";
   try {
     checkFolderName(folder);
-    checkPoolNumbers(blockSectors, lowWaterBlocks);
+    checkPoolNumbers(blockSectors, lowWaterBlocks ?? 0n);
+    checkDiscard(discard);
     if (backing.type === "files") {
       const { dataBytes, metadataBytes } = fileSizes(backing);
       checkPoolSizes(dataBytes, metadataBytes, blockSectors);
@@ -70,17 +72,22 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
           ? fileSizes(backing)
           : await checkEmptyBlockDevices(kernel, backing.dataPath, backing.metadataPath);
       checkPoolSizes(sizes.dataBytes, sizes.metadataBytes, blockSectors);
-      const record: NewPoolRecord = {
+      const record: NewPool = {
         uuid: randomUUID(),
         backing: backing.type,
         dataPath: backing.type === "files" ? paths.data : backing.dataPath,
         metadataPath: backing.type === "files" ? paths.metadata : backing.metadataPath,
         ...sizes,
         blockSectors,
-        lowWaterBlocks,
+        lowWaterBlocks: lowWaterBlocks ?? defaultLowWaterBlocks(sizes.dataBytes, blockSectors),
+        discard,
         createdAtMs: Date.now(),
       };
-      return await build(kernel, paths, record, undo, lock, options.onCommit);
+      const policy = changedPolicy(
+        defaultPolicy({ backing: backing.type, ...sizes }),
+        options.policy ?? {},
+      );
+      return await build(options, paths, { record, policy }, undo, lock);
     });
   } catch (error) {
     if (isDoubt(error)) throw degradedError("creation", folder, error);
@@ -89,19 +96,19 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
 }
 
 async function build(
-  kernel: Kernel,
+  options: Pick<CreatePoolOptions, "kernel" | "monitor" | "onCommit">,
   paths: FolderPaths,
-  fresh: NewPoolRecord,
+  { record: fresh, policy }: { readonly record: NewPool; readonly policy: SpacePolicy },
   undo: Undo,
   lock: Disposable,
-  onCommit: CommitObserver | undefined,
 ): Promise<ThinPool> {
+  const { kernel } = options;
   // The ledger comes first, so that what a crash leaves after it is known to be an unfinished pool.
   undo.push("removing the ledger", () => removeLedger(paths.ledger));
   await createFile(paths.ledger, 0n, undo);
-  const ledger = Ledger.open(paths.ledger, onCommit);
+  const ledger = Ledger.open(paths.ledger, options.onCommit);
   undo.pushAlways("closing the ledger", () => ledger.close());
-  ledger.createPool(fresh);
+  ledger.createPool(fresh, policy);
   if (fresh.backing === "files") {
     await createFile(paths.metadata, fresh.metadataBytes, undo);
     await createFile(paths.data, fresh.dataBytes, undo);
@@ -117,7 +124,9 @@ async function build(
       kernel.blocks.zeroOut(backing.metadata.path, head),
     );
   }
-  const pool = await PoolDevice.open(kernel, record, backing, undo);
+  const failsWhenFull = policy.onNoSpace === "error_if_no_space";
+  const table = poolTable(record, backing, { errorIfNoSpace: failsWhenFull });
+  const pool = await PoolDevice.open(kernel, record, [table], undo);
   const status = await pool.status();
   if (status.state !== "working" || status.transactionId !== 0n) {
     throw new PoolError({
@@ -128,6 +137,7 @@ async function build(
       hint: "Look at the kernel's log (dmesg).",
     });
   }
+  ledger.events.note({ body: { type: "pool-created" } }, Date.now());
   ledger.markPoolCreated();
   return new Pool({
     kernel,
@@ -140,6 +150,8 @@ async function build(
     thins: new ThinDevices(kernel, record.uuid, pool.dev),
     states: new DeviceStates(),
     transactionId: status.transactionId,
+    policy,
+    monitor: options.monitor ?? {},
   });
 }
 

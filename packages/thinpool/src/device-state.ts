@@ -43,14 +43,19 @@ export const VERBS: Readonly<Record<Verb, VerbStates>> = {
 /** States by device uuid. "inactive" takes no entry, so memory follows the devices in use. */
 export class DeviceStates {
   readonly #states = new Map<string, DeviceState>();
+  /** Told when a device becomes active or is so no longer. */
+  onActivity: (uuid: string, active: boolean) => void = () => undefined;
 
   get(uuid: string): DeviceState {
     return this.#states.get(uuid) ?? "inactive";
   }
 
   set(uuid: string, state: DeviceState): void {
+    const before = this.isActive(uuid);
     if (state === "inactive") this.#states.delete(uuid);
     else this.#states.set(uuid, state);
+    const active = this.isActive(uuid);
+    if (active !== before) this.onActivity(uuid, active);
   }
 
   /** Takes the device out: it no longer exists. */

@@ -1,7 +1,9 @@
 /** A thin device as callers see it. */
-import type { ThinId, TransactionId } from "@thinpool/dm-native";
+import type { ThinId, ThinPoolDiscard, TransactionId } from "@thinpool/dm-native";
 import type { FilesystemType } from "./kernel.ts";
 import type { DeviceName } from "./names.ts";
+import type { SpacePolicy } from "./space/policy.ts";
+import type { SpaceForecast } from "./space/space.ts";
 
 export interface Device {
   readonly name: DeviceName;
@@ -47,6 +49,22 @@ export interface PoolStatus {
   readonly activeCount: number;
   /** "loop" is fit for trying out, not for production: I/O goes through two filesystems. */
   readonly backing: "loop" | "block";
+  /** As the kernel has it now; undefined where the pool has failed. */
+  readonly discard: ThinPoolDiscard | undefined;
+  /** What the kernel does now with writes that find no block; undefined where it has failed. */
+  readonly onNoSpace: "queue_if_no_space" | "error_if_no_space" | undefined;
+  readonly space: SpaceStatus;
+}
+
+export interface SpaceStatus {
+  readonly policy: SpacePolicy;
+  /** False where the pool was opened without its monitor: nothing grows by itself then. */
+  readonly monitored: boolean;
+  /** The filesystem under the pool's files; undefined for block devices. */
+  readonly hostFreeBytes: bigint | undefined;
+  /** Undefined where the pool has failed. */
+  readonly data: SpaceForecast | undefined;
+  readonly metadata: SpaceForecast | undefined;
 }
 
 export type PoolState = "working" | "read-only" | "out-of-data" | "needs-check" | "failed";

@@ -2,12 +2,13 @@
  * What the verbs of an open pool share: its parts, its transaction id, its life, and the one way into
  * every change. Each verb is a function of its own in verbs/ that takes this.
  */
-import { dmNodePath, type TransactionId } from "@thinpool/dm-native";
+import { dmNodePath, SECTOR_SIZE_BYTES, type TransactionId } from "@thinpool/dm-native";
 import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName, poolDmName } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
+import { EventLog } from "./events/event-log.ts";
 import { isNative, poolErrorFrom } from "./errors-from-native.ts";
 import { MetadataSnapshot } from "./health/metadata-snapshot.ts";
 import { refusalOf } from "./health/sick-pool.ts";
@@ -16,6 +17,9 @@ import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
 import { Limiter } from "./limiter.ts";
 import { KeyedLocks } from "./locks.ts";
+import type { MonitorOptions } from "./space/monitor.ts";
+import type { SpacePolicy } from "./space/policy.ts";
+import { Space } from "./space/space.ts";
 import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { ThinMaker } from "./thin-maker.ts";
@@ -54,6 +58,9 @@ export interface EngineParts {
   readonly states: DeviceStates;
   /** The kernel's, agreed on with the ledger. */
   readonly transactionId: TransactionId;
+  readonly policy: SpacePolicy;
+  /** The monitor of its space; false for none. */
+  readonly monitor: MonitorOptions | false;
 }
 
 export type Life =
@@ -73,14 +80,16 @@ export class Engine {
   /** The pool's own record as the ledger has it. */
   poolRecord: PoolRecord;
   backing: Backing;
-  /** The kernel's pool is at it; no record above it counts (INV-1). */
-  transactionId: TransactionId;
+  policy: SpacePolicy;
+  readonly events: EventLog;
+  readonly space: Space;
   /** mkfs and the like. */
   readonly tools: Limiter = new Limiter(MAX_PARALLEL_TOOLS);
   readonly #lock: Disposable;
   readonly #operations = new KeyedLocks();
   readonly #poolUse = new KeyedLocks();
   readonly #transactions = new Transactions(this);
+  #transactionId: TransactionId;
   #life: Life = { state: "open" };
 
   constructor(parts: EngineParts) {
@@ -92,13 +101,44 @@ export class Engine {
     this.states = parts.states;
     this.poolRecord = parts.record;
     this.backing = parts.backing;
-    this.transactionId = parts.transactionId;
+    this.policy = parts.policy;
+    this.#transactionId = parts.transactionId;
     this.#lock = parts.lock;
+    this.events = new EventLog({
+      table: parts.ledger.events,
+      current: () => this.#transactionId,
+      failed: (error) => void this.failure(error, "recording of events", this.folder),
+    });
+    this.space = new Space(this, {
+      failsWhenFull: parts.policy.onNoSpace === "error_if_no_space",
+      monitor: parts.monitor,
+    });
+    parts.states.onActivity = (deviceUuid, active) =>
+      this.events.note({ type: active ? "device-activated" : "device-deactivated", deviceUuid });
     this.metadataSnapshot = new MetadataSnapshot(this);
   }
 
   get uuid(): string {
     return this.poolRecord.uuid;
+  }
+
+  get blockBytes(): bigint {
+    return this.poolRecord.blockSectors * SECTOR_SIZE_BYTES;
+  }
+
+  /** The kernel's pool is at it; no record above it counts (INV-1). */
+  get transactionId(): TransactionId {
+    return this.#transactionId;
+  }
+
+  set transactionId(id: TransactionId) {
+    this.#transactionId = id;
+    this.events.settled();
+  }
+
+  /** After a commit that changed it. */
+  reloadPoolRecord(): void {
+    this.poolRecord = this.ledger.pool() ?? this.poolRecord;
   }
 
   get life(): Life {
@@ -154,6 +194,11 @@ export class Engine {
   /** For steps of an operation that need the kernel's pool to be as it is: activation, messages. */
   withPool<T>(body: () => Promise<T>): Promise<T> {
     return this.#poolUse.run("use of the pool", { shared: [POOL] }, body);
+  }
+
+  /** Nothing is sent to the kernel's pool meanwhile but by `body`: its table is swapped. */
+  alonePool<T>(body: () => Promise<T>): Promise<T> {
+    return this.#poolUse.run("change of the pool's table", { exclusive: [POOL] }, body);
   }
 
   /** Part of a transaction, with others that are asked for at the same time. */
@@ -223,9 +268,16 @@ export class Engine {
 
   /** Gives the folder back. Whatever is up in the kernel stays. */
   release(): void {
+    const doubtful = this.#life.state === "degraded";
     this.#life = { state: "closed" };
-    this.ledger.close();
-    this.#lock[Symbol.dispose]();
+    this.events.close();
+    try {
+      // A ledger in doubt is not written to: opening tells its readers to look anew.
+      if (!doubtful) this.ledger.events.flush();
+    } finally {
+      this.ledger.close();
+      this.#lock[Symbol.dispose]();
+    }
   }
 
   assertNotClosed(operation: string, object: string): void {

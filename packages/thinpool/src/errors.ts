@@ -32,6 +32,8 @@ export type PoolErrorCode =
   /** A roll-back failed; only closing is possible. */
   | "POOL_DEGRADED"
   | "POOL_CLOSED"
+  /** Events that a reader asks for are no longer kept. */
+  | "POOL_EVENTS_LOST"
   /** The caller's AbortSignal ended it; nothing has changed. */
   | "POOL_ABORTED"
   | "POOL_PERMISSION"

@@ -14,6 +14,7 @@ import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { recover } from "./recover.ts";
+import { endGrowth, refreshLoops, settleSizes, tablesOf } from "./space/settle.ts";
 import { Ledger } from "./store/ledger.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
@@ -40,13 +41,19 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       if (ledger.pool()?.state !== "created") {
         throw notFound(folder, "creating its pool never ended");
       }
-      const record = await finishSwap(ledger, paths);
+      const recorded = await finishSwap(ledger, paths);
+      const policy = ledger.space.policy();
+      if (policy === undefined) throw notFound(folder, "its ledger has no policy");
+      const { record, grows } = await settleSizes(kernel, ledger, recorded);
       const backing = await attachBacking(kernel, record, undo);
+      if (grows) await refreshLoops(kernel, backing);
       if (!(await PoolDevice.isLive(kernel, record.uuid))) {
         const allowMissingTool = options.allowMissingTool ?? false;
         await checkBeforeActivation({ kernel, ledger, record, backing, allowMissingTool });
       }
-      const pool = await PoolDevice.open(kernel, record, backing, undo);
+      const tables = tablesOf(record, recorded, backing, policy);
+      const pool = await PoolDevice.open(kernel, record, tables, undo, { reload: grows });
+      if (grows) endGrowth(ledger, record);
       const { adopted } = pool;
       const status = statusForOpening(await pool.status(), { adopted, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
@@ -59,11 +66,12 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         states,
         current: status.transactionId,
       });
+      ledger.events.note({ body: { type: "pool-opened" } }, Date.now());
       await releaseLeftSnapshot(ledger, pool, status);
       return new Pool({
         kernel,
         folder: paths.folder,
-        record,
+        record: ledger.pool() ?? record,
         lock,
         ledger,
         backing,
@@ -71,6 +79,8 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         thins,
         states,
         transactionId: recovered.transactionId,
+        policy,
+        monitor: options.monitor ?? {},
       });
     }, isUndoError);
   } catch (error) {

@@ -48,6 +48,15 @@ export function checkPoolNumbers(blockSectors: bigint, lowWaterBlocks: bigint): 
   }
 }
 
+export function checkDiscard(discard: string): void {
+  if (["passdown", "no_passdown", "ignore"].includes(discard)) return;
+  refuse(
+    `discard ${JSON.stringify(discard)}`,
+    "it is not known",
+    "Use passdown, no_passdown or ignore.",
+  );
+}
+
 export function checkPoolSizes(
   dataBytes: bigint,
   metadataBytes: bigint,

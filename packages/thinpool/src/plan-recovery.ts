@@ -10,7 +10,10 @@ import { lockPool } from "./lock.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { planOf, type RecoveryDecision } from "./recovery-plan.ts";
-import { Ledger } from "./store/ledger.ts";
+import { tablesOf } from "./space/settle.ts";
+import { growthLeft, targetOf } from "./space/sizes.ts";
+import { Ledger, type PoolRecord } from "./store/ledger.ts";
+import { poolTable } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { degradedError, Undo } from "./undo.ts";
 
@@ -58,8 +61,13 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   undo.pushAlways("closing the ledger", () => ledger.close());
   const record = ledger.pool();
   if (record?.state !== "created") throw notFound(folder);
-  const backing = await attachBacking(kernel, record, undo);
-  const pool = await PoolDevice.open(kernel, record, backing, undo, { look: true });
+  const policy = ledger.space.policy();
+  if (policy === undefined) throw notFound(folder);
+  const grown = await sizesToLookAt(kernel, record, folder);
+  const backing = await attachBacking(kernel, grown, undo);
+  const readOnly = [record, grown].map((sizes) => poolTable(sizes, backing, { readOnly: true }));
+  const tables = tablesOf(grown, record, backing, policy);
+  const pool = await PoolDevice.open(kernel, record, tables, undo, { look: readOnly });
   const status = await pool.status();
   if (status.state !== "working") throw sickPoolError("failed", "planning", folder);
   const thins = new ThinDevices(kernel, record.uuid, pool.dev);
@@ -69,6 +77,26 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
     ledgerTransactionId: record.lastTransactionId,
     decisions: plan.decisions,
   };
+}
+
+/** The sizes of the files: those of a growth that a crash interrupted, where they have them. */
+async function sizesToLookAt(
+  kernel: Kernel,
+  record: PoolRecord,
+  folder: string,
+): Promise<PoolRecord> {
+  const left = await growthLeft(kernel, record);
+  if (left.kind !== "forward") return record;
+  if (record.metadataTargetBytes === record.metadataBytes)
+    return { ...record, ...targetOf(record) };
+  // The kernel would grow the metadata at once, and fails to where the pool is read-only.
+  throw new PoolError({
+    code: "POOL_UNSUPPORTED",
+    operation: "planning",
+    object: folder,
+    reason: "a growth of the metadata was interrupted, and a look would go on with it",
+    hint: "Open the pool: that ends the growth.",
+  });
 }
 
 function notFound(folder: string): PoolError {

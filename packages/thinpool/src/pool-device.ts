@@ -11,7 +11,6 @@ import {
   type ThinPoolStatus,
   type TransactionId,
 } from "@thinpool/dm-native";
-import type { Backing } from "./backing.ts";
 import { poolDmName, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
@@ -20,8 +19,11 @@ import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
 import { REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
-import { describeTable, poolStatusOf, poolTable } from "./tables.ts";
-import type { Undo } from "./undo.ts";
+import { describeTable, poolStatusOf } from "./tables.ts";
+import { MAX_RESUME_ATTEMPTS } from "./thin-devices.ts";
+import { type Undo, UndoError } from "./undo.ts";
+
+export type PoolTable = readonly DmTarget[];
 
 export class PoolDevice {
   readonly dev: DevNumber;
@@ -49,34 +51,43 @@ export class PoolDevice {
   }
 
   /**
-   * Takes over the pool's live device if its table is the recorded one, else makes it (after `isLive`
-   * has cleared the way). One left suspended is resumed.
+   * Takes over the pool's live device if its table is the first of `tables`, which are those that it
+   * may have; one that has another of them gets the first. Makes it where there is none (after `isLive`
+   * has cleared the way). One left suspended is resumed. With `reload` a live one gets its table anew:
+   * only then the kernel looks at the size of its metadata device.
    */
   static async open(
     kernel: Kernel,
     record: PoolRecord,
-    backing: Backing,
+    tables: readonly [wanted: PoolTable, ...others: readonly PoolTable[]],
     undo: Undo,
-    /** For a look only: what is live stays as it is, and what is not is brought up read-only. */
-    options: { readonly look?: boolean } = {},
+    options: {
+      /** A live one gets its table anew. */
+      readonly reload?: boolean;
+      /**
+       * For a look only: what is live stays as it is, and what is not is brought up with the first of
+       * these, read-only ones, that the kernel takes.
+       */
+      readonly look?: readonly PoolTable[];
+    } = {},
   ): Promise<PoolDevice> {
-    const look = options.look === true;
-    const table = poolTable(record, backing);
+    const [table] = tables;
+    const { look } = options;
     const live = await findDevice(kernel, record.uuid);
     if (live?.hasLiveTable === true) {
-      await checkLiveTable(kernel, record, table);
-      if (live.suspended && !look) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
-      return new PoolDevice(kernel, record.uuid, live.dev, true);
+      const pool = new PoolDevice(kernel, record.uuid, live.dev, true);
+      const hasWanted = await checkLiveTable(kernel, record, tables);
+      if (look !== undefined) return pool;
+      const reload = !hasWanted || live.hasInactiveTable || options.reload === true;
+      if (reload) await pool.swapTable(table);
+      else if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });
+      return pool;
     }
     if (live !== undefined) {
       await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(record.uuid) }, REMOVE_RETRY);
     }
-    const made = await makeLive(kernel.dm, {
-      name: poolDmName(record.uuid),
-      uuid: poolDmUuid(record.uuid),
-      table: look ? poolTable(record, backing, { readOnly: true }) : table,
-    });
-    const pool = new PoolDevice(kernel, record.uuid, made.info.dev, false);
+    const made = await makeFirst(kernel, record, look ?? [table]);
+    const pool = new PoolDevice(kernel, record.uuid, made, false);
     undo.push("removing the pool's dm device", () => pool.remove());
     return pool;
   }
@@ -124,6 +135,37 @@ export class PoolDevice {
     return this.#message(thinPoolMessage.setTransactionId(from, to));
   }
 
+  /**
+   * Loads the table and swaps it in. I/O waits meanwhile and goes on afterwards, also what a full pool
+   * holds back: the kernel suspends the thin devices without flushing them. A table that the kernel
+   * refuses changes nothing; a pool that can't be resumed is an UndoError (INV-10).
+   */
+  async swapTable(table: PoolTable): Promise<void> {
+    const { dm } = this.#kernel;
+    await dm.loadTable(this.#ref, table);
+    try {
+      await dm.suspend(this.#ref, { skipLockFs: true });
+    } catch (error) {
+      await dm.clearTable(this.#ref);
+      throw error;
+    }
+    await this.#resume();
+  }
+
+  async #resume(): Promise<void> {
+    let last: unknown;
+    for (let attempt = 1; attempt <= MAX_RESUME_ATTEMPTS; attempt += 1) {
+      try {
+        await this.#kernel.dm.resume(this.#ref);
+        return;
+      } catch (error) {
+        last = error;
+      }
+    }
+    const reason = last instanceof Error ? last.message : String(last);
+    throw new UndoError(last, [new Error(`resuming the pool: ${reason}`, { cause: last })]);
+  }
+
   /** Commits the pool and keeps that state readable for the tools. NATIVE_BUSY: one is held already. */
   reserveMetadataSnapshot(): Promise<void> {
     return this.#message(thinPoolMessage.reserveMetadataSnap());
@@ -162,6 +204,26 @@ export class PoolDevice {
   }
 }
 
+/** With the first of the tables that the kernel takes: a pool is never had smaller than it is. */
+async function makeFirst(
+  kernel: Kernel,
+  record: PoolRecord,
+  tables: readonly PoolTable[],
+): Promise<DevNumber> {
+  let last: unknown;
+  for (const table of tables) {
+    try {
+      const name = poolDmName(record.uuid);
+      const uuid = poolDmUuid(record.uuid);
+      return (await makeLive(kernel.dm, { name, uuid, table })).info.dev;
+    } catch (error) {
+      if (!isNative(error, "NATIVE_INVALID")) throw error;
+      last = error;
+    }
+  }
+  throw last;
+}
+
 async function findDevice(kernel: Kernel, poolUuid: string): Promise<DmDeviceInfo | undefined> {
   try {
     return await kernel.dm.deviceStatus({ uuid: poolDmUuid(poolUuid) });
@@ -171,18 +233,20 @@ async function findDevice(kernel: Kernel, poolUuid: string): Promise<DmDeviceInf
   }
 }
 
+/** True where the live table is the first of those it may be. POOL_MISMATCH where it is none. */
 async function checkLiveTable(
   kernel: Kernel,
   record: PoolRecord,
-  wanted: readonly DmTarget[],
-): Promise<void> {
+  tables: readonly [wanted: PoolTable, ...others: readonly PoolTable[]],
+): Promise<boolean> {
   const { targets } = await kernel.dm.table({ uuid: poolDmUuid(record.uuid) });
-  if (sameTable(targets, wanted)) return;
+  if (sameTable(targets, tables[0])) return true;
+  if (tables.some((table) => sameTable(targets, table))) return false;
   throw new PoolError({
     code: "POOL_MISMATCH",
     operation: "adoption of the live pool",
     object: poolDmName(record.uuid),
-    reason: `its table is ${describeTable(targets)}, the ledger says ${describeTable(wanted)}`,
+    reason: `its table is ${describeTable(targets)}, the ledger says ${describeTable(tables[0])}`,
     hint: "Somebody changed the pool: unmount its devices, remove them (dmsetup remove), open it again.",
   });
 }

@@ -1,4 +1,7 @@
+import type { ThinPoolDiscard } from "@thinpool/dm-native";
 import type { Device, PoolStatus } from "./device.ts";
+import type { EventsOptions } from "./events/event-log.ts";
+import type { PoolEvent } from "./events/event.ts";
 import type { BackupOptions } from "./health/backup.ts";
 import type { Backup } from "./health/backup-files.ts";
 import type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
@@ -6,10 +9,15 @@ import type { CheckOptions, CheckReport } from "./health/check-report.ts";
 import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
 import type { PoolUsage, UsageOptions } from "./health/usage.ts";
 import type { Kernel } from "./kernel.ts";
+import type { MonitorOptions } from "./space/monitor.ts";
+import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
 import type { CommitObserver } from "./store/database.ts";
 import type { JournalEntry } from "./store/journal.ts";
 import type { ActivateResult, DeactivateOptions, DeactivateResult } from "./verbs/activate.ts";
 import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts";
+import type { ExtendOptions, ExtendResult } from "./verbs/extend.ts";
+import type { SetPolicyResult } from "./verbs/set-policy.ts";
+import type { DiscardResult, TrimResult } from "./verbs/trim.ts";
 import type { Lineage, ListFilter } from "./verbs/list.ts";
 import type { RemoveResult } from "./verbs/remove.ts";
 import type { RenameResult } from "./verbs/rename.ts";
@@ -33,7 +41,16 @@ export interface CreatePoolOptions {
   readonly kernel: Kernel;
   readonly backing?: PoolBacking;
   readonly blockSectors?: bigint;
+  /** Growth begins when no more data blocks are free. Default: 8192, but at most an eighth of all. */
   readonly lowWaterBlocks?: bigint;
+  /**
+   * What a discard (fstrim, blkdiscard) of a thin device does: free its blocks and pass it down to the
+   * data device, only free them, or nothing. For the pool's life. Default: passdown.
+   */
+  readonly discard?: ThinPoolDiscard;
+  /** What differs from `defaultPolicy`. */
+  readonly policy?: SpacePolicyChange;
+  readonly monitor?: MonitorOptions | false;
   /** For tests of crashes: told before and after each durable commit of the ledger. */
   readonly onCommit?: CommitObserver;
 }
@@ -41,6 +58,8 @@ export interface CreatePoolOptions {
 export interface OpenPoolOptions {
   readonly folder: string;
   readonly kernel: Kernel;
+  /** The space is looked at by event and every 10 s, and grows by the policy. False: it is not. */
+  readonly monitor?: MonitorOptions | false;
   /**
    * Opens without the check where thin_check is not installed. Else a pool that was not closed in order
    * is refused then with POOL_TOOL_MISSING: its health is not known.
@@ -88,6 +107,17 @@ export interface ThinPool extends AsyncDisposable {
   /** What one user has; its cost follows that user's devices, not the pool's. */
   owned(options: { readonly ownerUid: number }): Owned;
   status(): Promise<PoolStatus>;
+  /** Makes the pool larger: files are made longer, block devices that became longer are used. */
+  extend(options?: ExtendOptions): Promise<ExtendResult>;
+  readonly policy: SpacePolicy;
+  setPolicy(change: SpacePolicyChange): Promise<SetPolicyResult>;
+  /** Gives back what the filesystem of a mounted device does not use (FITRIM). */
+  trim(options: { readonly name: string }): Promise<TrimResult>;
+  /** Throws away all that a device holds; it reads as zeroes then. DEVICE_BUSY while in use. */
+  discard(options: { readonly name: string }): Promise<DiscardResult>;
+  /** What happened, in order and without gaps; goes on as it happens. */
+  events(options?: EventsOptions): AsyncGenerator<PoolEvent, void, undefined>;
+  readonly lastEventNumber: number;
   /** Per device: mapped, of that exclusive and shared. One walk over the metadata for all, cached. */
   usage(options?: UsageOptions): Promise<PoolUsage>;
   /** The byte ranges in which one device differs from another: the base of incremental backup. */

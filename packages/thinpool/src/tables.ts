@@ -18,9 +18,9 @@ import type { DeviceRecord, PoolRecord } from "./store/ledger.ts";
 
 /** The target's length is the data device's in whole blocks. New blocks are zeroed (INV-11). */
 export function poolTable(
-  record: PoolRecord,
+  record: Pick<PoolRecord, "dataBytes" | "blockSectors" | "lowWaterBlocks" | "discard">,
   backing: Backing,
-  options: { readonly readOnly?: boolean } = {},
+  options: { readonly readOnly?: boolean; readonly errorIfNoSpace?: boolean } = {},
 ): readonly DmTarget[] {
   const totalSectors = record.dataBytes / SECTOR_SIZE_BYTES;
   return [
@@ -33,7 +33,9 @@ export function poolTable(
         data: backing.data.dev,
         blockSectors: sectors(record.blockSectors),
         lowWater: dataBlocks(record.lowWaterBlocks),
+        discard: record.discard,
         readOnly: options.readOnly === true,
+        errorIfNoSpace: options.errorIfNoSpace === true,
       }),
     },
   ];

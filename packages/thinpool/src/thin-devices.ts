@@ -171,6 +171,16 @@ export class ThinDevices {
     throw new UndoError(last, [new Error(`resuming the device: ${reason}`, { cause: last })]);
   }
 
+  /** Its dm device; undefined where it has none. */
+  async find(deviceUuid: string): Promise<DmDeviceInfo | undefined> {
+    try {
+      return await this.info(deviceUuid);
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
+      throw error;
+    }
+  }
+
   /** Rejects where it has no dm device. */
   info(deviceUuid: string): Promise<DmDeviceInfo> {
     return this.#kernel.dm.deviceStatus(this.#ref(deviceUuid));

@@ -1,6 +1,9 @@
 /** An open pool: each verb is a function in verbs/, this only gives them one face. */
 import type { Device, PoolStatus } from "./device.ts";
 import { Engine, type EngineParts } from "./engine.ts";
+import type { EventsOptions } from "./events/event-log.ts";
+import type { PoolEvent } from "./events/event.ts";
+import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
 import { backup, type BackupOptions } from "./health/backup.ts";
 import type { Backup } from "./health/backup-files.ts";
 import {
@@ -24,6 +27,8 @@ import {
 } from "./verbs/activate.ts";
 import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
+import { extend, type ExtendOptions, type ExtendResult } from "./verbs/extend.ts";
+import { setPolicy, type SetPolicyResult } from "./verbs/set-policy.ts";
 import { type Lineage, lineage, list, type ListFilter } from "./verbs/list.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
 import { rename, type RenameResult } from "./verbs/rename.ts";
@@ -38,6 +43,7 @@ import {
   type SnapshotResult,
 } from "./verbs/snapshot.ts";
 import { status } from "./verbs/status.ts";
+import { discard, type DiscardResult, trim, type TrimResult } from "./verbs/trim.ts";
 import { update, type UpdateOptions, type UpdateResult } from "./verbs/update.ts";
 
 export class Pool implements ThinPool {
@@ -51,6 +57,7 @@ export class Pool implements ThinPool {
     this.#usage = new UsageCache(this.#engine);
     this.uuid = this.#engine.uuid;
     this.folder = this.#engine.folder;
+    this.#engine.space.start();
   }
 
   /** Durable commits of the ledger since the pool was opened: each is one fsync. */
@@ -131,6 +138,41 @@ export class Pool implements ThinPool {
 
   status(): Promise<PoolStatus> {
     return status(this.#engine);
+  }
+
+  extend(options: ExtendOptions = {}): Promise<ExtendResult> {
+    return extend(this.#engine, options);
+  }
+
+  get policy(): SpacePolicy {
+    return this.#engine.policy;
+  }
+
+  setPolicy(change: SpacePolicyChange): Promise<SetPolicyResult> {
+    return setPolicy(this.#engine, change);
+  }
+
+  trim(options: { readonly name: string }): Promise<TrimResult> {
+    return trim(this.#engine, options);
+  }
+
+  discard(options: { readonly name: string }): Promise<DiscardResult> {
+    return discard(this.#engine, options);
+  }
+
+  /** One look of the monitor, now: measures, tells what has changed, grows what is low. */
+  look(): Promise<void> {
+    return this.#engine.space.look();
+  }
+
+  events(options: EventsOptions = {}): AsyncGenerator<PoolEvent, void, undefined> {
+    this.#engine.assertNotClosed("events", this.folder);
+    return this.#engine.events.read(options);
+  }
+
+  get lastEventNumber(): number {
+    this.#engine.assertNotClosed("lastEventNumber", this.folder);
+    return this.#engine.events.last;
   }
 
   usage(options?: UsageOptions): Promise<PoolUsage> {

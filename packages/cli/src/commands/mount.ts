@@ -16,7 +16,7 @@ export default class Mount extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(Mount);
-    return await this.withClient(flags.socket, async (client) => {
+    return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
         return this.planned(`mount ${describeDevice(await client.get({ name: args.device }))}`);
       }

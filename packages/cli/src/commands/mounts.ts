@@ -6,7 +6,7 @@ export default class Mounts extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(Mounts);
-    const mounts = await this.withClient(flags.socket, (client) => client.mounts());
+    const mounts = await this.withClient(flags, (client) => client.mounts());
     this.log(renderMounts(mounts));
     return mounts;
   }

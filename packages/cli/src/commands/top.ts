@@ -30,7 +30,7 @@ export default class Top extends DaemonCommand {
       });
     }
     const { runTop } = await import("../lib/top/run.ts");
-    await this.withClient(flags.socket, (client) =>
+    await this.withClient(flags, (client) =>
       runTop({ client, intervalMs: flags.interval * 1000, stdin, stdout }),
     );
   }

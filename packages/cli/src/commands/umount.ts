@@ -19,7 +19,7 @@ export default class Umount extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(Umount);
-    return await this.withClient(flags.socket, async (client) => {
+    return await this.withClient(flags, async (client) => {
       const reference = await referenceMeant(args.what, client);
       if (flags["dry-run"]) return this.planned(`release reference ${reference}`);
       const { device, count } = await client.release({ reference });

@@ -5,7 +5,7 @@ export default class WhoAmI extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(WhoAmI);
-    const self = await this.withClient(flags.socket, (client) => client.rights.whoAmI());
+    const self = await this.withClient(flags, (client) => client.rights.whoAmI());
     const { limits } = self;
     this.log(`uid     ${self.uid}`);
     this.log(`groups  ${[self.gid, ...self.groups.filter((gid) => gid !== self.gid)].join(" ")}`);

@@ -38,6 +38,7 @@ const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
   POOL_SNAPSHOT_BUSY: exitCodes.busy,
   POOL_DEGRADED: exitCodes.needsRepair,
   POOL_CLOSED: exitCodes.failed,
+  POOL_EVENTS_LOST: exitCodes.failed,
   POOL_ABORTED: exitCodes.failed,
   POOL_OVERLOADED: exitCodes.busy,
   POOL_PERMISSION: exitCodes.refused,

@@ -96,8 +96,13 @@ export interface DmEventPoll extends AsyncDisposable {
   /**
    * Resolves when any dm device has had an event since the last call (at once if so), true;
    * false when `timeoutMs` passed first. Arms again before it returns: list and compare afterwards.
+   * With `ref: false` the wait does not keep the process alive.
    */
-  wait(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<boolean>;
+  wait(options: {
+    readonly timeoutMs: number;
+    readonly signal?: AbortSignal;
+    readonly ref?: boolean;
+  }): Promise<boolean>;
   close(): Promise<void>;
 }
 

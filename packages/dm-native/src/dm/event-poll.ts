@@ -59,8 +59,9 @@ export class LinuxEventPoll implements DmEventPoll {
   async wait(options: {
     readonly timeoutMs: number;
     readonly signal?: AbortSignal;
+    readonly ref?: boolean;
   }): Promise<boolean> {
-    const { timeoutMs, signal } = options;
+    const { timeoutMs, signal, ref = true } = options;
     if (!Number.isInteger(timeoutMs) || timeoutMs < 0 || timeoutMs > MAX_TIMEOUT_MS) {
       throw refused(
         "NATIVE_INVALID",
@@ -72,7 +73,7 @@ export class LinuxEventPoll implements DmEventPoll {
     if (this.#waiting !== undefined) {
       throw refused("NATIVE_REFUSED", "a wait is under way", "Open one event poll per waiter.");
     }
-    this.#waiting = this.#wait(timeoutMs, signal);
+    this.#waiting = this.#wait(timeoutMs, signal, ref);
     try {
       return await this.#waiting;
     } finally {
@@ -92,14 +93,14 @@ export class LinuxEventPoll implements DmEventPoll {
     await this.close();
   }
 
-  async #wait(timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  async #wait(timeoutMs: number, signal: AbortSignal | undefined, ref: boolean): Promise<boolean> {
     const stop =
       signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const leftMs = Math.max(0, Math.ceil(deadline - performance.now()));
       const request = pollRequest(this.#file.fd);
-      const outcome = await this.#lane.run(poll, [request, 1, leftMs], { signal: stop });
+      const outcome = await this.#lane.run(poll, [request, 1, leftMs], { signal: stop, ref });
       if (outcome.result > 0) {
         await this.#arm();
         return true;

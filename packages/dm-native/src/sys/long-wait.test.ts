@@ -96,14 +96,19 @@ const PROGRAM = `
   const { poll, libcFunction } = await import(process.argv[1] + "/libc.ts");
   const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 0 });
   if (process.argv[2] === "idle") await lane.run(libcFunction("int close(int fd)"), [-1]);
-  else { lane.run(poll, [null, 0, -1]).catch(() => {}); setTimeout(() => process.exit(7), 400); }
+  else if (process.argv[2] === "unreferenced") {
+    lane.run(poll, [null, 0, -1], { ref: false }).catch(() => {});
+    // Once the thread waits.
+    setTimeout(() => {}, 400);
+  } else { lane.run(poll, [null, 0, -1]).catch(() => {}); setTimeout(() => process.exit(7), 400); }
 `;
 
-test("neither an idle thread nor process.exit with a waiting one keeps the process", async () => {
+test("no idle thread, unreferenced wait or process.exit with a waiting one keeps the process", async () => {
   const run = promisify(execFile);
   const args = ["--input-type=module", "-e", PROGRAM, import.meta.dirname];
-  await run(process.execPath, [...args, "idle"], { timeout: 10_000 });
-  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 10_000 }), {
+  await run(process.execPath, [...args, "idle"], { timeout: 60_000 });
+  await run(process.execPath, [...args, "unreferenced"], { timeout: 60_000 });
+  await assert.rejects(run(process.execPath, [...args, "waiting"], { timeout: 60_000 }), {
     code: 7,
   });
 });

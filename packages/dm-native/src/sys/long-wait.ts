@@ -16,6 +16,8 @@ import type { LibcArgument, LibcFunction, SyscallResult } from "./libc.ts";
 export interface LongWaitOptions {
   /** Aborting interrupts the call; `run` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+  /** False: the call does not keep the process alive. Default: true. */
+  readonly ref?: boolean;
 }
 
 export interface LongWaitLaneOptions {
@@ -100,6 +102,7 @@ function installInterruptSignal(): number {
 interface Job {
   readonly calls: readonly LaneCall[];
   readonly signal: AbortSignal | undefined;
+  readonly ref: boolean;
   readonly resolve: (outcomes: readonly SyscallResult[]) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -152,7 +155,8 @@ class Thread {
 
   start(job: Job): void {
     this.#job = job;
-    this.#worker.ref();
+    if (job.ref) this.#worker.ref();
+    else this.#worker.unref();
     job.signal?.addEventListener("abort", this.#abort, { once: true });
     const request: LongCallRequest = job.calls.map(({ fn, args }) => ({
       prototype: fn.prototype,
@@ -265,7 +269,8 @@ export class LongWaitLane {
         reject(options.signal.reason as Error);
         return;
       }
-      const job: Job = { calls, signal: options.signal, resolve, reject };
+      const { signal, ref = true } = options;
+      const job: Job = { calls, signal, ref, resolve, reject };
       if (this.#closed) reject(this.#refusal("it is closed", "Open a new one."));
       else this.#place(job);
     });

@@ -316,9 +316,10 @@ export class SimDeviceMapper implements DeviceMapper {
         closing.abort(new Error("the event poll was closed"));
       };
       return {
-        wait: async ({ timeoutMs, signal }) => {
+        wait: async ({ timeoutMs, signal, ref = true }) => {
           const limit = new AbortController();
           const timer = setTimeout(() => limit.abort(), timeoutMs);
+          if (!ref) timer.unref();
           const stops = [limit.signal, closing.signal, ...(signal === undefined ? [] : [signal])];
           try {
             const stop = AbortSignal.any(stops);

@@ -247,6 +247,7 @@ function thin(args: readonly string[], context: TargetContext): Target {
   const id = parseThinId(args[1]);
   const pool = poolNode instanceof DmDevice ? poolNode.livePool() : undefined;
   if (pool === undefined) return invalid("thin: the device is no thin pool");
+  if (pool.suspended) return invalid("thin: the pool is suspended");
   pool.openThin(id);
   context.onRelease(() => pool.closeThin(id));
   return {

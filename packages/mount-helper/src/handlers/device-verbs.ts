@@ -2,7 +2,7 @@
 import type { Device } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../policy/policy.ts";
-import { deviceToWire } from "./device.ts";
+import { deviceToWire } from "./device-wire.ts";
 import type { HandlerParts, Handlers } from "./handler.ts";
 
 export type DeviceVerb =

@@ -1,11 +1,36 @@
 /** pool.*: the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
-import type { PoolStatus } from "@thinpool/thinpool";
+import type { PoolStatus, PoolUsage } from "@thinpool/thinpool";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function poolHandlers({ pool }: HandlerParts): Topic<"pool"> {
+export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
   return {
     "pool.status": async () => statusToWire(await pool.status()),
+
+    "pool.usage": async (_params, principal, { signal }) => {
+      const { atMs, devices } = await pool.usage({ signal });
+      const seen = devices.filter(
+        // By the record of now: one that was removed since, or changed hands, is not the caller's to see.
+        ({ name, uuid }) =>
+          pool.has({ name }) &&
+          pool.get({ name }).uuid === uuid &&
+          access.sees(principal, pool.get({ name })),
+      );
+      return { atMs, devices: seen.map(usageToWire) };
+    },
+  };
+}
+
+function usageToWire(
+  usage: PoolUsage["devices"][number],
+): MethodResult<"pool.usage">["devices"][number] {
+  const { name, uuid, mappedBytes, exclusiveBytes, sharedBytes } = usage;
+  return {
+    name,
+    uuid,
+    mappedBytes: mappedBytes.toString(),
+    exclusiveBytes: exclusiveBytes.toString(),
+    sharedBytes: sharedBytes.toString(),
   };
 }
 

@@ -65,6 +65,7 @@ test("the whole table without a file: what root, the owner, another of the group
   type Row = readonly [MethodName, string, string, string, string, string];
   const table: readonly Row[] = [
     ["pool.status", "", "yes", "yes", "yes", never],
+    ["pool.usage", "", "yes", "yes", "yes", never],
     ["device.list", "", "yes", "yes", "yes", never],
     ["mount.list", "", "yes", "yes", "yes", never],
     ["session.resume", "", "yes", "yes", "yes", never],

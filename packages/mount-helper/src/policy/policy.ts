@@ -50,6 +50,7 @@ export interface MethodPolicy {
 
 export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.status": { rule: "anyone", object: undefined, turn: undefined },
+  "pool.usage": { rule: "anyone", object: undefined, turn: undefined },
   "device.create": { rule: "creates", object: "name", turn: "name" },
   "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
   "device.list": { rule: "anyone", object: undefined, turn: undefined },

@@ -172,6 +172,7 @@ export class MountService {
     records.save(released.record);
     if (released.step === "unmount") await steps.unmount(released.record);
     if (released.step === "forget") await steps.deactivateAndForget(released.record);
+    if (records.get(record.id) === undefined) this.#retries.done(record.id);
     await this.#collect(device);
     return { device, count: this.#countOfDevice(deviceUuid) };
   }

@@ -13,6 +13,7 @@ import { WebSocket } from "ws";
 import { jsonLogger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import { Back } from "../server/back.ts";
+import { WORKER_FIRST_BACKOFF_MS } from "./limits.ts";
 import type { Identity } from "./privileges.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
@@ -25,6 +26,8 @@ const START_TIMEOUT_MS = 60_000;
 interface World extends AsyncDisposable {
   readonly back: Back;
   readonly pool: WorkerPool;
+  /** Added to the pool's clock, which stands still otherwise. */
+  elapsedMs: number;
   /** The fields of the log's lines of one event. */
   events(event: string): readonly Readonly<Record<string, unknown>>[];
   /** A client of that user: its end of a connection that the back has accepted. */
@@ -39,6 +42,7 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
   const pool = new WorkerPool({
     rootIdentity: ROOT_IDENTITY,
     logger,
+    now: () => self.elapsedMs,
     ...(program === undefined ? {} : { program }),
   });
   const back = new Back({
@@ -55,9 +59,10 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
   const path = join(folder, "s");
   server.listen(path);
   await once(server, "listening");
-  return {
+  const self: World = {
     back,
     pool,
+    elapsedMs: 0,
     events: (event) =>
       log
         .map((line) => JSON.parse(line) as Record<string, unknown>)
@@ -79,6 +84,7 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
       await rm(folder, { recursive: true });
     },
   };
+  return self;
 }
 
 async function webSocket(w: World, principal: Principal): Promise<WebSocket> {
@@ -196,7 +202,7 @@ test(
     refused.write("GET / HTTP/1.1\r\n\r\n");
     const [text] = (await once(refused, "data")) as [Buffer];
     assert.match(text.toString(), /^HTTP\/1\.1 503 /);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    w.elapsedMs += WORKER_FIRST_BACKOFF_MS;
     const again = await webSocket(w, ALICE);
     assert.equal(await askedAs(again), ALICE.uid);
     again.close();

@@ -14,22 +14,26 @@ export interface WorkerPoolParts {
   readonly logger: Logger;
   /** What Node runs in a worker; default: the worker. */
   readonly program?: (identity: Identity) => readonly string[];
+  /** Milliseconds that never go back; default: performance.now. */
+  readonly now?: () => number;
 }
 
 interface Backoff {
   readonly delayMs: number;
-  /** On performance.now()'s clock: no start before. */
+  /** No start before. */
   readonly until: number;
 }
 
 export class WorkerPool {
   readonly #parts: WorkerPoolParts;
+  readonly #now: () => number;
   readonly #running = new Set<Promise<void>>();
   /** By uid; an entry goes with the first start after its time, and bounds itself by that. */
   readonly #backoffs = new Map<number, Backoff>();
 
   constructor(parts: WorkerPoolParts) {
     this.#parts = parts;
+    this.#now = parts.now ?? (() => performance.now());
   }
 
   /** Processes that have not ended. */
@@ -46,14 +50,14 @@ export class WorkerPool {
     }
     if (this.#running.size >= MAX_WORKERS) throw new Error(`${MAX_WORKERS} workers run already`);
     const backoff = this.#backoffs.get(uid);
-    if (backoff !== undefined && performance.now() < backoff.until) {
+    if (backoff !== undefined && this.#now() < backoff.until) {
       throw new Error(
         `the last worker of uid ${uid} died; the next one waits ${backoff.delayMs} ms`,
       );
     }
     const identity = uid === 0 ? rootIdentity : { uid, gid };
     const child = spawnWorker(program(identity));
-    const startedAt = performance.now();
+    const startedAt = this.#now();
     this.#follow(child, identity);
     return new ProcessChannel({
       child,
@@ -62,7 +66,7 @@ export class WorkerPool {
       back: {
         receive: (message) => back.receive(message),
         lost: (reason, byDaemon) => {
-          this.#remember(uid, performance.now() - startedAt, byDaemon);
+          this.#remember(uid, this.#now() - startedAt, byDaemon);
           back.lost(reason, byDaemon);
         },
       },
@@ -90,7 +94,7 @@ export class WorkerPool {
   }
 
   #remember(uid: number, servedMs: number, byDaemon: boolean): void {
-    const now = performance.now();
+    const now = this.#now();
     for (const [other, { until }] of this.#backoffs) {
       // Served its time, and nobody came since: forgotten, so that the table stays small.
       if (now > until + WORKER_MAX_BACKOFF_MS) this.#backoffs.delete(other);

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { SECTOR_SIZE_BYTES, transactionId } from "@thinpool/dm-native";
 import { attachBacking, type Backing } from "../backing.ts";
-import { DEFAULT_LOW_WATER_BLOCKS } from "../defaults.ts";
+import { defaultLowWaterBlocks } from "../defaults.ts";
 import { DeviceStates } from "../device-state.ts";
 import { PoolError } from "../errors.ts";
 import { isNative, poolErrorFrom } from "../errors-from-native.ts";
@@ -24,7 +24,10 @@ import { DEVICE_GRANULARITY_BYTES, MIN_DEVICE_BYTES } from "../options.ts";
 import type { ThinPool } from "../pool.ts";
 import { PoolDevice } from "../pool-device.ts";
 import { probeKernel } from "../probe.ts";
-import { type DeviceRecord, Ledger, type PoolRecord } from "../store/ledger.ts";
+import type { MonitorOptions } from "../space/monitor.ts";
+import { changedPolicy, defaultPolicy, type SpacePolicy } from "../space/policy.ts";
+import { type DeviceRecord, Ledger, type NewPool, type PoolRecord } from "../store/ledger.ts";
+import { poolTable } from "../tables.ts";
 import { ThinDevices } from "../thin-devices.ts";
 import { Pool } from "../thin-pool.ts";
 import type { MetadataDevice, MetadataListing } from "../tools/metadata-tools.ts";
@@ -49,6 +52,7 @@ export interface AdoptPoolOptions {
   /** Its size, where it is known: the pool does not store it. */
   readonly sizeBytes?: (thinId: number) => bigint | undefined;
   readonly lowWaterBlocks?: bigint;
+  readonly monitor?: MonitorOptions | false;
 }
 
 export interface AdoptedDevice {
@@ -98,12 +102,15 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
       await createFile(paths.ledger, 0n, undo);
       const ledger = Ledger.open(paths.ledger);
       undo.pushAlways("closing the ledger", () => ledger.close());
+      const policy = adoptedPolicy(record);
       ledger.adoptPool(
         record,
+        policy,
         found.map(({ device }) => device),
       );
       await syncFolder(paths.folder);
-      const pool = await PoolDevice.open(kernel, { ...record, state: "created" }, backing, undo);
+      const created = { ...record, ...growingTo(record), state: "created" } as const;
+      const pool = await PoolDevice.open(kernel, created, [poolTable(record, backing)], undo);
       const status = statusForOpening(await pool.status(), { adopted: false, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const devices: AdoptedDevice[] = [];
@@ -119,7 +126,7 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
         pool: new Pool({
           kernel,
           folder: paths.folder,
-          record: ledger.pool() ?? { ...record, state: "created" },
+          record: ledger.pool() ?? created,
           lock,
           ledger,
           backing,
@@ -127,6 +134,8 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
           thins,
           states: new DeviceStates(),
           transactionId: status.transactionId,
+          policy,
+          monitor: options.monitor ?? {},
         }),
       };
     });
@@ -174,11 +183,26 @@ async function readPool(kernel: Kernel, backing: Backing): Promise<MetadataListi
   return toolCall(() => kernel.metadataTools.read({ path, mappings: true }));
 }
 
+type AdoptedRecord = NewPool & Pick<PoolRecord, "lastTransactionId">;
+
+/** Its files or devices were somebody else's: they grow when the admin says so. */
+function adoptedPolicy(record: AdoptedRecord): SpacePolicy {
+  const change = { dataGrowth: { enabled: false }, metadataGrowth: { enabled: false } };
+  return changedPolicy(defaultPolicy(record), change);
+}
+
+/** No growth is under way. */
+function growingTo(
+  record: AdoptedRecord,
+): Pick<PoolRecord, "dataTargetBytes" | "metadataTargetBytes"> {
+  return { dataTargetBytes: record.dataBytes, metadataTargetBytes: record.metadataBytes };
+}
+
 function poolRecord(
   options: AdoptPoolOptions,
   storage: Storage,
   listing: MetadataListing,
-): Omit<PoolRecord, "state"> {
+): AdoptedRecord {
   const { blockSectors, dataBlocks, transactionId: current } = listing.superblock;
   const neededBytes = dataBlocks * blockSectors * SECTOR_SIZE_BYTES;
   if (storage.dataBytes < neededBytes) {
@@ -190,7 +214,9 @@ function poolRecord(
     ...storage,
     uuid: randomUUID(),
     blockSectors,
-    lowWaterBlocks: options.lowWaterBlocks ?? DEFAULT_LOW_WATER_BLOCKS,
+    lowWaterBlocks:
+      options.lowWaterBlocks ?? defaultLowWaterBlocks(storage.dataBytes, blockSectors),
+    discard: "passdown",
     lastTransactionId: current,
     createdAtMs: Date.now(),
   };
@@ -198,7 +224,7 @@ function poolRecord(
 
 function newRecord(
   options: AdoptPoolOptions,
-  pool: Omit<PoolRecord, "state">,
+  pool: AdoptedRecord,
   device: MetadataDevice,
 ): { readonly device: DeviceRecord; readonly content: AdoptedContent } {
   const name = deviceName(options.name?.(device.thinId) ?? `thin-${device.thinId}`);

@@ -8,6 +8,7 @@
  */
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import { PoolError } from "../errors.ts";
+import { EventTable } from "../events/event-table.ts";
 import { migrate } from "./schema.ts";
 
 export type Row = Record<string, SQLOutputValue>;
@@ -21,6 +22,8 @@ export type CommitObserver = (phase: "before" | "after", commit: string) => void
 
 export class LedgerDatabase {
   readonly path: string;
+  /** Rides along with every commit: `writeBuffered` in its transaction, `committed` after it. */
+  readonly events: EventTable = new EventTable(this);
   readonly #db: DatabaseSync;
   readonly #observer: CommitObserver | undefined;
   readonly #statements = new Map<string, StatementSync>();
@@ -67,6 +70,7 @@ export class LedgerDatabase {
     this.#db.exec("BEGIN IMMEDIATE");
     let result: T;
     try {
+      this.events.writeBuffered();
       result = body();
     } catch (error) {
       this.#db.exec("ROLLBACK");
@@ -81,6 +85,7 @@ export class LedgerDatabase {
       throw new LedgerCommitError(this.path, error);
     }
     this.#commits += 1;
+    this.events.committed();
     return result;
   }
 

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 import { deviceName } from "../names.ts";
+import { defaultPolicy } from "../space/policy.ts";
 import { MAX_JOURNAL_ENTRIES } from "./journal.ts";
 import { type DeviceRecord, Ledger, type NewDevice } from "./ledger.ts";
 
@@ -24,6 +25,7 @@ const POOL = {
   metadataBytes: 1n << 30n,
   blockSectors: 512n,
   lowWaterBlocks: 8192n,
+  discard: "passdown",
   createdAtMs: 1,
 } as const;
 
@@ -65,7 +67,7 @@ beforeEach(() => {
   path = join(folder, "pool.sqlite");
   writeFileSync(path, "", { mode: 0o600 });
   ledger = Ledger.open(path);
-  ledger.createPool(POOL);
+  ledger.createPool(POOL, defaultPolicy(POOL));
 });
 
 afterEach(() => {
@@ -86,7 +88,9 @@ describe("what counts (INV-1)", () => {
   });
 
   test("the pool's record follows the last transaction, also back", () => {
-    assert.deepEqual(ledger.pool(), { ...POOL, state: "creating", lastTransactionId: 0n });
+    const sizes = { dataTargetBytes: POOL.dataBytes, metadataTargetBytes: POOL.metadataBytes };
+    const expected = { ...POOL, ...sizes, state: "creating", lastTransactionId: 0n };
+    assert.deepEqual(ledger.pool(), expected);
     ledger.markPoolCreated();
     const made = create(device("a"), 1);
     assert.equal(ledger.pool()?.lastTransactionId, 1n);

@@ -4,8 +4,10 @@
  */
 import { type ThinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
+import type { EventTable } from "../events/event-table.ts";
 import { HealthRecords } from "../health/records.ts";
 import type { DeviceName } from "../names.ts";
+import type { SpacePolicy } from "../space/policy.ts";
 import { type CommitObserver, LedgerDatabase } from "./database.ts";
 import { Journal } from "./journal.ts";
 import {
@@ -13,14 +15,16 @@ import {
   deviceRecord,
   type Labels,
   type NewDevice,
+  type NewPool,
   type PoolRecord,
   poolRecord,
 } from "./records.ts";
+import { SpaceTable } from "./space-table.ts";
 import { ThinIds } from "./thin-ids.ts";
 
 export type { CommitObserver } from "./database.ts";
 export { LedgerCommitError } from "./database.ts";
-export type { DeviceRecord, NewDevice, PoolRecord } from "./records.ts";
+export type { DeviceRecord, NewDevice, NewPool, PoolRecord } from "./records.ts";
 
 /** What one member of a group wants in the ledger: all of it, or the member is taken out. */
 export interface Intent {
@@ -37,12 +41,16 @@ class NothingRecorded extends Error {}
 export class Ledger {
   readonly db: LedgerDatabase;
   readonly journal: Journal;
+  readonly events: EventTable;
+  readonly space: SpaceTable;
   readonly health: HealthRecords;
   readonly #thinIds: ThinIds;
 
   private constructor(db: LedgerDatabase) {
     this.db = db;
     this.journal = new Journal(db);
+    this.events = db.events;
+    this.space = new SpaceTable(db);
     this.health = new HealthRecords(db);
     this.#thinIds = new ThinIds(db);
   }
@@ -81,43 +89,22 @@ export class Ledger {
     return row === undefined ? undefined : poolRecord(row);
   }
 
-  createPool(pool: Omit<PoolRecord, "state" | "lastTransactionId">): void {
+  createPool(pool: NewPool, policy: SpacePolicy): void {
     this.db.write("pool", () => {
-      this.db.run(
-        `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
-           metadata_bytes, block_sectors, low_water_blocks, last_transaction_id, created_at_ms)
-         VALUES (1, ?, 'creating', ?, ?, ?, ?, ?, ?, ?, 0, ?)`,
-        pool.uuid,
-        pool.backing,
-        pool.dataPath,
-        pool.metadataPath,
-        pool.dataBytes,
-        pool.metadataBytes,
-        pool.blockSectors,
-        pool.lowWaterBlocks,
-        pool.createdAtMs,
-      );
+      this.#insertPool(pool, "creating", transactionId(0));
+      this.space.writePolicy(policy);
     });
   }
 
   /** A pool that exists already, with all its devices: one commit, and it is created. */
-  adoptPool(pool: Omit<PoolRecord, "state">, devices: readonly DeviceRecord[]): void {
+  adoptPool(
+    pool: NewPool & Pick<PoolRecord, "lastTransactionId">,
+    policy: SpacePolicy,
+    devices: readonly DeviceRecord[],
+  ): void {
     this.db.write("pool adopted", () => {
-      this.db.run(
-        `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
-           metadata_bytes, block_sectors, low_water_blocks, last_transaction_id, created_at_ms)
-         VALUES (1, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        pool.uuid,
-        pool.backing,
-        pool.dataPath,
-        pool.metadataPath,
-        pool.dataBytes,
-        pool.metadataBytes,
-        pool.blockSectors,
-        pool.lowWaterBlocks,
-        pool.lastTransactionId,
-        pool.createdAtMs,
-      );
+      this.#insertPool(pool, "created", pool.lastTransactionId);
+      this.space.writePolicy(policy);
       for (const device of devices) this.#insert(device);
     });
   }
@@ -145,7 +132,14 @@ export class Ledger {
   /** The sizes of what the pool stands on, for a ledger that is older than they are. */
   setSizes(dataBytes: bigint, metadataBytes: bigint): void {
     this.db.write("sizes", () =>
-      this.db.run("UPDATE pool SET data_bytes = ?, metadata_bytes = ?", dataBytes, metadataBytes),
+      this.db.run(
+        `UPDATE pool SET data_bytes = ?, metadata_bytes = ?, data_target_bytes = ?,
+           metadata_target_bytes = ?`,
+        dataBytes,
+        metadataBytes,
+        dataBytes,
+        metadataBytes,
+      ),
     );
   }
 
@@ -203,6 +197,19 @@ export class Ledger {
       this.db.run("UPDATE device SET thin_id = ? WHERE uuid = ?", id, device.uuid);
       return { ...device, thinId: id };
     });
+  }
+
+  /**
+   * From now on it counts no longer, and opening removes it (INV-12): its content may go, its name is
+   * free. No name of a device has a slash.
+   */
+  beginEmptying(device: DeviceRecord): void {
+    this.db.write("removal", () =>
+      this.db.run(
+        "UPDATE device SET filling = 1, name = name || '/' || uuid WHERE uuid = ?",
+        device.uuid,
+      ),
+    );
   }
 
   /** What somebody else had under this id is gone: it is free. */
@@ -311,6 +318,15 @@ export class Ledger {
     return Number(row?.["n"] ?? 0);
   }
 
+  /** The sum of all sizes that count when the pool is at `current`; no adding up of all rows. */
+  promisedBytes(current: TransactionId): bigint {
+    const gone = this.db.get(
+      "SELECT coalesce(sum(size_bytes), 0) AS bytes FROM device WHERE deleting_transaction_id <= ?",
+      current,
+    );
+    return this.space.promisedBytes() - (gone?.["bytes"] as bigint);
+  }
+
   /** How many devices, and of what size together, belong to the user when the pool is at `current`. */
   owned(
     ownerUid: number,
@@ -344,6 +360,29 @@ export class Ledger {
       creations: this.#many("SELECT * FROM device WHERE transaction_id > ?", current),
       deletions: this.#many("SELECT * FROM device WHERE deleting_transaction_id > ?", current),
     };
+  }
+
+  #insertPool(pool: NewPool, state: PoolRecord["state"], last: TransactionId): void {
+    this.db.run(
+      `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
+         metadata_bytes, data_target_bytes, metadata_target_bytes, block_sectors,
+         low_water_blocks, discard, last_transaction_id, created_at_ms)
+       VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      pool.uuid,
+      state,
+      pool.backing,
+      pool.dataPath,
+      pool.metadataPath,
+      pool.dataBytes,
+      pool.metadataBytes,
+      pool.dataBytes,
+      pool.metadataBytes,
+      pool.blockSectors,
+      pool.lowWaterBlocks,
+      pool.discard,
+      last,
+      pool.createdAtMs,
+    );
   }
 
   #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {

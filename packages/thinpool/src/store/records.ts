@@ -1,5 +1,11 @@
 /** What the ledger's rows mean. */
-import { type ThinId, thinId, type TransactionId, transactionId } from "@thinpool/dm-native";
+import {
+  type ThinId,
+  thinId,
+  type ThinPoolDiscard,
+  type TransactionId,
+  transactionId,
+} from "@thinpool/dm-native";
 import type { FilesystemType } from "../kernel.ts";
 import type { DeviceName } from "../names.ts";
 import type { Row } from "./database.ts";
@@ -12,11 +18,20 @@ export interface PoolRecord {
   readonly metadataPath: string;
   readonly dataBytes: bigint;
   readonly metadataBytes: bigint;
+  /** Above the sizes while the pool is being grown (INV-16). */
+  readonly dataTargetBytes: bigint;
+  readonly metadataTargetBytes: bigint;
   readonly blockSectors: bigint;
   readonly lowWaterBlocks: bigint;
+  readonly discard: ThinPoolDiscard;
   readonly lastTransactionId: TransactionId;
   readonly createdAtMs: number;
 }
+
+export type NewPool = Omit<
+  PoolRecord,
+  "state" | "lastTransactionId" | "dataTargetBytes" | "metadataTargetBytes"
+>;
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -52,8 +67,11 @@ export function poolRecord(row: Row): PoolRecord {
     metadataPath: row["metadata_path"] as string,
     dataBytes: row["data_bytes"] as bigint,
     metadataBytes: row["metadata_bytes"] as bigint,
+    dataTargetBytes: row["data_target_bytes"] as bigint,
+    metadataTargetBytes: row["metadata_target_bytes"] as bigint,
     blockSectors: row["block_sectors"] as bigint,
     lowWaterBlocks: row["low_water_blocks"] as bigint,
+    discard: row["discard"] as ThinPoolDiscard,
     lastTransactionId: transactionId(row["last_transaction_id"] as bigint),
     createdAtMs: Number(row["created_at_ms"]),
   };

@@ -1,6 +1,8 @@
 /** The ledger's tables. A change of them is a new version with its own step in `migrate`. */
 import type { DatabaseSync } from "node:sqlite";
 import { PoolError } from "../errors.ts";
+import { EVENT_SCHEMA } from "../events/event-table.ts";
+import { SPACE_SCHEMA } from "./space-table.ts";
 
 export const SCHEMA_VERSION = 1;
 /** "thpl" in ASCII: pool.sqlite says of itself that it is ours (file(1) can show it). */
@@ -17,8 +19,12 @@ CREATE TABLE pool (
   metadata_path TEXT NOT NULL,
   data_bytes INTEGER NOT NULL CHECK (data_bytes > 0),
   metadata_bytes INTEGER NOT NULL CHECK (metadata_bytes > 0),
+  -- Above the sizes while the pool is being grown: see the table of growth in docs/INVARIANTS.md.
+  data_target_bytes INTEGER NOT NULL CHECK (data_target_bytes >= data_bytes),
+  metadata_target_bytes INTEGER NOT NULL CHECK (metadata_target_bytes >= metadata_bytes),
   block_sectors INTEGER NOT NULL CHECK (block_sectors BETWEEN 128 AND 2097152),
   low_water_blocks INTEGER NOT NULL CHECK (low_water_blocks >= 0),
+  discard TEXT NOT NULL CHECK (discard IN ('passdown', 'no_passdown', 'ignore')),
   -- The highest transaction that was ever begun: the kernel's pool is at it or one before it.
   last_transaction_id INTEGER NOT NULL CHECK (last_transaction_id >= 0),
   created_at_ms INTEGER NOT NULL
@@ -93,7 +99,7 @@ CREATE TABLE journal (
   object TEXT NOT NULL,
   reason TEXT NOT NULL
 ) STRICT;
-`;
+${SPACE_SCHEMA}${EVENT_SCHEMA}`;
 
 function pragma(db: DatabaseSync, name: string): bigint {
   const row = db.prepare(`PRAGMA ${name}`).get();

@@ -12,11 +12,13 @@ import { withUndo } from "../undo.ts";
 export function close(engine: Engine): Promise<void> {
   return engine.exclusive("close", async () => {
     if (engine.life.state === "closed") return;
+    await engine.space.stop();
     try {
       const clean = await tearDown(engine);
       // Last: a crash before this only makes the next open check once more.
       if (clean) engine.ledger.health.setCleanStop(true);
     } catch (error) {
+      engine.space.start();
       throw poolErrorFrom(error, { operation: "close", object: engine.folder });
     }
     engine.release();
@@ -26,6 +28,7 @@ export function close(engine: Engine): Promise<void> {
 export function detach(engine: Engine): Promise<void> {
   return engine.exclusive("detach", async () => {
     if (engine.life.state === "closed") return;
+    await engine.space.stop();
     await engine.metadataSnapshot.shutDown();
     engine.release();
   });

@@ -52,6 +52,8 @@ export function createDevice(
     const { sizeBytes, filesystem, externalOrigin } = await content(engine, options);
     const ownerUid = options.ownerUid ?? 0;
     checkDeviceOptions(sizeBytes, filesystem, ownerUid);
+    const admission = engine.space.admit("creation", object, sizeBytes);
+    if (admission !== undefined) await admission;
     const labels = checkLabels(options.labels ?? {});
     const mkfs = checkMkfsOptions(options.mkfs ?? {}, filesystem);
     const toFill = filesystem === "none" || externalOrigin !== undefined ? undefined : filesystem;

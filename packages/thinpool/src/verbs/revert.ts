@@ -3,6 +3,7 @@ import type { Device } from "../device.ts";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { type DeviceName, deviceName } from "../names.ts";
+import { giveBack, givesBack } from "../space/empty-device.ts";
 import type { DeviceRecord } from "../store/records.ts";
 import { isDoubt, withUndo } from "../undo.ts";
 import { activateRecord, deactivateRecord, deleteRecord, makeDevices, newDevice } from "./steps.ts";
@@ -68,6 +69,7 @@ export function revert(engine: Engine, options: RevertOptions): Promise<RevertRe
 /** The device is reverted by now: a failure of this leaves what opening removes, and is no failure of it. */
 async function removeOld(engine: Engine, old: DeviceRecord): Promise<"removed" | "later"> {
   try {
+    if (givesBack(engine)) await giveBack(engine, old);
     await deleteRecord(engine, old);
     return "removed";
   } catch (error) {

@@ -48,6 +48,8 @@ export function snapshot(engine: Engine, options: SnapshotOptions): Promise<Snap
   const request = { operation: "snapshot", object, reads: [origin], changes: [object] };
   return engine.changeDevices(request, async () => {
     const creation = creationOf(engine, options);
+    const admission = engine.space.admit("snapshot", object, creation.device.sizeBytes);
+    if (admission !== undefined) await admission;
     return withUndo(async (undo) => {
       const { records } = await makeDevices(engine, [creation]);
       const [record] = records as readonly [DeviceRecord];
@@ -78,6 +80,9 @@ export function snapshotMany(
   return engine.changeDevices(request, async () => {
     checkCount(snapshots.length);
     const creations = snapshots.map((one) => creationOf(engine, one));
+    const promised = creations.reduce((sum, { device }) => sum + device.sizeBytes, 0n);
+    const admission = engine.space.admit("snapshot", request.object, promised);
+    if (admission !== undefined) await admission;
     const { records, pauseMs } = await makeDevices(engine, creations);
     return { outcome: "created", devices: records.map((record) => engine.view(record)), pauseMs };
   });

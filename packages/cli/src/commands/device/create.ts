@@ -20,7 +20,7 @@ export default class DeviceCreate extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(DeviceCreate);
-    return await this.withClient(flags.socket, async (client) => {
+    return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
         assertNameFree(await client.list(), args.name);
         const size = flags.size === undefined ? "the default size" : formatSize(flags.size);

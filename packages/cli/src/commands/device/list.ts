@@ -8,7 +8,7 @@ export default class DeviceList extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(DeviceList);
-    const devices = await this.withClient(flags.socket, (client) => client.list());
+    const devices = await this.withClient(flags, (client) => client.list());
     this.log(renderDevices(devices, flags));
     return devices;
   }

@@ -13,7 +13,7 @@ export default class DevicePublish extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(DevicePublish);
-    const device = await this.withClient(flags.socket, (client) =>
+    const device = await this.withClient(flags, (client) =>
       client.rights.publish({ name: args.device, public: !flags.private }),
     );
     this.log(`${device.name} is ${device.public === true ? "public" : "private"}`);

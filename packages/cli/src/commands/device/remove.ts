@@ -12,7 +12,7 @@ export default class DeviceRemove extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(DeviceRemove);
-    return await this.withClient(flags.socket, async (client) => {
+    return await this.withClient(flags, async (client) => {
       const device = await client.get({ name: args.device });
       if (flags["dry-run"]) return this.planned(`remove device ${describeDevice(device)}`);
       if (!flags.yes && !this.jsonEnabled()) {

@@ -10,9 +10,7 @@ export default class DeviceShow extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(DeviceShow);
-    const device = await this.withClient(flags.socket, (client) =>
-      client.get({ name: args.device }),
-    );
+    const device = await this.withClient(flags, (client) => client.get({ name: args.device }));
     this.log(renderDevice(device, flags));
     return device;
   }

@@ -13,7 +13,7 @@ export default class DeviceSnapshot extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(DeviceSnapshot);
-    return await this.withClient(flags.socket, async (client) => {
+    return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
         const origin = await client.get({ name: args.origin });
         assertNameFree(await client.list(), args.name);

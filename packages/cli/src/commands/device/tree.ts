@@ -8,7 +8,7 @@ export default class DeviceTree extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(DeviceTree);
-    const devices = await this.withClient(flags.socket, (client) => client.list());
+    const devices = await this.withClient(flags, (client) => client.list());
     this.log(renderTree(devices, flags));
     return devices;
   }

@@ -36,7 +36,7 @@ export default class PolicyTest extends DaemonCommand {
         : verb === "on-behalf-of"
           ? { otherUid: Number(object) }
           : { device: object };
-    const answer = await this.withClient(flags.socket, (client) =>
+    const answer = await this.withClient(flags, (client) =>
       client.rights.test({ user, verb, ...about }),
     );
     this.log(`${answer.allowed ? "allowed" : "refused"} by ${answer.rule}`);

@@ -8,7 +8,7 @@ export default class PoolStatus extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(PoolStatus);
-    const status = await this.withClient(flags.socket, (client) => client.status());
+    const status = await this.withClient(flags, (client) => client.status());
     this.log(renderPoolStatus(status, flags));
     return status;
   }
