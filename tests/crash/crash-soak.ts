@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
 import { wholeNumber } from "./soak-options.ts";
+import { onStop, stopCode } from "./stop.ts";
 
 /** A tmpfs: what is durable is modelled, so no disk has to be waited for. */
 const MEMORY_FOLDER = "/dev/shm";
@@ -81,11 +82,12 @@ function work(index: number): Promise<void> {
   };
   const worker = new Worker(new URL("./crash-worker.ts", import.meta.url), { workerData: task });
   stops.push(() => void worker.terminate());
+  onStop(() => void worker.terminate());
   worker.on("message", (reports: readonly WorkerReport[]) => reports.forEach(take));
   return new Promise((resolve, reject) => {
     worker.once("error", reject);
     worker.once("exit", (code) =>
-      code === 0 || values["until-found"]
+      code === 0 || values["until-found"] || stopCode() !== undefined
         ? resolve()
         : reject(new Error(`a worker ended with ${code}`)),
     );
@@ -103,4 +105,5 @@ try {
   clearInterval(progress);
   rmSync(base, { recursive: true, force: true });
 }
-process.exitCode = closingLine("crash", seed, totals, startedAtMs);
+const exitCode = closingLine("crash", seed, totals, startedAtMs);
+process.exitCode = stopCode() ?? exitCode;

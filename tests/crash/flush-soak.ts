@@ -15,6 +15,7 @@ import type { LoadRecord } from "./guest-check.ts";
 import { runInLab } from "./lab-process.ts";
 import { Random } from "./random.ts";
 import { wholeNumber } from "./soak-options.ts";
+import { stopCode } from "./stop.ts";
 
 const MEMORY_FOLDER = "/dev/shm";
 const DISK_MIB = 384;
@@ -134,7 +135,7 @@ async function check(disks: readonly Built[]): Promise<void> {
     } satisfies FlushCheckTask,
     onLine: take,
   });
-  if (exitCode === 0) return;
+  if (exitCode === 0 || stopCode() !== undefined) return;
   totals.failed += 1;
   process.stderr.write(
     `soak flush: failed: a guest ended with ${exitCode} after ${totals.tried - before} disks: ${said}\n`,
@@ -148,6 +149,7 @@ async function checkAll(log: WriteLog, disks: readonly Rebuilt[]): Promise<void>
   let applied = 0;
   for (let first = 0; first < disks.length; first += DISKS_PER_BOOT) {
     if (running.size >= guests) await Promise.race(running);
+    if (stopCode() !== undefined) break;
     const scratch = join(folder, `batch-${first}`);
     mkdirSync(scratch);
     const batch = disks.slice(first, first + DISKS_PER_BOOT).map((disk) => {
@@ -220,4 +222,5 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-process.exitCode = closingLine("flush", seed, totals, startedAtMs);
+const exitCode = closingLine("flush", seed, totals, startedAtMs);
+process.exitCode = stopCode() ?? exitCode;

@@ -1,6 +1,7 @@
 /** The lab as a child process: its lines one by one, and its power in our hands. */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { onStop } from "./stop.ts";
 
 const ROOT: string = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
@@ -40,6 +41,7 @@ export async function runInLab(run: LabRun): Promise<LabEnd> {
     { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] },
   );
   const cut = (): void => void child.kill("SIGTERM");
+  const forget = onStop(cut);
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(-8000);
@@ -48,6 +50,6 @@ export async function runInLab(run: LabRun): Promise<LabEnd> {
   const exitCode = await new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => resolve(code ?? 1));
-  });
+  }).finally(forget);
   return { exitCode, said };
 }

@@ -12,13 +12,14 @@ import { runInLab } from "./lab-process.ts";
 import type { PowerTask } from "./power-guest.ts";
 import { Random, seedOf } from "./random.ts";
 import { wholeNumber } from "./soak-options.ts";
+import { stopCode } from "./stop.ts";
 import type { WorkerState } from "./worker-plan.ts";
 
 const MEMORY_FOLDER = "/dev/shm";
 /** What the guest flushed is in the host's page cache, so a tmpfs holds as well as a disk. */
 const DISK = "384M";
 const GUEST_MIB = 512;
-const BOOT_TIMEOUT_SECONDS = 240;
+const BOOT_TIMEOUT_SECONDS = 900;
 /** Cuts by dm-flakey in each boot, before the guest is killed. */
 const FLAKEY_PER_BOOT = 2;
 /** After so many boots a disk is made anew. */
@@ -104,7 +105,7 @@ async function lane(index: number): Promise<void> {
   const disk = join(folder, `disk-${index}`);
   let record: LoadRecord | undefined;
   let age = 0;
-  while (begun < cuts) {
+  while (begun < cuts && stopCode() === undefined) {
     boots += 1;
     const bootSeed = seedOf(seed, boots);
     const random = new Random(bootSeed);
@@ -134,7 +135,7 @@ async function lane(index: number): Promise<void> {
     record = result.clean ? result.record : undefined;
     if (record === undefined) rmSync(disk, { force: true });
   }
-  if (record === undefined) return;
+  if (record === undefined || stopCode() !== undefined) return;
   const task = { device: "/dev/disk/lab/disk", seed, fresh: false, last: true, flakeyCuts: 0 };
   await boot(disk, { ...task, record }, new Random(seed), `the last boot of guest ${index}`);
 }
@@ -145,4 +146,5 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-process.exitCode = closingLine("power", seed, totals, startedAtMs);
+const exitCode = closingLine("power", seed, totals, startedAtMs);
+process.exitCode = stopCode() ?? exitCode;
