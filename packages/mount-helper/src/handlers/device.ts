@@ -1,12 +1,11 @@
 /** device.*: the disks in the pool. */
-import type { MethodResult } from "@thinpool/protocol";
 import type { Device } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import { Quota } from "../references/quota.ts";
-import type { Within } from "./device-verbs.ts";
+import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
-import type { HandlerParts, Topic } from "./handler.ts";
+import type { HandlerParts, Topic, Within } from "./handler.ts";
 
 export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
@@ -99,39 +98,5 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
       book.forgetDevice(device.uuid);
       return {};
     },
-  };
-}
-
-/** A device as the wire has it, with what the daemon knows of it beyond the engine. */
-export function deviceToWire({
-  ephemerals,
-  mounts,
-  book,
-}: Pick<HandlerParts, "ephemerals" | "mounts" | "book">): (
-  device: Device,
-) => MethodResult<"device.get"> {
-  return (device) => ({
-    ...engineDeviceToWire(device),
-    ...(book.isPublic(device.uuid) ? { public: true } : {}),
-    ...(ephemerals.has(device.uuid) ? { ephemeral: true } : {}),
-    ...(mounts.isReleasing(device.uuid) ? { releasing: true } : {}),
-  });
-}
-
-function engineDeviceToWire(device: Device): MethodResult<"device.get"> {
-  return {
-    name: device.name,
-    uuid: device.uuid,
-    thinId: device.thinId,
-    sizeBytes: device.sizeBytes.toString(),
-    filesystem: device.filesystem,
-    ...(device.originUuid === undefined ? {} : { originUuid: device.originUuid }),
-    createdAtMs: device.createdAtMs,
-    transactionId: device.transactionId.toString(),
-    ownerUid: device.ownerUid,
-    active: device.active,
-    readOnly: device.readOnly,
-    labels: { ...device.labels },
-    filesystemSmaller: device.filesystemSmaller,
   };
 }
