@@ -37,6 +37,8 @@ const GRACE_SECONDS = 2;
 /** How long what the killed ones held may take to go: their grace, their leases, and slow machines. */
 const SETTLE_TIMEOUT_MS = 180_000;
 const START_TIMEOUT_MS = 120_000;
+/** The first connection of a user starts a worker: a slow machine takes its time. */
+const CONNECT_TIMEOUT_MS = 600_000;
 /** Of memory, beside what a garbage collector may leave for later. */
 const MAX_GROWTH_BYTES = 48 << 20;
 const MAX_GROWTH_FACTOR = 1.25;
@@ -211,7 +213,7 @@ async function settle(): Promise<void> {
 }
 
 async function removeClones(): Promise<void> {
-  await using root = await connect({ socketPath });
+  await using root = await connect({ socketPath, timeoutMs: CONNECT_TIMEOUT_MS });
   for (const device of await root.list()) {
     if (device.name === "base") continue;
     find("leaked", `device ${device.name}`);

@@ -2,8 +2,8 @@
 import type { Device } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../policy/policy.ts";
-import { deviceToWire } from "./device-wire.ts";
-import type { HandlerParts, Handlers } from "./handler.ts";
+import { deviceToWire } from "./device-to-wire.ts";
+import type { HandlerParts, Handlers, Within } from "./handler.ts";
 
 export type DeviceVerb =
   | "device.snapshotMany"
@@ -11,13 +11,6 @@ export type DeviceVerb =
   | "device.update"
   | "device.resize"
   | "device.revert";
-
-/** Runs `make`, which adds that many devices and bytes, within the user's limits. */
-export type Within = <T>(
-  who: Principal,
-  more: { readonly devices: number; readonly sizeBytes: bigint },
-  make: () => Promise<T>,
-) => Promise<T>;
 
 export function deviceVerbHandlers(
   parts: HandlerParts,

@@ -3,10 +3,9 @@ import type { Device } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import { Quota } from "../references/quota.ts";
-import type { Within } from "./device-verbs.ts";
+import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
-import { deviceToWire } from "./device-wire.ts";
-import type { HandlerParts, Topic } from "./handler.ts";
+import type { HandlerParts, Topic, Within } from "./handler.ts";
 
 export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;

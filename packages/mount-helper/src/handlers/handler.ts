@@ -38,3 +38,10 @@ export interface HandlerParts {
   readonly access: Access;
   readonly book: RightsBook;
 }
+
+/** Runs `make`, which adds that many devices and bytes, within the user's limits. */
+export type Within = <T>(
+  who: Principal,
+  more: { readonly devices: number; readonly sizeBytes: bigint },
+  make: () => Promise<T>,
+) => Promise<T>;

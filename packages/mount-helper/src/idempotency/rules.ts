@@ -1,7 +1,7 @@
 /** For each method that changes something, how to tell whether it has happened. */
 import type { KnownRequest, MethodName, MethodParams } from "@thinpool/protocol";
 import { methodNames, methods } from "@thinpool/protocol";
-import { deviceToWire } from "../handlers/device-wire.ts";
+import { deviceToWire } from "../handlers/device-to-wire.ts";
 import type { HandlerParts } from "../handlers/index.ts";
 import { mountToWire } from "../handlers/mount.ts";
 import type { Recognise } from "./keyed-calls.ts";

@@ -1,4 +1,4 @@
-/** Devices as the wire has them. */
+/** A device as callers see it. */
 import type { MethodResult } from "@thinpool/protocol";
 import type { Device } from "@thinpool/thinpool";
 import type { HandlerParts } from "./handler.ts";
