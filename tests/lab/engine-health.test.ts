@@ -161,7 +161,7 @@ async function sickPool(short: string): Promise<{
   /** The dm device below the metadata, and the loop below that. */
   readonly name: string;
   readonly below: string;
-  takeDown(): Promise<void>;
+  readonly takeDown: () => Promise<void>;
 }> {
   const data = await kernel.loops.attach({
     backingFile: await fileOf(join(parent, `${short}-data`), 64n << 20n),
