@@ -179,7 +179,7 @@ class History {
     } catch (error) {
       // The dead write nothing any more, and nobody hears what they say of it; the living have let go
       // of the folder all the same, and the next opening shows whether they did.
-      if (this.#world.dead === undefined && this.#world.injected === 0) throw error;
+      if (this.#world.dead === undefined) poolCode(error, this.#world.injected === 0);
     }
     if (this.#world.dead !== undefined) this.#afterDeath();
   }

@@ -20,6 +20,7 @@ import { KeyedLocks } from "./locks.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy } from "./space/policy.ts";
 import { Space } from "./space/space.ts";
+import { LedgerCommitError } from "./store/database.ts";
 import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { ThinMaker } from "./thin-maker.ts";
@@ -266,14 +267,20 @@ export class Engine {
     return dmNodePath(deviceDmName(this.uuid, record.name));
   }
 
-  /** Gives the folder back. Whatever is up in the kernel stays. */
-  release(): void {
+  /**
+   * Gives the folder back, whatever happens. What is up in the kernel stays. A PoolError says that the
+   * last events could not be written: their readers are told to look anew.
+   */
+  release(operation: string): void {
     const doubtful = this.#life.state === "degraded";
     this.#life = { state: "closed" };
     this.events.close();
     try {
       // A ledger in doubt is not written to: opening tells its readers to look anew.
       if (!doubtful) this.ledger.events.flush();
+    } catch (error) {
+      const reason = error instanceof LedgerCommitError ? error.cause : error;
+      throw poolErrorFrom(reason, { operation, object: this.folder });
     } finally {
       this.ledger.close();
       this.#lock[Symbol.dispose]();

@@ -21,7 +21,7 @@ export function close(engine: Engine): Promise<void> {
       engine.space.start();
       throw poolErrorFrom(error, { operation: "close", object: engine.folder });
     }
-    engine.release();
+    engine.release("close");
   });
 }
 
@@ -30,7 +30,7 @@ export function detach(engine: Engine): Promise<void> {
     if (engine.life.state === "closed") return;
     await engine.space.stop();
     await engine.metadataSnapshot.shutDown();
-    engine.release();
+    engine.release("detach");
   });
 }
 
