@@ -126,7 +126,7 @@ function checkContents({ folder, manifest, files }: PackedPackage): Problems {
   for (const file of files) {
     must(!file.includes(".test."), `a test: ${file}`);
     must(!file.endsWith(".tsbuildinfo"), `the compiler's own state: ${file}`);
-    must(/^(dist|src|bin)\/|^[^/]+$/.test(file), `unexpected: ${file}`);
+    must(/^(dist|src|bin|man)\/|^[^/]+$/.test(file), `unexpected: ${file}`);
     if (file.startsWith("dist/") && file.endsWith(".js")) {
       const source = file.replace("dist/", "src/").replace(/\.js$/, ".ts");
       must(files.includes(source), `${file} has no source any more: remove dist, then tsc -b`);

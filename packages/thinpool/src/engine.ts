@@ -2,7 +2,12 @@
  * What the verbs of an open pool share: its parts, its transaction id, its life, and the one way into
  * every change. Each verb is a function of its own in verbs/ that takes this.
  */
-import { dmNodePath, SECTOR_SIZE_BYTES, type TransactionId } from "@thinpool/dm-native";
+import {
+  dmNodePath,
+  NativeError,
+  SECTOR_SIZE_BYTES,
+  type TransactionId,
+} from "@thinpool/dm-native";
 import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
@@ -222,7 +227,13 @@ export class Engine {
 
   /** A pool that is not writable takes no message at all: which of three reasons, its status says. */
   async #whyRefused(error: unknown): Promise<unknown> {
-    return refusalOf(await this.pool.status(), poolDmName(this.uuid), error);
+    try {
+      return refusalOf(await this.pool.status(), poolDmName(this.uuid), error);
+    } catch (statusError) {
+      // The status line failed as well: the refusal stands as the kernel gave it.
+      if (!(statusError instanceof NativeError)) throw statusError;
+      return error;
+    }
   }
 
   async #writable<T>(operation: string, object: string, body: () => Promise<T>): Promise<T> {

@@ -18,6 +18,8 @@ export interface RevertResult {
   readonly outcome: "reverted";
   /** "later": deleting what it held before failed; the next opening of the pool does it. */
   readonly oldContent: "removed" | "later";
+  /** "failed": it is reverted, and no longer active: `activate` it. */
+  readonly activation: "as-before" | "failed";
   readonly device: Device;
 }
 
@@ -61,9 +63,23 @@ export function revert(engine: Engine, options: RevertOptions): Promise<RevertRe
       };
     });
     const oldContent = await removeOld(engine, old);
-    if (wasActive) await activateRecord(engine, reverted);
-    return { outcome: "reverted", oldContent, device: engine.view(reverted) };
+    const activation = wasActive ? await activateAgain(engine, reverted) : "as-before";
+    return { outcome: "reverted", oldContent, activation, device: engine.view(reverted) };
   });
+}
+
+/** The device is reverted by now: a failure of this is no failure of it. */
+async function activateAgain(
+  engine: Engine,
+  device: DeviceRecord,
+): Promise<RevertResult["activation"]> {
+  try {
+    await activateRecord(engine, device);
+    return "as-before";
+  } catch (error) {
+    if (isDoubt(error)) throw error;
+    return "failed";
+  }
 }
 
 /** The device is reverted by now: a failure of this leaves what opening removes, and is no failure of it. */
