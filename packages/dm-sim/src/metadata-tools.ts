@@ -133,7 +133,10 @@ export class SimMetadataTools {
     });
   }
 
-  dump(options: SimMetadataSource & { readonly file: string }): Promise<void> {
+  /** The data's size is in memory: it need not be told, as the program must be. */
+  dump(
+    options: SimMetadataSource & { readonly file: string; readonly dataBlocks: bigint },
+  ): Promise<void> {
     return this.#call("thin_dump", options, (node) => {
       writeFileSync(options.file, toXml(this.#view(node, options)), { flag: "wx", mode: 0o600 });
     });

@@ -102,13 +102,21 @@ export class DmDevice extends BlockNode {
     this.suspended = true;
   }
 
-  /** Swaps a loaded table in. Where a target refuses, the device stays suspended with the new table. */
+  /**
+   * Swaps a loaded table in. Where a target refuses, the device stays suspended with the new table; one
+   * that does not fit what it stands on is dropped, and the device stays suspended with the old.
+   */
   resume(): void {
     if (this.inactive !== undefined) {
       this.suspend();
       const old = this.live;
-      this.live = this.inactive;
+      const fresh = this.inactive;
       this.inactive = undefined;
+      if (fresh.entries.some(({ target }) => target.fits?.() === false)) {
+        fresh.release();
+        throw new Refusal("EINVAL", "a device is too small for the table");
+      }
+      this.live = fresh;
       old?.release();
     }
     if (!this.suspended) return;

@@ -24,6 +24,8 @@ export interface Target {
   params(): string;
   status(options: { readonly noFlush: boolean }): string;
   message?(text: string): void;
+  /** Whether what it stands on is large enough for it now. */
+  fits?(): boolean;
   preresume?(): void;
   resume?(): void;
   suspend?(): void;
@@ -169,7 +171,9 @@ function thinPool(args: readonly string[], context: TargetContext): Target {
   parseNumber(args[3], "low water mark");
   const lowWaterBlocks = BigInt(args[3] ?? "");
   if (lowWaterBlocks > MAX_U64) return invalid("invalid low water mark");
-  if (context.lengthSectors * SECTOR_BYTES > dataNode.sizeBytes()) {
+  const fits = (): boolean => context.lengthSectors * SECTOR_BYTES <= dataNode.sizeBytes();
+  // dm.c: the areas are looked at when a device gets its first table, later ones as they are swapped in.
+  if (context.owner.live === undefined && !fits()) {
     return invalid("thin-pool: the data device is too small for the target");
   }
   const settings: PoolSettings = {
@@ -196,6 +200,7 @@ function thinPool(args: readonly string[], context: TargetContext): Target {
     singleton: true,
     immutable: true,
     pool,
+    fits,
     params: () => {
       const names = FEATURE_NAMES.filter(([, key]) => features[key]).map(([name]) => `${name} `);
       const devices = `${formatDevNumber(metadataNode.dev)} ${formatDevNumber(dataNode.dev)}`;

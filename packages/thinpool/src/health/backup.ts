@@ -1,4 +1,5 @@
 /** Backups of an open pool's metadata. */
+import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { poolErrorFrom } from "../errors-from-native.ts";
@@ -41,8 +42,10 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
       },
       async ({ staged, ...moment }, held) => {
         const { path } = engine.backing.metadata;
-        const source = { path, snapshot: true, signal: held };
-        await toolCall(() => engine.kernel.metadataTools.dump({ ...source, file: staged.dump }));
+        const { dataBytes, blockSectors } = engine.poolRecord;
+        const dataBlocks = dataBytes / (blockSectors * SECTOR_SIZE_BYTES);
+        const dump = { path, snapshot: true, signal: held, file: staged.dump, dataBlocks };
+        await toolCall(() => engine.kernel.metadataTools.dump(dump));
         return nameBackup(paths, staged, moment);
       },
     );

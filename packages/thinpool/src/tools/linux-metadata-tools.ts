@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { PoolError } from "../errors.ts";
 import { readDelta } from "./delta-reader.ts";
+import { withDataBlocks } from "./dump-header.ts";
 import { readDump } from "./dump-reader.ts";
 import { LIST_COLUMNS, readListLine } from "./list-reader.ts";
 import type {
@@ -101,7 +102,9 @@ export class LinuxMetadataTools implements MetadataTools {
     await succeeded(program, options.path, running);
   }
 
-  async dump(options: MetadataSource & { readonly file: string }): Promise<void> {
+  async dump(
+    options: MetadataSource & { readonly file: string; readonly dataBlocks: bigint },
+  ): Promise<void> {
     const file = await open(options.file, "wx", DUMP_MODE);
     try {
       await this.#dumpInto(file, options);
@@ -113,10 +116,14 @@ export class LinuxMetadataTools implements MetadataTools {
     }
   }
 
-  async #dumpInto(file: FileHandle, options: MetadataSource): Promise<void> {
-    const run = { object: options.path, signal: options.signal, stdoutFd: file.fd };
+  async #dumpInto(
+    file: FileHandle,
+    options: MetadataSource & { readonly dataBlocks: bigint },
+  ): Promise<void> {
+    const run = { object: options.path, signal: options.signal };
     const args = [...snapshotFlag(options), "--", options.path];
     const { program, running } = await this.#run("thin_dump", args, run);
+    await file.writeFile(running.stdout.compose(withDataBlocks(options.dataBlocks)));
     await succeeded(program, options.path, running);
     await file.sync();
   }

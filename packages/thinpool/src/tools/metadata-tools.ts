@@ -77,8 +77,13 @@ export interface MetadataTools {
   delta(
     options: MetadataSource & { readonly from: ThinId; readonly to: ThinId },
   ): AsyncIterable<BlockDifference>;
-  /** thin_dump into a new file (0600), synced. A failure leaves no file. */
-  dump(options: MetadataSource & { readonly file: string }): Promise<void>;
+  /**
+   * thin_dump into a new file (0600), synced. A failure leaves no file. `dataBlocks`: the pool's, which
+   * the program does not know of a metadata snapshot.
+   */
+  dump(
+    options: MetadataSource & { readonly file: string; readonly dataBlocks: bigint },
+  ): Promise<void>;
   /** thin_restore: writes a dump onto a device. POOL_TOOL_FAILED where the dump is no good. */
   restore(options: {
     readonly file: string;

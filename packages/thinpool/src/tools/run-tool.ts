@@ -19,8 +19,6 @@ export interface ToolRun {
   /** For errors: what it works on. */
   readonly object: string;
   readonly signal: AbortSignal | undefined;
-  /** An open file that takes its stdout; without one stdout is a stream. */
-  readonly stdoutFd?: number;
 }
 
 export interface ToolEnd {
@@ -67,7 +65,7 @@ export function startTool(path: string, run: ToolRun): RunningTool {
   const child = spawn(path, run.args, {
     cwd: "/",
     env: {},
-    stdio: ["ignore", run.stdoutFd ?? "pipe", "pipe"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   let ended: "timeout" | "killed" | undefined;
   const stop = (why: "timeout" | "killed"): void => {
@@ -105,7 +103,7 @@ export function startTool(path: string, run: ToolRun): RunningTool {
   });
   // Who reads stdout first must not find an unhandled rejection meanwhile.
   end.catch(() => undefined);
-  return { stdout: child.stdout ?? Readable.from([]), end, kill: () => stop("killed") };
+  return { stdout: child.stdout, end, kill: () => stop("killed") };
 }
 
 export function toolFailed(
