@@ -87,7 +87,8 @@ test("activation and deactivation: no commit", async () => {
   });
 });
 
-test("a removal: one commit, two messages", async () => {
+test("a removal that gives nothing back to the host: one commit, two messages", async () => {
+  await pool.setPolicy({ giveBackRemoved: false });
   assert.deepEqual(await cost(() => pool.remove({ name: "second" })), {
     DM_TARGET_MSG: 2,
     commits: 1,
