@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { PoolError } from "../errors.ts";
 
 /** Debian has them in /usr/sbin; where /sbin is a folder of its own it is looked into as well. */
