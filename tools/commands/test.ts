@@ -44,7 +44,10 @@ const soak = (name: string, ...options: string[]): string[] => [
 const labTest = (names: string): string[] =>
   names.split(" ").map((name) => `tests/lab/${name}.test.ts`);
 
-/** Phase after phase, what is cheap and often wrong first; the steps of one phase run side by side. */
+/**
+ * Phase after phase, what is cheap and often wrong first; the steps of one phase run side by side. Guests
+ * are alone: two of them on two cores take longer than one after the other.
+ */
 const PHASES: readonly (readonly Step[])[] = [
   [{ name: "format", what: "oxfmt", command: [bin("oxfmt"), "--check", "."] }],
   [
@@ -103,6 +106,8 @@ const PHASES: readonly (readonly Step[])[] = [
       what: "bindings and simulation against User Mode Linux",
       command: inLab("uml", 1024, labTest("smoke dm-commands loop block mounts conformance")),
     },
+  ],
+  [
     {
       name: "kernel-engine",
       what: "engine and daemon on User Mode Linux",
@@ -115,6 +120,8 @@ const PHASES: readonly (readonly Step[])[] = [
       what: "damaged and sick pools, repair, backups, adoption on User Mode Linux",
       command: inLab("uml", 1024, labTest("engine-health engine-repair engine-adopt")),
     },
+  ],
+  [
     {
       name: "lab",
       what: "the lab's own promises",
