@@ -67,10 +67,10 @@ test("without a command, the script on stdin; --cut-after counts from its start"
 test("--host inside a guest runs on the guest's own kernel", async () => {
   const temporary = ownTemporaryFolder();
   const inner = `node lab/src/main.ts --host --disk d=/tmp/disk:8M --uid 1000 -- \\
-    bash -c 'echo $LAB_KERNEL $LAB_DISK_D; id -u; exit 5'; echo $?; losetup --list; ls /tmp`;
+    bash -c 'echo $LAB_KERNEL $LAB_DISK_D; id -u; exit 5'; echo $?; losetup --list; ls -d /tmp/disk /tmp/thinpool-lab-* 2>/dev/null`;
   const { stdout, stderr } = await startLab(["--", "bash", "-c", inner], temporary).outcome;
   assert.equal(stderr, "");
-  assert.equal(stdout.toString("utf8"), "host /dev/loop0\n1000\n5\ndisk\n");
+  assert.equal(stdout.toString("utf8"), "host /dev/loop0\n1000\n5\n/tmp/disk\n");
   assert.deepEqual(leftBehind(temporary, []), []);
 });
 
