@@ -1,6 +1,6 @@
 import { Args } from "@oclif/core";
 import { BaseCommand } from "../lib/base-command.ts";
-import { explain } from "../lib/explain.ts";
+import { explanationOf } from "../lib/explain.ts";
 import { renderFields } from "../lib/table.ts";
 
 export default class Explain extends BaseCommand {
@@ -12,7 +12,7 @@ export default class Explain extends BaseCommand {
 
   async run() {
     const { args } = await this.parse(Explain);
-    const entry = explain(args.code);
+    const entry = explanationOf(args.code);
     this.log(
       renderFields([
         ["code", entry.code],

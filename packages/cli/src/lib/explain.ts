@@ -1,27 +1,15 @@
-/** An error code of the daemon or of the SDK, explained. */
-import { errorCodes, isErrorCode } from "@thinpool/protocol";
-import { clientErrorCodes } from "@thinpool/sdk";
+/** An error code of the daemon or of the SDK, explained: the protocol's own table, and the exit code. */
+import { clientErrorCodes, errorCodes, type ErrorExplanation, explain } from "@thinpool/protocol";
 import { UsageError } from "./errors.ts";
 import { type ExitCode, exitCodeOf } from "./exit-codes.ts";
 
-export interface Explanation {
-  readonly code: string;
-  /** The JSON-RPC number; undefined for what the SDK finds out by itself. */
-  readonly number: number | undefined;
-  readonly retryable: boolean;
-  readonly hint: string;
-  readonly exitCode: ExitCode;
-}
+export type Explanation = ErrorExplanation & { readonly exitCode: ExitCode };
 
-/** UsageError for a code that there is not, with the nearest ones by their beginning. */
-export function explain(text: string): Explanation {
+/** UsageError, with all codes, for one that there is not. */
+export function explanationOf(text: string): Explanation {
   const code = text.toUpperCase();
-  const exitCode = exitCodeOf(code);
-  if (isErrorCode(code)) return { code, ...errorCodes[code], exitCode };
-  if (Object.hasOwn(clientErrorCodes, code)) {
-    const entry = clientErrorCodes[code as keyof typeof clientErrorCodes];
-    return { code, number: undefined, ...entry, exitCode };
-  }
+  const found = explain(code);
+  if (found !== undefined) return { ...found, exitCode: exitCodeOf(code) };
   const all = [...Object.keys(errorCodes), ...Object.keys(clientErrorCodes)].toSorted();
   throw new UsageError({
     reason: `there is no error code ${JSON.stringify(code)}`,
