@@ -4,6 +4,8 @@
  * call to the kernel, such as "after mounts.mount"; it comes to bear once the daemon has started.
  */
 import { startDaemon } from "@thinpool/mount-helper";
+import type { DmStep } from "@thinpool/dm-native";
+import { runOneByOne } from "@thinpool/dm-native";
 import type { Kernel } from "@thinpool/thinpool";
 import { linuxKernel } from "@thinpool/thinpool";
 
@@ -32,8 +34,15 @@ function watched<T extends object>(part: T, name: string): T {
 }
 
 const real = linuxKernel();
+const dm = watched(real.dm, "dm");
 const kernel: Kernel = {
-  dm: watched(real.dm, "dm"),
+  // Step by step: a point between two commands of one run is a point like any other.
+  dm: new Proxy(dm, {
+    get: (target, key) =>
+      key === "run"
+        ? (steps: readonly DmStep[]) => runOneByOne(target, steps)
+        : (Reflect.get(target, key, target) as unknown),
+  }),
   loops: real.loops,
   blocks: real.blocks,
   mounts: watched(real.mounts, "mounts"),
