@@ -17,17 +17,21 @@ function* outcomes(base: Model, before: Model, pending: readonly Step[]): Genera
   }
 }
 
-/** The model that the pool's list fits; `pending` are the steps whose callers were never answered. */
-export function settle(
+/**
+ * The models that the pool's list fits; `pending` are the steps whose callers were never answered. More
+ * than one where a step changes only what a device holds: a revert.
+ */
+function settle(
   devices: readonly Device[],
   base: Model,
   before: Model,
   pending: readonly Step[],
-): Model {
+): readonly Model[] {
   const found = describe(devices);
-  for (const model of outcomes(base, before, pending)) {
-    if (describe(model.values()) === found) return model;
-  }
+  const fitting = [...outcomes(base, before, pending)].filter(
+    (model) => describe(model.values()) === found,
+  );
+  if (fitting.length > 0) return fitting;
   const missing = [...base.keys()].filter(
     (name) =>
       !devices.some((device) => device.name === name) &&
@@ -113,8 +117,17 @@ export async function judge(options: {
 }): Promise<Model> {
   const { world, pool, base, before, pending, cut } = options;
   await checkBooks(world, pool);
-  const model = settle(pool.list(), base, before, pending);
-  return checkContents(world, pool, model, cut);
+  const fitting = settle(pool.list(), base, before, pending);
+  let first: Finding | undefined;
+  for (const model of fitting) {
+    try {
+      return await checkContents(world, pool, model, cut);
+    } catch (error) {
+      if (!(error instanceof Finding)) throw error;
+      first ??= error;
+    }
+  }
+  throw first ?? new Finding("failed", "no model fits");
 }
 
 /** The last look: everything is taken down, nothing is left on the machine, and no file but the pool's. */

@@ -5,7 +5,7 @@
 import type { SimKernel } from "@thinpool/dm-sim";
 import type { ThinPool } from "@thinpool/thinpool";
 import { frozen, type Model, type ModelDevice, withDevice, without } from "./model.ts";
-import type { Random } from "./random.ts";
+import { Random } from "./random.ts";
 
 export interface Step {
   /** For traces and reports. */
@@ -288,6 +288,57 @@ const status: Verb = {
   }),
 };
 
+/** What reads or enlarges the pool as a whole: no device is another after it. */
+function ofPool(
+  what: string,
+  weight: number,
+  run: (pool: ThinPool, random: Random) => (() => Promise<unknown>) | undefined,
+): Verb {
+  return {
+    weight,
+    plan: (random) => ({
+      what,
+      // Never two of a kind at once: a pool is asked to grow to one size at a time.
+      touches: [`the pool: ${what}`],
+      // What it asks for is drawn when it is planned: a run draws nothing.
+      run: ((seed) => (pool: ThinPool) => run(pool, new Random(seed))?.() ?? Promise.resolve())(
+        random.next(),
+      ),
+      effect: unchanged,
+    }),
+  };
+}
+
+const DATA_STEPS: readonly bigint[] = [64n << 20n, 68n << 20n, 72n << 20n];
+const METADATA_STEPS: readonly bigint[] = [4n << 20n, 5n << 20n];
+
+const extend = ofPool("extend", 4, (pool, random) => {
+  const dataBytes = random.pick(DATA_STEPS);
+  const metadataBytes = random.pick(METADATA_STEPS);
+  return async () => {
+    const { dataTotalBytes, metadataTotalBytes } = await pool.status();
+    await pool.extend({
+      dataBytes: dataBytes > dataTotalBytes ? dataBytes : dataTotalBytes,
+      ...(metadataBytes > metadataTotalBytes ? { metadataBytes } : {}),
+    });
+  };
+});
+
+const usage = ofPool("usage", 2, (pool) => () => pool.usage({ maxAgeMs: 0 }));
+const check = ofPool("check", 2, (pool) => () => pool.check());
+const backup = ofPool("backup", 2, (pool) => () => pool.backup({ keep: 2 }));
+
+const changedBlocks = ofPool("changed blocks", 3, (pool, random) => {
+  const names = pool.list().map(({ name }) => name);
+  if (names.length < 2) return undefined;
+  const [from, to] = [random.pick(names), random.pick(names)];
+  return async () => {
+    for await (const { lengthBytes } of pool.changedBlocks({ from, to })) {
+      if (lengthBytes <= 0n) throw new Error(`a range of ${lengthBytes} bytes`);
+    }
+  };
+});
+
 export const VERBS: readonly Verb[] = [
   create,
   snapshot,
@@ -302,6 +353,11 @@ export const VERBS: readonly Verb[] = [
   state("deactivate", 6),
   missing,
   status,
+  extend,
+  usage,
+  check,
+  backup,
+  changedBlocks,
 ];
 
 const TOTAL = VERBS.reduce((sum, { weight }) => sum + weight, 0);

@@ -62,7 +62,7 @@ async function everything(): Promise<unknown> {
     client.mounts(),
     client.status(),
   ]);
-  const timeless = mounts.map(({ leaseLeftMs: _, ...mount }) => mount);
+  const timeless = mounts.map(({ leaseLeftMs: _left, ...mount }) => mount);
   return { devices, mounts: timeless, status, kernel: kernelState() };
 }
 

@@ -19,6 +19,8 @@ const COPIED: readonly string[] = ["packages", "tests", "package.json", "tsconfi
 /** Histories until a mutant counts as survived; most are caught within a hundred. */
 const HISTORIES = 3000;
 const MAX_LANES = 2;
+/** The slowest of the test files takes a tenth of it. */
+const TEST_TIMEOUT_MS = 600_000;
 
 /** A copy whose packages are its own and whose dependencies are this tree's. */
 function copyTree(): string {
@@ -45,6 +47,8 @@ async function isCaught(copy: string, mutant: Mutant, seed: string): Promise<boo
         ]
       : [
           ...(mutant.test.name === undefined ? [] : [`--test-name-pattern=${mutant.test.name}`]),
+          // A damage may also show as a test that hangs.
+          ...[`--test-timeout=${TEST_TIMEOUT_MS}`, "--test-force-exit"],
           ...["--test", join(copy, mutant.test.file)],
         ];
   const { exitCode, output } = await runProcess(process.execPath, [...node, ...args]);

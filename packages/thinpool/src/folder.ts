@@ -104,6 +104,16 @@ export async function createFile(path: string, sizeBytes: bigint, undo: Undo): P
   }
 }
 
+/** What a process wrote that died before its own fsync lasts from here on: bytes and size. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** Removes a file; one that is gone already is fine. */
 export async function removeFile(path: string): Promise<void> {
   try {

@@ -38,6 +38,19 @@ export interface LiveThin {
   readonly info: DmDeviceInfo;
 }
 
+/** Undefined: it went since it was listed. */
+export async function statusOfListed(
+  dm: Kernel["dm"],
+  { dev }: { readonly dev: DevNumber },
+): Promise<DmDeviceInfo | undefined> {
+  try {
+    return await dm.deviceStatus({ dev });
+  } catch (error) {
+    if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
+
 export class ThinDevices {
   readonly #kernel: Kernel;
   readonly #poolUuid: string;
@@ -195,8 +208,8 @@ export class ThinDevices {
       // Kernels before 5.14 list no uuids: then the name says which to ask.
       const perhaps = entry.uuid?.startsWith(uuidPrefix) ?? entry.name.startsWith(namePrefix);
       if (!perhaps) continue;
-      const info = await this.#kernel.dm.deviceStatus({ dev: entry.dev });
-      if (info.uuid === undefined || !info.uuid.startsWith(uuidPrefix)) continue;
+      const info = await statusOfListed(this.#kernel.dm, entry);
+      if (info?.uuid?.startsWith(uuidPrefix) !== true) continue;
       if (info.uuid === poolDmUuid(this.#poolUuid)) continue;
       found.push({ deviceUuid: info.uuid.slice(uuidPrefix.length), info });
     }

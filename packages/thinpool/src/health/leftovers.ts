@@ -5,6 +5,7 @@ import type { Engine } from "../engine.ts";
 import { exists } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
+import { statusOfListed } from "../thin-devices.ts";
 import type { Finding } from "./findings.ts";
 
 /** Of an open pool: thin devices that are live and not known to be active; a second loop on a file. */
@@ -49,8 +50,8 @@ export async function dmDevicesOf(
       entry.uuid?.startsWith(dmUuidPrefix(poolUuid)) ??
       entry.name.startsWith(dmNamePrefix(poolUuid));
     if (!perhaps) continue;
-    const info = await kernel.dm.deviceStatus({ dev: entry.dev });
-    if (info.uuid?.startsWith(dmUuidPrefix(poolUuid)) === true) found.push(info);
+    const info = await statusOfListed(kernel.dm, entry);
+    if (info?.uuid?.startsWith(dmUuidPrefix(poolUuid)) === true) found.push(info);
   }
   return found;
 }

@@ -1,5 +1,6 @@
 /** What opening does with the sizes that it finds: the table of growth in docs/INVARIANTS.md. */
 import type { Backing } from "../backing.ts";
+import { syncFile } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolTable } from "../pool-device.ts";
 import type { Ledger, PoolRecord } from "../store/ledger.ts";
@@ -15,6 +16,11 @@ export async function settleSizes(
 ): Promise<{ readonly record: PoolRecord; readonly grows: boolean }> {
   const left = await growthLeft(kernel, recorded);
   if (left.kind === "forward") {
+    // Who made them longer may have died before its fsync, and the kernel is about to rely on it.
+    if (recorded.backing === "files") {
+      await syncFile(recorded.dataPath);
+      await syncFile(recorded.metadataPath);
+    }
     return { record: { ...recorded, ...targetOf(recorded) }, grows: true };
   }
   if (left.kind === "cancel") ledger.space.cancelGrowth();
