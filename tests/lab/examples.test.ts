@@ -24,6 +24,8 @@ const IMAGE_BYTES = 256n << 20n;
 const GONE_WITHIN_MS = 120_000;
 const PROGRAM_TIMEOUT_MS = 300_000;
 const DAY_MS = 86_400_000;
+/** What follows is a program. */
+const SCRIPT = ["--input-type=module-typescript", "--eval"];
 const IN_IMAGE = "from the image\n";
 
 interface Outcome {
@@ -41,7 +43,7 @@ function exampleUser(example: string, socketPath: string) {
       gid: USERS.gid,
       stdio: ["ignore", "pipe", "pipe"],
       timeout: PROGRAM_TIMEOUT_MS,
-      env: { PATH: process.env["PATH"], HOME: "/tmp", THINPOOL_SOCKET: socketPath },
+      env: { PATH: process.env["PATH"], HOME: "/tmp", NO_COLOR: "1", THINPOOL_SOCKET: socketPath },
     });
   const run = async (...args: readonly string[]): Promise<Outcome> => {
     const child = start(...args);
@@ -99,6 +101,7 @@ test("the examples as uid 1000", async (t) => {
       await using mount = await root.mount({ device: "base" });
       await writeFile(join(mount.path, "file"), IN_IMAGE);
     }
+    await root.rights.publish({ name: "base" });
     const user = (example: string) => exampleUser(example, daemon.socketPath);
     await t.test("a workspace per CI job", () => ciWorkspace(user("ci-workspace"), root));
     await t.test("a scratch tree per agent", () => agentScratch(user("agent-scratch"), root));
@@ -147,16 +150,21 @@ async function agentScratch({ run }: User, root: Client): Promise<void> {
 }
 
 async function nightly({ run }: User, root: Client): Promise<void> {
-  await root.clone({ origin: "base", name: "data", onBehalfOf: UID });
   const nights = [1, 2, 3, 10].map((ago) =>
     new Date(Date.now() - ago * DAY_MS).toISOString().slice(0, 10),
   );
-  for (const date of nights) {
-    const name = `data.${date}`;
-    await root.clone({ origin: "data", name, onBehalfOf: UID });
-    const labels = { "nightly-of": "data", "nightly-date": date };
-    await root.devices.update({ name, labels });
-  }
+  const earlier = await run(
+    ...SCRIPT,
+    `import { connect } from "@thinpool/sdk";
+    await using client = await connect();
+    await client.clone({ origin: "base", name: "data" });
+    for (const date of ${JSON.stringify(nights)}) {
+      await client.clone({ origin: "data", name: "data." + date });
+      const labels = { "nightly-of": "data", "nightly-date": date };
+      await client.devices.update({ name: "data." + date, labels });
+    }`,
+  );
+  assert.equal(earlier.code, 0, earlier.stderr);
   await using mount = await root.mount({ device: "data" });
   await writeFile(join(mount.path, "file"), "tonight");
   const first = await run("nightly.ts", "2", "0", "data");
@@ -187,13 +195,13 @@ async function postgres({ start, run }: User, root: Client): Promise<void> {
   const inNode = await run("--test", "with-node-test.test.ts");
   assert.equal(inNode.code, 0, inNode.stdout);
   assert.match(inNode.stdout, /pass 2\n/);
-  const inVitest = await run("node_modules/vitest/vitest.mjs", "run");
+  // In the guest the repository can't be written to: the configuration is not bundled first.
+  const inVitest = await run("node_modules/vitest/vitest.mjs", "run", "--configLoader", "native");
   assert.equal(inVitest.code, 0, `${inVitest.stdout}${inVitest.stderr}`);
   assert.match(inVitest.stdout, /Tests .*2 passed/);
   await onlyLeft(root, "base", base);
   const killed = start(
-    "--input-type=module-typescript",
-    "--eval",
+    ...SCRIPT,
     `import { connect } from "@thinpool/sdk";
     import { freshDatabase } from "./postgres.ts";
     const { query } = await freshDatabase(await connect(), { base: "${base}" });
