@@ -11,7 +11,7 @@ const MAIN = new URL("../../packages/mount-helper/src/main.ts", import.meta.url)
 /** Starting Node and opening a pool in the lab. */
 const START_TIMEOUT_MS = 60_000;
 const BACKING = { type: "files", dataBytes: 512n << 20n, metadataBytes: 8n << 20n } as const;
-const DEVICE_BYTES = 64n << 20n;
+const DEFAULT_IMAGE_BYTES = 64n << 20n;
 /** Debian's own group of all users. */
 export const USERS: { readonly name: string; readonly gid: number } = { name: "users", gid: 100 };
 
@@ -24,12 +24,15 @@ export interface DaemonProcess extends AsyncDisposable {
   killAndRestart(): Promise<void>;
 }
 
-export async function daemonProcess(kernel: Kernel): Promise<DaemonProcess> {
+export async function daemonProcess(
+  kernel: Kernel,
+  options: { readonly imageBytes?: bigint } = {},
+): Promise<DaemonProcess> {
   const parent = await mkdtemp("/tmp/thinpool-lab-");
   const folder = join(parent, "pool");
   const socketPath = `/run/thinpool/${parent.slice("/tmp/".length)}.sock`;
   const pool = await createPool({ folder, kernel, backing: BACKING });
-  await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+  await pool.createDevice({ name: "base", sizeBytes: options.imageBytes ?? DEFAULT_IMAGE_BYTES });
   await pool.detach();
   let log = "";
   const start = async (): Promise<ChildProcess> => {

@@ -1,5 +1,7 @@
 import { parseArgs } from "node:util";
+import { LabError } from "thinpool-lab";
 import type { RunCommand } from "../lib/command.ts";
+import { preparePostgres } from "../lib/postgres.ts";
 import { runProcess } from "../lib/run-process.ts";
 import { seconds, textTable } from "../lib/text-table.ts";
 
@@ -7,6 +9,8 @@ interface Step {
   readonly name: string;
   readonly what: string;
   readonly command: readonly string[];
+  /** Installs what only this step needs; throws where it may not. `say` gets a line before. */
+  readonly prepare?: (say: (line: string) => void) => void;
 }
 
 const bin = (name: string): string => `node_modules/.bin/${name}`;
@@ -161,6 +165,12 @@ const BY_NAME: readonly Step[] = [
     command: inLab("uml", 1536, labTest("api python-client")),
   },
   {
+    name: "kernel-examples",
+    what: "the examples as uid 1000, with a real PostgreSQL, on User Mode Linux",
+    prepare: preparePostgres,
+    command: inLab("uml", 2048, labTest("examples")),
+  },
+  {
     name: "power",
     what: "30 power cuts under load on User Mode Linux",
     command: [...node, ...soak("power", "--cuts", "30")],
@@ -182,6 +192,14 @@ interface StepResult {
 /** Runs a step and says how it went; its output is shown where it failed. */
 async function runStep(step: Step, live: boolean): Promise<StepResult> {
   process.stderr.write(`${step.name}: ${step.what} …\n`);
+  try {
+    step.prepare?.((line) => process.stderr.write(`${step.name}: ${line}\n`));
+  } catch (error) {
+    if (!(error instanceof LabError)) throw error;
+    const hint = error.hint === undefined ? "" : `; ${error.hint}`;
+    process.stderr.write(`${step.name}: FAILED: ${error.message}${hint}\n`);
+    return { name: step.name, passed: false, durationMs: 0 };
+  }
   const [command = "", ...rest] = step.command;
   const { exitCode, output, durationMs } = await runProcess(command, rest, { live });
   // turbo says 'successful' of a run that found no package: that is no pass.
