@@ -218,7 +218,9 @@ class History {
 
   /** Opening failed: by what was injected, and then it leaves nothing that was not there. */
   async #refused(error: unknown, before: readonly string[]): Promise<void> {
-    const code = poolCode(error, this.#world.injected === 0);
+    // Nothing that a user did can be the reason.
+    if (this.#world.injected === 0) throw error;
+    const code = poolCode(error, false);
     if (code === "POOL_DEGRADED") return;
     this.#world.arm({});
     const left = (await this.#world.kernel.leftovers()).filter((what) => !before.includes(what));

@@ -19,14 +19,23 @@ export interface Mutant {
 const SRC = "packages/thinpool/src";
 /** Dies at every boundary of one operation: for steps that few histories come to. */
 const BOUNDARIES = `${SRC}/crash.test.ts`;
+/** Each call of each operation fails, and the ones after it. */
+const FAULTS = `${SRC}/faults.test.ts`;
 
 function without(what: string, file: string, search: string, dying?: string): Mutant {
   const rest = dying === undefined ? {} : { test: { file: BOUNDARIES, name: dying } };
   return { what, file: `${SRC}/${file}`, search, replace: "", ...rest };
 }
 
-function instead(what: string, file: string, search: string, replace: string): Mutant {
-  return { what, file: `${SRC}/${file}`, search, replace };
+function instead(
+  what: string,
+  file: string,
+  search: string,
+  replace: string,
+  test?: Mutant["test"],
+): Mutant {
+  const rest = test === undefined ? {} : { test };
+  return { what, file: `${SRC}/${file}`, search, replace, ...rest };
 }
 
 const FSYNCS: readonly Mutant[] = [
@@ -117,11 +126,10 @@ const RECOVERY: readonly Mutant[] = [
     "  if (unfinished.length === 0) return current;\n",
     "  if (unfinished.length >= 0) return current;\n",
   ),
-  instead(
-    "remove a pool device without a table",
+  without(
+    "remove a pool device without a table before a check",
     "pool-device.ts",
-    "    if (live !== undefined) {\n",
-    "    if (live === null) {\n",
+    "    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);\n",
   ),
   instead(
     "take over loops that are attached",
@@ -157,6 +165,7 @@ const GUARDS: readonly Mutant[] = [
     "make-live.ts",
     "throw halfMade ? new UndoError(error, [error]) : error;",
     "throw error;",
+    { file: FAULTS },
   ),
   without(
     "resume an origin after its snapshot",
@@ -179,7 +188,14 @@ const GUARDS: readonly Mutant[] = [
     "recovery-plan.ts",
     "  if (current === last || current === last - 1n) return;\n",
     "  if (current !== undefined) return;\n",
+    { file: FAULTS, name: "older than the ledger" },
   ),
 ];
 
-export const MUTANTS: readonly Mutant[] = [...FSYNCS, ...MORE_FSYNCS, ...RECOVERY, ...GUARDS, ...GUARD_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [
+  ...FSYNCS,
+  ...MORE_FSYNCS,
+  ...RECOVERY,
+  ...GUARDS,
+  ...GUARD_MUTANTS,
+];

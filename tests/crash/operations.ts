@@ -301,9 +301,10 @@ function ofPool(
       // Never two of a kind at once: a pool is asked to grow to one size at a time.
       touches: [`the pool: ${what}`],
       // What it asks for is drawn when it is planned: a run draws nothing.
-      run: ((seed) => (pool: ThinPool) => run(pool, new Random(seed))?.() ?? Promise.resolve())(
-        random.next(),
-      ),
+      run: (
+        (seed) => (pool: ThinPool) =>
+          run(pool, new Random(seed))?.() ?? Promise.resolve()
+      )(random.next()),
       effect: unchanged,
     }),
   };

@@ -4,6 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { connect } from "@thinpool/sdk";
 import type { Kernel } from "@thinpool/thinpool";
 import { createPool } from "@thinpool/thinpool";
 
@@ -65,6 +66,10 @@ export async function daemonProcess(
     return code;
   };
   let child = await start();
+  {
+    await using root = await connect({ socketPath });
+    await root.rights.publish({ name: "base" });
+  }
   return {
     folder,
     socketPath,

@@ -101,7 +101,6 @@ test("the examples as uid 1000", async (t) => {
       await using mount = await root.mount({ device: "base" });
       await writeFile(join(mount.path, "file"), IN_IMAGE);
     }
-    await root.rights.publish({ name: "base" });
     const user = (example: string) => exampleUser(example, daemon.socketPath);
     await t.test("a workspace per CI job", () => ciWorkspace(user("ci-workspace"), root));
     await t.test("a scratch tree per agent", () => agentScratch(user("agent-scratch"), root));

@@ -5,7 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import { NativeError } from "@thinpool/dm-native";
 import type { SimKernel } from "@thinpool/dm-sim";
@@ -103,7 +104,8 @@ async function checkFailed(
     return;
   }
   for (const { dev } of await world.kernel.dm.listDevices()) {
-    assert.equal((await world.kernel.dm.deviceStatus({ dev })).suspended, false);
+    const { suspended, hasLiveTable } = await world.kernel.dm.deviceStatus({ dev });
+    assert.deepEqual({ suspended, hasLiveTable }, { suspended: false, hasLiveTable: true });
   }
   // In turns: the next operation must find all in order, and so must the next open.
   if (turn % 2 === 1) return;
@@ -263,6 +265,39 @@ test("metadata or ledger of another moment is refused (INV-2)", async () => {
   await pool.detach();
   const { folder, kernel } = world;
   await assert.rejects(openPool({ folder, kernel, monitor: false }), { code: "POOL_MISMATCH" });
+});
+
+test("metadata older than the ledger is refused, and no record goes for it (INV-2)", async () => {
+  const { world, pool } = await prepare();
+  await pool.close();
+  const { folder, kernel } = world;
+  const ahead = (by: number): void => {
+    using ledger = new DatabaseSync(join(folder, "pool.sqlite"));
+    ledger.prepare("UPDATE pool SET last_transaction_id = last_transaction_id + ?").run(by);
+  };
+  ahead(2);
+  const older = { code: "POOL_MISMATCH", message: /the metadata is older/ };
+  await assert.rejects(openPool({ folder, kernel, monitor: false }), older);
+  ahead(-2);
+  await using again = await openPool({ folder, kernel, monitor: false });
+  assert.deepEqual(
+    again.list().map(({ name }) => name),
+    BEFORE,
+  );
+});
+
+test("a pool device that nobody gave a table is made anew by the next open", async () => {
+  const { world, pool } = await prepare();
+  const { dm } = world.kernel;
+  const entry = (await dm.listDevices()).find(({ name }) => name.endsWith("-pool"));
+  assert.ok(entry !== undefined);
+  const { uuid } = await dm.deviceStatus({ dev: entry.dev });
+  assert.ok(uuid !== undefined);
+  await pool.close();
+  await dm.createDevice(entry.name, { uuid });
+  const { folder, kernel } = world;
+  await using again = await openPool({ folder, kernel, monitor: false });
+  assert.equal((await again.status()).state, "working");
 });
 
 test("a pool that was left suspended is resumed by the next open", async () => {
