@@ -55,6 +55,18 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
     ["let only opened connections ask", "!request.ok || !connection.opened", "!request.ok"],
   ]),
+  ...inFile("policy/mapped-limit.ts", "policy/mapped-limit.test.ts", [
+    [
+      "limit what a user's devices map",
+      "more: sum(copies), limit }",
+      "more: 0n, limit: undefined }",
+    ],
+    [
+      "count what a clone maps at once",
+      "measured === undefined ? 0n :",
+      "measured !== undefined ? 0n :",
+    ],
+  ]),
   ...inFile("worker/frames.ts", "worker/frames.test.ts", [
     ["limit a frame", " || length > this.#maxBytes", ""],
     ["check a frame's head", "headEnd > frame.length", "headEnd < 0"],

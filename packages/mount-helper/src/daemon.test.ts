@@ -29,11 +29,12 @@ interface World extends AsyncDisposable {
   readonly log: string[];
   readonly kernel: SimKernel;
   readonly daemon: Daemon;
+  readonly policyFile: string;
   /** Who the next connections are from; undefined: the kernel leaves a doubt. */
   caller: Principal | undefined;
 }
 
-async function world(): Promise<World> {
+async function world(policy: unknown = POLICY): Promise<World> {
   const parent = await mkdtemp(join(tmpdir(), "thinpool-daemon-"));
   const kernel = createSimKernel();
   const folder = join(parent, "pool");
@@ -46,11 +47,12 @@ async function world(): Promise<World> {
   await pool.detach();
   const logger = jsonLogger((line) => log.push(line));
   const policyFile = join(parent, "policy.json");
-  await writeFile(policyFile, JSON.stringify(POLICY), { mode: 0o600 });
+  await writeFile(policyFile, JSON.stringify(policy), { mode: 0o600 });
   const self: World = {
     socketPath,
     log,
     kernel,
+    policyFile,
     caller: undefined,
     daemon: await startDaemonWith(
       {
@@ -207,6 +209,45 @@ test("the caller's uid decides, call by call", async () => {
     .filter(({ event, uid }) => event === "audit" && uid === USER.uid);
   assert.equal(audit.length, 10, "each call that would change something, refused or not");
   socket.close();
+});
+
+test("a user whose devices map more than he may has no new ones, and nothing to write to", async () => {
+  // The base's filesystem takes a block or two: it can be cloned once.
+  const limits = { mappedBytes: String(2 * 128 * 1024) };
+  const [rule] = POLICY.rules;
+  const allow = { ...rule?.allow, create: true };
+  await using w = await world({ version: 1, rules: [{ ...rule, allow, limits }] });
+  w.caller = USER;
+  const socket = await opened(w);
+  const clone = (name: string): string =>
+    encodeRequest(1, "device.clone", { origin: "base", name });
+  const calls = [
+    [clone("mine"), "done"],
+    [encodeRequest(1, "mount.create", { device: "mine" }), "done"],
+    [clone("more"), "LIMIT"],
+    [
+      encodeRequest(1, "device.snapshotMany", { snapshots: [{ origin: "mine", name: "more" }] }),
+      "LIMIT",
+    ],
+    [encodeRequest(1, "device.create", { name: "empty", filesystem: "none" }), "done"],
+    [encodeRequest(1, "device.remove", { name: "empty" }), "done"],
+  ] as const;
+  for (const [text, code] of calls) assert.equal((await ask(socket, text)).code, code, text);
+  socket.close();
+  const tight = { mappedBytes: "0" };
+  await writeFile(
+    w.policyFile,
+    JSON.stringify({ version: 1, rules: [{ ...rule, allow, limits: tight }] }),
+  );
+  await w.daemon.reloadPolicy();
+  const again = await opened(w);
+  const over = [
+    [encodeRequest(1, "device.create", { name: "empty", filesystem: "none" }), "LIMIT"],
+    [encodeRequest(1, "mount.create", { device: "mine" }), "LIMIT"],
+    [encodeRequest(1, "mount.list", {}), "done"],
+  ] as const;
+  for (const [text, code] of over) assert.equal((await ask(again, text)).code, code, text);
+  again.close();
 });
 
 test("more requests at once than allowed: each gets an answer, the rest LIMIT", async () => {

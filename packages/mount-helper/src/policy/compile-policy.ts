@@ -70,11 +70,12 @@ function compileRule(entry: RuleEntry, { users, groups }: Resolvers): Rule {
 }
 
 function compileLimits({ limits = {} }: RuleEntry): Partial<Limits> {
-  const { virtualBytes, holdSeconds, devices, mounts, leases } = limits;
+  const { virtualBytes, mappedBytes, holdSeconds, devices, mounts, leases } = limits;
   const { requestsInFlight, requestsPerSecond } = limits;
   return {
     ...(devices === undefined ? {} : { devices }),
     ...(virtualBytes === undefined ? {} : { virtualBytes: BigInt(virtualBytes) }),
+    ...(mappedBytes === undefined ? {} : { mappedBytes: BigInt(mappedBytes) }),
     ...(mounts === undefined ? {} : { mounts }),
     ...(leases === undefined ? {} : { leases }),
     ...(holdSeconds === undefined ? {} : { holdMs: holdSeconds * 1000 }),

@@ -8,6 +8,7 @@ export type UsersEntry = "all" | readonly AccountEntry[];
 export interface LimitsEntry {
   readonly devices?: number | undefined;
   readonly virtualBytes?: string | undefined;
+  readonly mappedBytes?: string | undefined;
   readonly mounts?: number | undefined;
   readonly leases?: number | undefined;
   readonly holdSeconds?: number | undefined;
@@ -80,6 +81,7 @@ const seconds = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(315_36
 const limits = v.strictObject({
   devices: v.optional(count),
   virtualBytes: v.optional(bytes),
+  mappedBytes: v.optional(bytes),
   mounts: v.optional(count),
   leases: v.optional(count),
   holdSeconds: v.optional(seconds),

@@ -18,6 +18,8 @@ export interface Limits {
   readonly devices: number;
   /** Sum of the sizes that the user's devices show; undefined: no limit. */
   readonly virtualBytes: bigint | undefined;
+  /** Sum of what the user's devices map of the pool; undefined: no limit. */
+  readonly mappedBytes: bigint | undefined;
   readonly mounts: number;
   readonly leases: number;
   /** The longest that a lease lasts from one renewal to the next. */

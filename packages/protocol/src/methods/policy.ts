@@ -19,6 +19,8 @@ export const userLimits = v.object({
   devices: count,
   /** Sum of the sizes that the user's devices show; absent: no limit. */
   virtualBytes: v.optional(u64),
+  /** Sum of what the user's devices map of the pool; absent: no limit. */
+  mappedBytes: v.optional(u64),
   mounts: count,
   leases: count,
   holdMs: timeMs,
