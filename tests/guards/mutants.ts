@@ -55,6 +55,23 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
     ["let only opened connections ask", "!request.ok || !connection.opened", "!request.ok"],
   ]),
+  ...inFile("dispatch.ts", "dispatch.test.ts", [
+    [
+      "answer a call that takes too long",
+      "setTimeout(() => resolve(undefined), limitMs)",
+      "setTimeout(() => undefined, limitMs)",
+    ],
+    [
+      "never begin what was withdrawn",
+      "if (caller.signal.aborted) {",
+      "if (caller.connection < 0) {",
+    ],
+    [
+      "limit the calls that outlive their time",
+      " < MAX_OVERDUE_PER_UID) return;",
+      " < Infinity) return;",
+    ],
+  ]),
   ...inFile("policy/mapped-limit.ts", "policy/mapped-limit.test.ts", [
     [
       "limit what a user's devices map",

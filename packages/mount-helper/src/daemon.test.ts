@@ -30,6 +30,8 @@ interface World extends AsyncDisposable {
   readonly kernel: SimKernel;
   readonly daemon: Daemon;
   readonly policyFile: string;
+  /** Device-mapper answers nothing before this resolves. */
+  readonly hold: { until: Promise<unknown> };
   /** Who the next connections are from; undefined: the kernel leaves a doubt. */
   caller: Principal | undefined;
 }
@@ -48,17 +50,21 @@ async function world(policy: unknown = POLICY): Promise<World> {
   const logger = jsonLogger((line) => log.push(line));
   const policyFile = join(parent, "policy.json");
   await writeFile(policyFile, JSON.stringify(policy), { mode: 0o600 });
+  const { loops, blocks, mounts, filesystems, metadataTools } = kernel;
+  const hold: World["hold"] = { until: Promise.resolve() };
+  const parts = { loops, blocks, mounts, filesystems, metadataTools };
   const self: World = {
     socketPath,
     log,
     kernel,
     policyFile,
+    hold,
     caller: undefined,
     daemon: await startDaemonWith(
       {
         folder,
         socketPath,
-        kernel,
+        kernel: { ...parts, dm: holding(kernel.dm, hold) },
         mountRoot: join(parent, "mounts"),
         logger,
         workers: "in-process",
@@ -77,6 +83,20 @@ async function world(policy: unknown = POLICY): Promise<World> {
     },
   };
   return self;
+}
+
+/** Each call of `target` waits first. */
+function holding<T extends object>(target: T, hold: World["hold"]): T {
+  return new Proxy(target, {
+    get: (_target, key) => {
+      const member: unknown = Reflect.get(target, key, target);
+      if (typeof member !== "function") return member;
+      return async (...args: unknown[]): Promise<unknown> => {
+        await hold.until;
+        return Reflect.apply(member, target, args) as unknown;
+      };
+    },
+  });
 }
 
 /** All may clone root's devices. */
@@ -248,6 +268,34 @@ test("a user whose devices map more than he may has no new ones, and nothing to 
   ] as const;
   for (const [text, code] of over) assert.equal((await ask(again, text)).code, code, text);
   again.close();
+});
+
+test("a call that the kernel keeps is answered in time, frees its slot, and is whole at its end", async () => {
+  const [rule] = POLICY.rules;
+  const limits = { requestSeconds: 1, requestsInFlight: 1 };
+  await using w = await world({ version: 1, rules: [{ ...rule, limits }] });
+  w.caller = USER;
+  const socket = await opened(w);
+  const sick = Promise.withResolvers<undefined>();
+  w.hold.until = sick.promise;
+  const clone = encodeRequest(1, "device.clone", { origin: "base", name: "mine" });
+  assert.equal((await ask(socket, clone)).code, "TIMEOUT");
+  const look = encodeRequest(2, "device.get", { name: "mine" });
+  assert.equal((await ask(socket, look)).code, "NOT_FOUND");
+  sick.resolve(undefined);
+  // In turn: what waits for the device has the clone behind it.
+  const remove = encodeRequest(3, "device.remove", { name: "mine" });
+  assert.equal((await ask(socket, remove)).code, "done");
+  const outcomes = w.log
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ event }) => event === "audit")
+    .map(({ method, outcome, late }) => [method, outcome, late]);
+  assert.deepEqual(outcomes, [
+    ["device.clone", "TIMEOUT", undefined],
+    ["device.clone", "done", true],
+    ["device.remove", "done", undefined],
+  ]);
+  socket.close();
 });
 
 test("more requests at once than allowed: each gets an answer, the rest LIMIT", async () => {

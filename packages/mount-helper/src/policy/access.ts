@@ -23,6 +23,7 @@ export const DEFAULT_LIMITS: Limits = {
   holdMs: 30 * DAY_MS,
   requestsInFlight: 1_024,
   requestsPerSecond: 20_000,
+  requestMs: 10 * 60 * 1000,
 };
 
 export interface AccessParts {

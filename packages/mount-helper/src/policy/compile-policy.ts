@@ -71,7 +71,7 @@ function compileRule(entry: RuleEntry, { users, groups }: Resolvers): Rule {
 
 function compileLimits({ limits = {} }: RuleEntry): Partial<Limits> {
   const { virtualBytes, mappedBytes, holdSeconds, devices, mounts, leases } = limits;
-  const { requestsInFlight, requestsPerSecond } = limits;
+  const { requestsInFlight, requestsPerSecond, requestSeconds } = limits;
   return {
     ...(devices === undefined ? {} : { devices }),
     ...(virtualBytes === undefined ? {} : { virtualBytes: BigInt(virtualBytes) }),
@@ -81,6 +81,7 @@ function compileLimits({ limits = {} }: RuleEntry): Partial<Limits> {
     ...(holdSeconds === undefined ? {} : { holdMs: holdSeconds * 1000 }),
     ...(requestsInFlight === undefined ? {} : { requestsInFlight }),
     ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
+    ...(requestSeconds === undefined ? {} : { requestMs: requestSeconds * 1000 }),
   };
 }
 

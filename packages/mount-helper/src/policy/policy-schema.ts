@@ -14,6 +14,7 @@ export interface LimitsEntry {
   readonly holdSeconds?: number | undefined;
   readonly requestsInFlight?: number | undefined;
   readonly requestsPerSecond?: number | undefined;
+  readonly requestSeconds?: number | undefined;
 }
 
 export interface RuleEntry {
@@ -78,6 +79,9 @@ const bytes = v.pipe(
 /** Up to ten years. */
 const seconds = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(315_360_000));
 
+/** Up to a day: what may take longer belongs to nobody's single call. */
+const requestSeconds = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(86_400));
+
 const limits = v.strictObject({
   devices: v.optional(count),
   virtualBytes: v.optional(bytes),
@@ -87,6 +91,7 @@ const limits = v.strictObject({
   holdSeconds: v.optional(seconds),
   requestsInFlight: v.optional(positive),
   requestsPerSecond: v.optional(positive),
+  requestSeconds: v.optional(requestSeconds),
 });
 
 const allow = v.strictObject({

@@ -26,6 +26,8 @@ export interface Limits {
   readonly holdMs: number;
   readonly requestsInFlight: number;
   readonly requestsPerSecond: number;
+  /** The longest that a call waits for its end before it is answered TIMEOUT. */
+  readonly requestMs: number;
 }
 
 export interface Rule {

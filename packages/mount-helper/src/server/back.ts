@@ -13,6 +13,7 @@ import {
   errorObjectOf,
 } from "@thinpool/protocol";
 import type { KnownRequest, RequestId } from "@thinpool/protocol";
+import type { RequestError } from "../errors.ts";
 import type { Dispatcher } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
@@ -287,7 +288,12 @@ class UidFront implements BackPort {
     const canceller = new AbortController();
     waiting.set(request.id, canceller);
     this.#inFlight += 1;
-    const caller = { principal, connection: number, signal: canceller.signal };
+    const caller = {
+      principal,
+      connection: number,
+      signal: canceller.signal,
+      giveUp: (reason: RequestError) => canceller.abort(reason),
+    };
     const text = await this.#parts.dispatcher.answer(request, caller);
     waiting.delete(request.id);
     this.#inFlight -= 1;

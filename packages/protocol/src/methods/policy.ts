@@ -26,6 +26,8 @@ export const userLimits = v.object({
   holdMs: timeMs,
   requestsInFlight: count,
   requestsPerSecond: count,
+  /** The longest that a call waits for its end before it is answered TIMEOUT. */
+  requestMs: timeMs,
 });
 
 export const policyMethods = {
