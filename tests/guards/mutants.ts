@@ -53,6 +53,8 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;",
       "this.#meter.take(requestsPerSecond, performance.now()); if (requestsPerSecond > 0) return undefined;",
     ],
+    ["end a front that idles", "setTimeout(() => this.end(),", "setTimeout(() => undefined,"],
+    ["limit the fronts", "if (this.#fronts.size >= MAX_FRONTS) this.#makeRoom();", ""],
     ["let only opened connections ask", "!request.ok || !connection.opened", "!request.ok"],
   ]),
   ...inFile("dispatch.ts", "dispatch.test.ts", [

@@ -53,6 +53,8 @@ export interface BackParts {
   readonly openFront: OpenFront;
   /** What the policy lets a user have of requests. */
   readonly limitsOf: (principal: Principal) => RequestLimits;
+  /** After how long a front without connections ends; default: FRONT_IDLE_MS. */
+  readonly idleMs?: number;
   readonly logger: Logger;
 }
 
@@ -316,7 +318,7 @@ class UidFront implements BackPort {
     for (const canceller of waiting.values()) canceller.abort();
     if (this.#connections.size === 0) {
       clearTimeout(this.#idle);
-      this.#idle = setTimeout(() => this.end(), FRONT_IDLE_MS);
+      this.#idle = setTimeout(() => this.end(), this.#parts.idleMs ?? FRONT_IDLE_MS);
       this.#idle.unref();
     }
     if (!opened) return;
