@@ -53,7 +53,38 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;",
       "this.#meter.take(requestsPerSecond, performance.now()); if (requestsPerSecond > 0) return undefined;",
     ],
+    ["end a front that idles", "setTimeout(() => this.end(),", "setTimeout(() => undefined,"],
+    ["limit the fronts", "if (this.#fronts.size >= MAX_FRONTS) this.#makeRoom();", ""],
     ["let only opened connections ask", "!request.ok || !connection.opened", "!request.ok"],
+  ]),
+  ...inFile("dispatch.ts", "dispatch.test.ts", [
+    [
+      "answer a call that takes too long",
+      "setTimeout(() => resolve(undefined), limitMs)",
+      "setTimeout(() => undefined, limitMs)",
+    ],
+    [
+      "never begin what was withdrawn",
+      "if (caller.signal.aborted) {",
+      "if (caller.connection < 0) {",
+    ],
+    [
+      "limit the calls that outlive their time",
+      " < MAX_OVERDUE_PER_UID) return;",
+      " < Infinity) return;",
+    ],
+  ]),
+  ...inFile("policy/mapped-limit.ts", "policy/mapped-limit.test.ts", [
+    [
+      "limit what a user's devices map",
+      "more: sum(copies), limit }",
+      "more: 0n, limit: undefined }",
+    ],
+    [
+      "count what a clone maps at once",
+      "measured === undefined ? 0n :",
+      "measured !== undefined ? 0n :",
+    ],
   ]),
   ...inFile("worker/frames.ts", "worker/frames.test.ts", [
     ["limit a frame", " || length > this.#maxBytes", ""],

@@ -10,6 +10,7 @@ test("the command line, its defaults and its mistakes", () => {
     policyFile: undefined,
     metrics: undefined,
     sessionGraceMs: undefined,
+    spareWorkers: undefined,
     teardown: false,
   });
   const metricsOf = (text: string): unknown => {
@@ -23,6 +24,11 @@ test("the command line, its defaults and its mistakes", () => {
   }
   for (const bad of ["0", "1.5", "99999", "ever"]) {
     assert.throws(() => parseArguments(["--folder", "/p", "--session-grace", bad]), {
+      code: "OPTION_INVALID",
+    });
+  }
+  for (const bad of ["9", "-1", "one", ""]) {
+    assert.throws(() => parseArguments(["--folder", "/p", `--spare-workers=${bad}`]), {
       code: "OPTION_INVALID",
     });
   }

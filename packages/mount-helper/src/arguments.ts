@@ -5,6 +5,7 @@ import type { MetricsAddress } from "./metrics/metrics-server.ts";
 import { parseMetricsAddress } from "./metrics/metrics-server.ts";
 import { DEFAULT_POLICY_FILE } from "./policy/policy-file.ts";
 import { StartError } from "./start-error.ts";
+import { MAX_SPARE_WORKERS } from "./worker/limits.ts";
 
 /** A day: what is to be held longer is held by a lease. */
 const MAX_GRACE_SECONDS = 86_400;
@@ -17,11 +18,13 @@ export interface Arguments {
   readonly policyFile: string | undefined;
   readonly metrics: MetricsAddress | undefined;
   readonly sessionGraceMs: number | undefined;
+  readonly spareWorkers: number | undefined;
   readonly teardown: boolean;
 }
 
 export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP]
-                 [--policy FILE] [--metrics PATH|PORT] [--session-grace SECONDS] [--teardown]
+                 [--policy FILE] [--metrics PATH|PORT] [--session-grace SECONDS]
+                 [--spare-workers N] [--teardown]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 
@@ -33,6 +36,8 @@ Serves the thin pool in FOLDER to the users of this machine. Runs in the foregro
   --metrics PATH|PORT   serve Prometheus metrics on a socket for root only, or a port of 127.0.0.1
   --session-grace SECONDS
                         how long what a client holds outlives its connection; default 30
+  --spare-workers N     processes that wait for users who connect for the first time, so that they
+                        need not wait for one; default 1, 0 for none
   --teardown            on SIGTERM or SIGINT release all mounts and take the pool down;
                         without it they stay for the next start
   --help                this text
@@ -44,6 +49,12 @@ function graceOf(text: string | undefined): number | undefined {
   const seconds = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (seconds >= 1 && seconds <= MAX_GRACE_SECONDS) return seconds * 1000;
   throw new Error(`--session-grace must be from 1 to ${MAX_GRACE_SECONDS} seconds, not ${text}`);
+}
+
+function sparesOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d$/.test(text) && Number(text) <= MAX_SPARE_WORKERS) return Number(text);
+  throw new Error(`--spare-workers must be from 0 to ${MAX_SPARE_WORKERS}, not ${text}`);
 }
 
 /** "help" or "version" where that was asked for. Throws StartError with OPTION_INVALID. */
@@ -58,6 +69,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
         policy: { type: "string" },
         metrics: { type: "string" },
         "session-grace": { type: "string" },
+        "spare-workers": { type: "string" },
         teardown: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
         version: { type: "boolean", default: false },
@@ -74,6 +86,7 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
       policyFile: values.policy,
       metrics: values.metrics === undefined ? undefined : parseMetricsAddress(values.metrics),
       sessionGraceMs: graceOf(values["session-grace"]),
+      spareWorkers: sparesOf(values["spare-workers"]),
       teardown: values.teardown,
     };
   } catch (error) {

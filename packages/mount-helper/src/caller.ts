@@ -1,10 +1,16 @@
 /** Who makes a call, and over what. */
+import type { RequestError } from "./errors.ts";
 import type { Principal } from "./policy/policy.ts";
 
 export interface Caller {
   readonly principal: Principal;
   /** Which connection the call came by. */
   readonly connection: number;
-  /** Set when the client gives the call up, or is gone. What can stop half way safely, may. */
+  /**
+   * Set when the client gives the call up, or is gone, or the call has had its time. What can stop half
+   * way safely, may.
+   */
   readonly signal: AbortSignal;
+  /** Sets the signal. */
+  readonly giveUp: (reason: RequestError) => void;
 }

@@ -29,11 +29,14 @@ interface World extends AsyncDisposable {
   readonly log: string[];
   readonly kernel: SimKernel;
   readonly daemon: Daemon;
+  readonly policyFile: string;
+  /** Device-mapper answers nothing before this resolves. */
+  readonly hold: { until: Promise<unknown> };
   /** Who the next connections are from; undefined: the kernel leaves a doubt. */
   caller: Principal | undefined;
 }
 
-async function world(): Promise<World> {
+async function world(policy: unknown = POLICY): Promise<World> {
   const parent = await mkdtemp(join(tmpdir(), "thinpool-daemon-"));
   const kernel = createSimKernel();
   const folder = join(parent, "pool");
@@ -46,17 +49,22 @@ async function world(): Promise<World> {
   await pool.detach();
   const logger = jsonLogger((line) => log.push(line));
   const policyFile = join(parent, "policy.json");
-  await writeFile(policyFile, JSON.stringify(POLICY), { mode: 0o600 });
+  await writeFile(policyFile, JSON.stringify(policy), { mode: 0o600 });
+  const { loops, blocks, mounts, filesystems, metadataTools } = kernel;
+  const hold: World["hold"] = { until: Promise.resolve() };
+  const parts = { loops, blocks, mounts, filesystems, metadataTools };
   const self: World = {
     socketPath,
     log,
     kernel,
+    policyFile,
+    hold,
     caller: undefined,
     daemon: await startDaemonWith(
       {
         folder,
         socketPath,
-        kernel,
+        kernel: { ...parts, dm: holding(kernel.dm, hold) },
         mountRoot: join(parent, "mounts"),
         logger,
         workers: "in-process",
@@ -75,6 +83,20 @@ async function world(): Promise<World> {
     },
   };
   return self;
+}
+
+/** Each call of `target` waits first. */
+function holding<T extends object>(target: T, hold: World["hold"]): T {
+  return new Proxy(target, {
+    get: (_target, key) => {
+      const member: unknown = Reflect.get(target, key, target);
+      if (typeof member !== "function") return member;
+      return async (...args: unknown[]): Promise<unknown> => {
+        await hold.until;
+        return Reflect.apply(member, target, args) as unknown;
+      };
+    },
+  });
 }
 
 /** All may clone root's devices. */
@@ -206,6 +228,73 @@ test("the caller's uid decides, call by call", async () => {
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ event, uid }) => event === "audit" && uid === USER.uid);
   assert.equal(audit.length, 10, "each call that would change something, refused or not");
+  socket.close();
+});
+
+test("a user whose devices map more than he may has no new ones, and nothing to write to", async () => {
+  // The base's filesystem takes a block or two: it can be cloned once.
+  const limits = { mappedBytes: String(2 * 128 * 1024) };
+  const [rule] = POLICY.rules;
+  const allow = { ...rule?.allow, create: true };
+  await using w = await world({ version: 1, rules: [{ ...rule, allow, limits }] });
+  w.caller = USER;
+  const socket = await opened(w);
+  const clone = (name: string): string =>
+    encodeRequest(1, "device.clone", { origin: "base", name });
+  const calls = [
+    [clone("mine"), "done"],
+    [encodeRequest(1, "mount.create", { device: "mine" }), "done"],
+    [clone("more"), "LIMIT"],
+    [
+      encodeRequest(1, "device.snapshotMany", { snapshots: [{ origin: "mine", name: "more" }] }),
+      "LIMIT",
+    ],
+    [encodeRequest(1, "device.create", { name: "empty", filesystem: "none" }), "done"],
+    [encodeRequest(1, "device.remove", { name: "empty" }), "done"],
+  ] as const;
+  for (const [text, code] of calls) assert.equal((await ask(socket, text)).code, code, text);
+  socket.close();
+  const tight = { mappedBytes: "0" };
+  await writeFile(
+    w.policyFile,
+    JSON.stringify({ version: 1, rules: [{ ...rule, allow, limits: tight }] }),
+  );
+  await w.daemon.reloadPolicy();
+  const again = await opened(w);
+  const over = [
+    [encodeRequest(1, "device.create", { name: "empty", filesystem: "none" }), "LIMIT"],
+    [encodeRequest(1, "mount.create", { device: "mine" }), "LIMIT"],
+    [encodeRequest(1, "mount.list", {}), "done"],
+  ] as const;
+  for (const [text, code] of over) assert.equal((await ask(again, text)).code, code, text);
+  again.close();
+});
+
+test("a call that the kernel keeps is answered in time, frees its slot, and is whole at its end", async () => {
+  const [rule] = POLICY.rules;
+  const limits = { requestSeconds: 1, requestsInFlight: 1 };
+  await using w = await world({ version: 1, rules: [{ ...rule, limits }] });
+  w.caller = USER;
+  const socket = await opened(w);
+  const sick = Promise.withResolvers<undefined>();
+  w.hold.until = sick.promise;
+  const clone = encodeRequest(1, "device.clone", { origin: "base", name: "mine" });
+  assert.equal((await ask(socket, clone)).code, "TIMEOUT");
+  const look = encodeRequest(2, "device.get", { name: "mine" });
+  assert.equal((await ask(socket, look)).code, "NOT_FOUND");
+  sick.resolve(undefined);
+  // In turn: what waits for the device has the clone behind it.
+  const remove = encodeRequest(3, "device.remove", { name: "mine" });
+  assert.equal((await ask(socket, remove)).code, "done");
+  const outcomes = w.log
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ event }) => event === "audit")
+    .map(({ method, outcome, late }) => [method, outcome, late]);
+  assert.deepEqual(outcomes, [
+    ["device.clone", "TIMEOUT", undefined],
+    ["device.clone", "done", true],
+    ["device.remove", "done", undefined],
+  ]);
   socket.close();
 });
 

@@ -31,9 +31,11 @@ import type { Identify } from "./server/listener.ts";
 import { Listener, identifyByKernel } from "./server/listener.ts";
 import { StartError } from "./start-error.ts";
 import { rootWorkerIdentity } from "./worker/root-identity.ts";
+import { MAX_SPARE_WORKERS } from "./worker/limits.ts";
 import { WorkerPool } from "./worker/worker-pool.ts";
 
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
+const DEFAULT_SPARE_WORKERS = 1;
 const KEY_FILE = "keys.sqlite";
 const RIGHTS_FILE = "rights.sqlite";
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
@@ -51,6 +53,11 @@ export interface DaemonOptions {
    * process, for tests that have nothing to protect.
    */
   readonly workers?: "processes" | "in-process";
+  /**
+   * Processes that wait, started ahead, for users who have no worker yet: without one a user's first
+   * connection waits for Node to start. From 0 to 8; default: one.
+   */
+  readonly spareWorkers?: number;
   /** Who may do what (docs/POLICY.md); default: who may connect clones public images. */
   readonly policyFile?: string;
   /** A socket that the service manager has opened at `socketPath`, by its descriptor. */
@@ -133,7 +140,10 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     logger,
     observe: (call) => metrics.observe(call),
   });
-  const workers = options.workers === "in-process" ? undefined : await workerPool(logger);
+  const workers =
+    options.workers === "in-process"
+      ? undefined
+      : await workerPool(options.spareWorkers ?? DEFAULT_SPARE_WORKERS, logger);
   const openFront: OpenFront = (principal, port) =>
     workers === undefined ? directChannel(port) : workers.open(principal, port);
   const watch: ConnectionWatch = {
@@ -185,9 +195,17 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   });
 }
 
-async function workerPool(logger: Logger): Promise<WorkerPool> {
+async function workerPool(spares: number, logger: Logger): Promise<WorkerPool> {
+  if (!Number.isInteger(spares) || spares < 0 || spares > MAX_SPARE_WORKERS) {
+    throw new StartError({
+      code: "OPTION_INVALID",
+      object: "spareWorkers",
+      reason: `${spares} is no number from 0 to ${MAX_SPARE_WORKERS}`,
+      hint: "One is enough unless many users connect for the first time at once.",
+    });
+  }
   if (process.geteuid?.() === 0) {
-    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger });
+    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger, spares });
   }
   throw new StartError({
     code: "OPTION_INVALID",
@@ -255,7 +273,7 @@ class RunningDaemon implements Daemon {
     await metricsServer?.close();
     await references.reaper.stop();
     await back.close();
-    await workers?.drained();
+    await workers?.close();
     listener.release();
     try {
       if (teardown) {

@@ -13,19 +13,20 @@ import {
   parseResult,
 } from "@thinpool/protocol";
 import type { Caller } from "./caller.ts";
-import { RequestError, describeError } from "./errors.ts";
+import { NotBegunError, RequestError, describeError } from "./errors.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
 import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
+import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Access } from "./policy/access.ts";
 import type { Principal } from "./policy/policy.ts";
 import { assertPolicyComplete, objectOf, paramOf, policy } from "./policy/policy.ts";
 
 export interface DispatcherParts {
   readonly handlers: Handlers;
-  readonly access: Pick<Access, "actingAs" | "judge">;
+  readonly access: Pick<Access, "actingAs" | "judge" | "limits">;
   /** The device that a reference is to; undefined where there is none. */
   readonly deviceOfReference: (id: string) => string | undefined;
   readonly keyed: KeyedCalls;
@@ -43,11 +44,27 @@ export interface EndedCall {
   readonly seconds: number;
 }
 
+/** A user's calls that had their time and go on all the same; at so many he is refused further ones. */
+export const MAX_OVERDUE_PER_UID = 64;
+
 /** What the audit line gets to know on a call's way. */
 interface Trail {
   /** The rule that decided; undefined where it did not come to that. */
   rule?: string;
   onBehalfOf?: number;
+}
+
+/** One call on its way. */
+interface Call {
+  readonly request: KnownRequest;
+  readonly caller: Caller;
+  readonly number: number;
+  readonly startedAt: number;
+  readonly trail: Trail;
+  /** "joined": the same call, sent before with the same key, is what it waits for. */
+  state: "joined" | "waiting" | "begun";
+  /** Its caller has been told that it takes too long. */
+  overdue: boolean;
 }
 /** A call without an idempotency key: nothing of it is remembered. */
 const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
@@ -56,6 +73,7 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
+  readonly #overdue = new Map<number, number>();
   #nextCall = 1;
 
   /** Throws where a method has no policy. */
@@ -64,15 +82,36 @@ export class Dispatcher {
     this.#parts = parts;
   }
 
-  /** Never rejects: the answer to send. The request has passed its schema. */
+  /**
+   * Never rejects: the answer to send. The request has passed its schema. There is one within the
+   * caller's limit: a call that has not begun by then never will; one that has goes on to its end in its
+   * turn, so that its effect is whole, and the audit log gets a second line.
+   */
   async answer(request: KnownRequest, caller: Caller): Promise<string> {
-    const work = this.#call(request, caller);
+    const call: Call = {
+      request,
+      caller,
+      number: this.#nextCall,
+      startedAt: performance.now(),
+      trail: {},
+      state: "joined",
+      overdue: false,
+    };
+    this.#nextCall += 1;
+    const work = this.#work(call);
     this.#running.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#running.delete(work);
-    }
+    void work.then(() => this.#running.delete(work));
+    const { uid } = caller.principal;
+    // For root the policy's limits do not hold, but a slot is not for ever for anybody.
+    const limitMs =
+      uid === 0 ? DEFAULT_LIMITS.requestMs : this.#parts.access.limits(caller.principal).requestMs;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => resolve(undefined), limitMs);
+    const answer = await Promise.race([work, promise]);
+    clearTimeout(timer);
+    if (answer !== undefined) return answer;
+    void this.#countOverdue(uid, work);
+    return this.#giveUp(call, limitMs);
   }
 
   /** From now on every request is answered UNAVAILABLE; resolves when those that run have ended. */
@@ -81,65 +120,106 @@ export class Dispatcher {
     await Promise.all(this.#running);
   }
 
-  async #call(request: KnownRequest, caller: Caller): Promise<string> {
+  async #work(call: Call): Promise<string> {
+    const { request } = call;
     const { method } = request;
-    const object = objectOf(request);
-    const call = this.#nextCall;
-    this.#nextCall += 1;
-    const startedAt = performance.now();
-    const trail: Trail = {};
-    const audit = {
-      call,
-      connection: caller.connection,
-      id: String(request.id),
-      uid: caller.principal.uid,
-      pid: caller.principal.pid,
-      method,
-      object,
-      ...("name" in request.params ? { name: request.params.name } : {}),
-    };
     try {
-      const result = await this.#once(request, caller, trail);
+      this.#assertFewOverdue(call);
+      const result = await this.#once(call);
       const answer = encodeChecked(request, result);
-      this.#observe(method, "done", startedAt);
-      if (methods[method].changes) {
-        const ms = Math.round(performance.now() - startedAt);
-        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: "done", ms });
-      }
+      this.#ended(call, "done");
       return answer;
     } catch (error) {
-      const description = describeError(error, { operation: method, object });
-      this.#observe(method, description.code, startedAt);
+      const description = describeError(error, { operation: method, object: objectOf(request) });
       if (description.code === "INTERNAL") {
-        const fields = { call, id: String(request.id), method, error: errorText(error) };
-        this.#parts.logger.log("error", "internal-error", fields);
+        const fields = { call: call.number, id: String(request.id), method };
+        this.#parts.logger.log("error", "internal-error", { ...fields, error: errorText(error) });
       }
-      if (methods[method].changes) {
-        this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: description.code });
-      }
+      this.#ended(call, description.code);
       return encodeFailure(request.id, errorObjectOf(description));
     }
   }
 
-  /** With an idempotency key: at most once, whatever happens in between. */
-  #once(request: KnownRequest, caller: Caller, trail: Trail): Promise<unknown> {
-    const { key } = request;
-    if (key === undefined) return this.#inTurn(request, caller, UNKEYED, trail);
+  /** Its time is over. Tells its caller so, and those who can stop half way safely. */
+  #giveUp(call: Call, limitMs: number): string {
+    const { request, caller, state } = call;
+    const error = new RequestError({
+      code: "TIMEOUT",
+      operation: request.method,
+      object: objectOf(request),
+      ...(state === "waiting"
+        ? {
+            reason: `its turn did not come within ${limitMs} ms, and nothing of it was done`,
+            hint: "Try again later.",
+          }
+        : { reason: `it takes longer than ${limitMs} ms, and goes on` }),
+    });
+    this.#ended(call, "TIMEOUT");
+    call.overdue = true;
+    caller.giveUp(error);
+    return encodeFailure(request.id, errorObjectOf(error.description));
+  }
+
+  /** Once for each call; a second time, for the audit log only, for one that went on when it was overdue. */
+  #ended(call: Call, outcome: string): void {
+    const { request, caller, number, startedAt, trail, overdue, state } = call;
+    const { method, params } = request;
+    const elapsedMs = performance.now() - startedAt;
+    if (!overdue) this.#parts.observe?.({ method, outcome, seconds: elapsedMs / 1000 });
+    const isWithdrawn = overdue && state !== "begun";
+    if (!methods[method].changes || isWithdrawn) return;
+    const { uid, pid } = caller.principal;
+    this.#parts.logger.log("info", "audit", {
+      call: number,
+      connection: caller.connection,
+      id: String(request.id),
+      uid,
+      pid,
+      method,
+      object: objectOf(request),
+      ...("name" in params ? { name: params.name } : {}),
+      ...trail,
+      outcome,
+      ms: Math.round(elapsedMs),
+      ...(overdue ? { late: true } : {}),
+    });
+  }
+
+  async #countOverdue(uid: number, work: Promise<string>): Promise<void> {
+    this.#overdue.set(uid, (this.#overdue.get(uid) ?? 0) + 1);
+    await work;
+    const left = (this.#overdue.get(uid) ?? 1) - 1;
+    if (left === 0) this.#overdue.delete(uid);
+    else this.#overdue.set(uid, left);
+  }
+
+  #assertFewOverdue({ request, caller }: Call): void {
     const { uid } = caller.principal;
-    return this.#parts.keyed.run({ ...request, key }, uid, (work) =>
-      this.#inTurn(request, caller, work, trail),
-    );
+    if (uid === 0 || (this.#overdue.get(uid) ?? 0) < MAX_OVERDUE_PER_UID) return;
+    throw new RequestError({
+      code: "LIMIT",
+      operation: request.method,
+      object: objectOf(request),
+      reason: `${MAX_OVERDUE_PER_UID} calls of yours have had their time and go on`,
+      hint: "Wait for them to end; an administrator sees in pool.status what keeps them.",
+    });
+  }
+
+  /** With an idempotency key: at most once, whatever happens in between. */
+  #once(call: Call): Promise<unknown> {
+    const { request, caller } = call;
+    const { key } = request;
+    if (key === undefined) return this.#inTurn(call, UNKEYED);
+    const { uid } = caller.principal;
+    return this.#parts.keyed.run({ ...request, key }, uid, (work) => this.#inTurn(call, work));
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(
-    request: KnownRequest,
-    caller: Caller,
-    work: KeyedWork,
-    trail: Trail,
-  ): Promise<unknown> {
+  async #inTurn(call: Call, work: KeyedWork): Promise<unknown> {
+    const { request } = call;
+    call.state = "waiting";
     const key = this.#turnOf(request);
-    const run = (): Promise<unknown> => this.#judgeAndHandle(request, caller, work, trail);
+    const run = (): Promise<unknown> => this.#judgeAndHandle(call, work);
     return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
   }
 
@@ -151,12 +231,8 @@ export class Dispatcher {
   }
 
   /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(
-    request: KnownRequest,
-    caller: Caller,
-    work: KeyedWork,
-    trail: Trail,
-  ): Promise<unknown> {
+  async #judgeAndHandle(call: Call, work: KeyedWork): Promise<unknown> {
+    const { request, caller, trail } = call;
     const operation = request.method;
     const object = objectOf(request);
     if (!this.#accepting) {
@@ -167,14 +243,17 @@ export class Dispatcher {
         reason: "the daemon is stopping",
       });
     }
-    if (caller.signal.aborted) {
-      const reason = "its caller gave it up before its turn came";
-      throw new RequestError({ code: "CANCELLED", operation, object, reason });
-    }
     const { access } = this.#parts;
     const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
     if (named !== undefined) trail.onBehalfOf = named;
     const { principal } = await access.actingAs(caller.principal, request);
+    // After the last wait: what is told to its caller as not begun is not begun.
+    if (caller.signal.aborted) {
+      const why: unknown = caller.signal.reason;
+      if (why instanceof RequestError) throw new NotBegunError(why.description);
+      const reason = "its caller gave it up before its turn came";
+      throw new NotBegunError({ code: "CANCELLED", operation, object, reason });
+    }
     const verdict = access.judge(principal, request);
     trail.rule = verdict.rule;
     if (!verdict.allowed) {
@@ -186,12 +265,9 @@ export class Dispatcher {
       principal: Principal,
       call: CallContext,
     ) => Promise<unknown>;
+    call.state = "begun";
     work.begin();
     return handler(request.params, principal, { ...caller, newUuid: work.newUuid });
-  }
-
-  #observe(method: string, outcome: string, startedAt: number): void {
-    this.#parts.observe?.({ method, outcome, seconds: (performance.now() - startedAt) / 1000 });
   }
 }
 

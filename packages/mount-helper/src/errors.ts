@@ -19,6 +19,9 @@ export class RequestError extends Error {
   }
 }
 
+/** A call that was withdrawn before it was begun: nothing of it was done, and nothing will be. */
+export class NotBegunError extends RequestError {}
+
 export const BY_POOL_CODE: Readonly<Record<PoolErrorCode, ErrorCode>> = {
   POOL_OVERLOADED: "LIMIT",
   POOL_NAME_INVALID: "NAME_INVALID",

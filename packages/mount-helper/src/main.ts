@@ -33,7 +33,8 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`);
     return;
   }
-  const { folder, socketPath, socketGroup, metrics, sessionGraceMs, teardown } = parsed;
+  const { folder, socketPath, socketGroup, metrics, sessionGraceMs, spareWorkers, teardown } =
+    parsed;
   const policyFile = await choosePolicyFile(parsed.policyFile);
   shedInheritance();
   const logger = stderrLogger();
@@ -50,6 +51,7 @@ async function main(argv: readonly string[]): Promise<void> {
     ...(socketGroup === undefined ? {} : { socketGroup }),
     ...(policyFile === undefined ? {} : { policyFile }),
     ...(sessionGraceMs === undefined ? {} : { sessionGraceMs }),
+    ...(spareWorkers === undefined ? {} : { spareWorkers }),
   });
   process.on("SIGHUP", () => void daemon.reloadPolicy());
   await manager.ready();

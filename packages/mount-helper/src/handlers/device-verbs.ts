@@ -28,7 +28,7 @@ export function deviceVerbHandlers(
       });
       const { devices, pauseMs } = await within(
         principal,
-        { devices: snapshots.length, sizeBytes },
+        { devices: snapshots.length, sizeBytes, copies: judged },
         () => pool.snapshotMany({ snapshots: asked }),
       );
       if (devices.some((device, index) => device.originUuid !== judged[index]?.uuid)) {

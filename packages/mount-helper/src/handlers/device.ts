@@ -2,27 +2,31 @@
 import type { Device } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
+import type { MappedLimit } from "../policy/mapped-limit.ts";
 import { Quota } from "../references/quota.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
 import type { HandlerParts, Topic, Within } from "./handler.ts";
 
-export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
+export function deviceHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"device"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
   const devices = new Quota("devices");
   const virtualBytes = new Quota("bytes of devices");
   const within: Within = (who, more, make) => {
-    const { uid } = who;
-    const limits = access.limits(who);
-    const own = pool.owned({ ownerUid: uid });
-    const held = BigInt(own.devices);
-    const limit = BigInt(limits.devices);
-    return devices.reserve({ uid, held, more: BigInt(more.devices), limit }, () =>
-      virtualBytes.reserve(
-        { uid, held: own.sizeBytes, more: more.sizeBytes, limit: limits.virtualBytes },
-        make,
-      ),
-    );
+    const withinSizes = (): ReturnType<typeof make> => {
+      const { uid } = who;
+      const limits = access.limits(who);
+      const own = pool.owned({ ownerUid: uid });
+      const held = BigInt(own.devices);
+      const limit = BigInt(limits.devices);
+      return devices.reserve({ uid, held, more: BigInt(more.devices), limit }, () =>
+        virtualBytes.reserve(
+          { uid, held: own.sizeBytes, more: more.sizeBytes, limit: limits.virtualBytes },
+          make,
+        ),
+      );
+    };
+    return more.devices === 0 ? withinSizes() : mapped.within(who, more.copies ?? [], withinSizes);
   };
   const toWire = deviceToWire(parts);
   return {
@@ -48,7 +52,8 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
       const judged = pool.get({ name: origin });
       const make = async (): Promise<Device> =>
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
-      const device = await within(principal, { devices: 1, sizeBytes: judged.sizeBytes }, () => {
+      const more = { devices: 1, sizeBytes: judged.sizeBytes, copies: [judged] };
+      const device = await within(principal, more, () => {
         if (!ephemeral) return make();
         const session = sessions.of(call.principal.uid, call.connection);
         sessions.keep(session);

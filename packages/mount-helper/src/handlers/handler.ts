@@ -1,6 +1,6 @@
 /** What a handler is: called once the policy has let the caller. */
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
-import type { ThinPool } from "@thinpool/thinpool";
+import type { Device, ThinPool } from "@thinpool/thinpool";
 import type { Caller } from "../caller.ts";
 import type { Access } from "../policy/access.ts";
 import type { Principal } from "../policy/policy.ts";
@@ -39,9 +39,16 @@ export interface HandlerParts {
   readonly book: RightsBook;
 }
 
-/** Runs `make`, which adds that many devices and bytes, within the user's limits. */
+/**
+ * Runs `make`, which adds that many devices and bytes, within the user's limits. `copies`: what each new
+ * device is made from, and so maps at once.
+ */
 export type Within = <T>(
   who: Principal,
-  more: { readonly devices: number; readonly sizeBytes: bigint },
+  more: {
+    readonly devices: number;
+    readonly sizeBytes: bigint;
+    readonly copies?: readonly Device[];
+  },
   make: () => Promise<T>,
 ) => Promise<T>;

@@ -2,11 +2,12 @@
 import type { MethodResult } from "@thinpool/protocol";
 import { RequestError } from "../errors.ts";
 import { assertSameMounts } from "../mounts/namespace.ts";
+import type { MappedLimit } from "../policy/mapped-limit.ts";
 import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
-export function mountHandlers(parts: HandlerParts): Topic<"mount"> {
+export function mountHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"mount"> {
   const { pool, mounts, sessions, access } = parts;
   const references = new Quota("references");
   const leases = new Quota("leases");
@@ -34,8 +35,11 @@ export function mountHandlers(parts: HandlerParts): Topic<"mount"> {
       };
       const limits = access.limits(principal);
       const own = mounts.list().filter(({ holderUid }) => holderUid === uid);
-      const make = (): Promise<HeldReference> =>
+      const mount = (): Promise<HeldReference> =>
         mounts.create(principal, judged, wish, call.newUuid());
+      // What can be written to can come to map more.
+      const writesOwn = readOnly !== true && judged.ownerUid === uid;
+      const make = writesOwn ? () => mapped.within(principal, [], mount) : mount;
       const held = BigInt(own.length);
       const limit = BigInt(limits.mounts);
       const made = await references.reserve({ uid, held, more: 1n, limit }, () => {

@@ -48,10 +48,12 @@ export function policyHandlers({ access }: HandlerParts): Topic<"policy"> {
 
 function limitsToWire({
   virtualBytes,
+  mappedBytes,
   ...limits
 }: Limits): MethodResult<"policy.whoami">["limits"] {
   return {
     ...limits,
     ...(virtualBytes === undefined ? {} : { virtualBytes: virtualBytes.toString() }),
+    ...(mappedBytes === undefined ? {} : { mappedBytes: mappedBytes.toString() }),
   };
 }

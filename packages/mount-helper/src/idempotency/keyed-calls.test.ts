@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KnownRequest } from "@thinpool/protocol";
-import { RequestError } from "../errors.ts";
+import { NotBegunError, RequestError } from "../errors.ts";
 import { callSha256, derivedUuid } from "./call-identity.ts";
 import { KeyStore } from "./key-store.ts";
 import type { KeyedWork, Recognise } from "./keyed-calls.ts";
@@ -75,7 +75,7 @@ test("who joins a call that was given up before it was begun runs it himself", a
   const given = keyed.run(clone("one"), 1, () => promise);
   const joined = keyed.run(clone("one"), 1, () => Promise.resolve("done"));
   const [operation, object] = ["device.clone", "base"];
-  reject(new RequestError({ code: "CANCELLED", operation, object, reason: "given up" }));
+  reject(new NotBegunError({ code: "CANCELLED", operation, object, reason: "given up" }));
   await assert.rejects(given);
   assert.equal(await joined, "done");
 });

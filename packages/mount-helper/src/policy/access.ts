@@ -17,11 +17,13 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export const DEFAULT_LIMITS: Limits = {
   devices: MAX_DEVICES_PER_UID,
   virtualBytes: undefined,
+  mappedBytes: undefined,
   mounts: MAX_REFERENCES_PER_UID,
   leases: MAX_REFERENCES_PER_UID,
   holdMs: 30 * DAY_MS,
   requestsInFlight: 1_024,
   requestsPerSecond: 20_000,
+  requestMs: 10 * 60 * 1000,
 };
 
 export interface AccessParts {

@@ -70,16 +70,18 @@ function compileRule(entry: RuleEntry, { users, groups }: Resolvers): Rule {
 }
 
 function compileLimits({ limits = {} }: RuleEntry): Partial<Limits> {
-  const { virtualBytes, holdSeconds, devices, mounts, leases } = limits;
-  const { requestsInFlight, requestsPerSecond } = limits;
+  const { virtualBytes, mappedBytes, holdSeconds, devices, mounts, leases } = limits;
+  const { requestsInFlight, requestsPerSecond, requestSeconds } = limits;
   return {
     ...(devices === undefined ? {} : { devices }),
     ...(virtualBytes === undefined ? {} : { virtualBytes: BigInt(virtualBytes) }),
+    ...(mappedBytes === undefined ? {} : { mappedBytes: BigInt(mappedBytes) }),
     ...(mounts === undefined ? {} : { mounts }),
     ...(leases === undefined ? {} : { leases }),
     ...(holdSeconds === undefined ? {} : { holdMs: holdSeconds * 1000 }),
     ...(requestsInFlight === undefined ? {} : { requestsInFlight }),
     ...(requestsPerSecond === undefined ? {} : { requestsPerSecond }),
+    ...(requestSeconds === undefined ? {} : { requestMs: requestSeconds * 1000 }),
   };
 }
 

@@ -25,7 +25,13 @@ const GOOD = {
       groups: ["root"],
       allow: { clone: { public: true, names: ["base-*"] }, see: "all", onBehalfOf: [1001] },
       mount: { roots: ["/srv/ci"], noExec: true, lazyUnmountAfterSeconds: 60 },
-      limits: { devices: 10, virtualBytes: "107374182400", holdSeconds: 3600 },
+      limits: {
+        devices: 10,
+        virtualBytes: "107374182400",
+        mappedBytes: "0",
+        holdSeconds: 3600,
+        requestSeconds: 30,
+      },
     },
   ],
 };
@@ -56,7 +62,9 @@ test("a good file: names are numbers, seconds milliseconds, patterns anchored", 
   assert.deepEqual(rule?.limits, {
     devices: 10,
     virtualBytes: 107_374_182_400n,
+    mappedBytes: 0n,
     holdMs: 3_600_000,
+    requestMs: 30_000,
   });
   const who = { uid: 1000, gid: 1000, groups: [] };
   const may = (name: string): boolean =>
@@ -103,7 +111,9 @@ test("paths, patterns and numbers out of bounds are refused", async () => {
     { ...rule, users: [-1] },
     { ...rule, users: [4_294_967_295] },
     { ...rule, limits: { requestsPerSecond: 0 } },
+    { ...rule, limits: { requestSeconds: 86_401 } },
     { ...rule, limits: { virtualBytes: 5 } },
+    { ...rule, limits: { mappedBytes: "-1" } },
   ];
   for (const bad of cases) {
     const reason = await refusal(await fileWith({ version: 1, rules: [bad] }));

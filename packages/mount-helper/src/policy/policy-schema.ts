@@ -8,11 +8,13 @@ export type UsersEntry = "all" | readonly AccountEntry[];
 export interface LimitsEntry {
   readonly devices?: number | undefined;
   readonly virtualBytes?: string | undefined;
+  readonly mappedBytes?: string | undefined;
   readonly mounts?: number | undefined;
   readonly leases?: number | undefined;
   readonly holdSeconds?: number | undefined;
   readonly requestsInFlight?: number | undefined;
   readonly requestsPerSecond?: number | undefined;
+  readonly requestSeconds?: number | undefined;
 }
 
 export interface RuleEntry {
@@ -77,14 +79,19 @@ const bytes = v.pipe(
 /** Up to ten years. */
 const seconds = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(315_360_000));
 
+/** Up to a day: what may take longer belongs to nobody's single call. */
+const requestSeconds = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(86_400));
+
 const limits = v.strictObject({
   devices: v.optional(count),
   virtualBytes: v.optional(bytes),
+  mappedBytes: v.optional(bytes),
   mounts: v.optional(count),
   leases: v.optional(count),
   holdSeconds: v.optional(seconds),
   requestsInFlight: v.optional(positive),
   requestsPerSecond: v.optional(positive),
+  requestSeconds: v.optional(requestSeconds),
 });
 
 const allow = v.strictObject({

@@ -18,12 +18,16 @@ export interface Limits {
   readonly devices: number;
   /** Sum of the sizes that the user's devices show; undefined: no limit. */
   readonly virtualBytes: bigint | undefined;
+  /** Sum of what the user's devices map of the pool; undefined: no limit. */
+  readonly mappedBytes: bigint | undefined;
   readonly mounts: number;
   readonly leases: number;
   /** The longest that a lease lasts from one renewal to the next. */
   readonly holdMs: number;
   readonly requestsInFlight: number;
   readonly requestsPerSecond: number;
+  /** The longest that a call waits for its end before it is answered TIMEOUT. */
+  readonly requestMs: number;
 }
 
 export interface Rule {

@@ -8,7 +8,7 @@ import type { Caller } from "../caller.ts";
 import { jsonLogger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { RequestLimits } from "./back.ts";
-import { Back, MAX_NOTES_PER_CONNECTION } from "./back.ts";
+import { Back, FRONT_IDLE_MS, MAX_FRONTS, MAX_NOTES_PER_CONNECTION } from "./back.ts";
 import type { BackPort, ToFront } from "./channel.ts";
 
 const ALICE: Principal = { uid: 1000, gid: 1000, pid: 10, groups: [] };
@@ -181,6 +181,42 @@ test("one uid gets so many connections, and only it is refused", () => {
   assert.equal(w.back.connectionCount, MAX_CONNECTIONS_PER_UID);
   connect(w, BOB);
   assert.equal(w.back.connectionCount, MAX_CONNECTIONS_PER_UID + 1);
+});
+
+test("a front without connections ends after its time, and not before it or when somebody came", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const w = world();
+  const { front, connection } = connect(w, ALICE);
+  t.mock.timers.tick(10 * FRONT_IDLE_MS);
+  assert.equal(w.back.workerCount, 1, "it has a connection");
+  front.say({ type: "closed", connection, code: 1000 });
+  t.mock.timers.tick(FRONT_IDLE_MS - 1);
+  const second = connect(w, ALICE);
+  assert.equal(second.front, front);
+  t.mock.timers.tick(FRONT_IDLE_MS);
+  assert.equal(w.back.workerCount, 1, "somebody came");
+  front.say({ type: "closed", connection: second.connection, code: 1000 });
+  t.mock.timers.tick(FRONT_IDLE_MS - 1);
+  assert.equal(w.back.workerCount, 1);
+  t.mock.timers.tick(1);
+  assert.equal(w.back.workerCount, 0);
+  assert.equal(front.fault, undefined);
+});
+
+test("so many users at once: an idle front makes room, a busy one does not", () => {
+  const w = world();
+  for (let uid = 1; uid <= MAX_FRONTS; uid += 1) connect(w, { ...ALICE, uid });
+  w.back.accept({ ...ALICE, uid: 5_000 }, new Socket());
+  assert.equal(w.fronts.length, MAX_FRONTS, "the one too many was refused");
+  const [first] = w.fronts;
+  first?.say({ type: "closed", connection: first.adopted[0], code: 1000 });
+  connect(w, { ...ALICE, uid: 5_000 });
+  assert.equal(w.back.workerCount, MAX_FRONTS);
+  assert.equal(w.back.connectionCount, MAX_FRONTS);
+  assert.deepEqual(
+    w.fronts.map(({ uid }) => uid).filter((uid) => uid === 1 || uid === 5_000),
+    [1, 5_000],
+  );
 });
 
 test("an answer whose connection has gone is dropped; its call was told", async () => {

@@ -13,6 +13,7 @@ import {
   errorObjectOf,
 } from "@thinpool/protocol";
 import type { KnownRequest, RequestId } from "@thinpool/protocol";
+import type { RequestError } from "../errors.ts";
 import type { Dispatcher } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
@@ -52,6 +53,8 @@ export interface BackParts {
   readonly openFront: OpenFront;
   /** What the policy lets a user have of requests. */
   readonly limitsOf: (principal: Principal) => RequestLimits;
+  /** After how long a front without connections ends; default: FRONT_IDLE_MS. */
+  readonly idleMs?: number;
   readonly logger: Logger;
 }
 
@@ -287,7 +290,12 @@ class UidFront implements BackPort {
     const canceller = new AbortController();
     waiting.set(request.id, canceller);
     this.#inFlight += 1;
-    const caller = { principal, connection: number, signal: canceller.signal };
+    const caller = {
+      principal,
+      connection: number,
+      signal: canceller.signal,
+      giveUp: (reason: RequestError) => canceller.abort(reason),
+    };
     const text = await this.#parts.dispatcher.answer(request, caller);
     waiting.delete(request.id);
     this.#inFlight -= 1;
@@ -310,7 +318,7 @@ class UidFront implements BackPort {
     for (const canceller of waiting.values()) canceller.abort();
     if (this.#connections.size === 0) {
       clearTimeout(this.#idle);
-      this.#idle = setTimeout(() => this.end(), FRONT_IDLE_MS);
+      this.#idle = setTimeout(() => this.end(), this.#parts.idleMs ?? FRONT_IDLE_MS);
       this.#idle.unref();
     }
     if (!opened) return;

@@ -25,6 +25,10 @@ export const WORKER_MAX_DESCRIPTORS = 256;
 export const WORKER_FIRST_BACKOFF_MS = 100;
 /** … up to this, and back to none after a worker has served so long. */
 export const WORKER_MAX_BACKOFF_MS = 30_000;
+/** Processes that may wait for users who have none yet. */
+export const MAX_SPARE_WORKERS = 8;
+/** A spare that was taken is replaced after so long: starting Node must not slow down whom it was for. */
+export const SPARE_DELAY_MS = 1_000;
 /** A worker's words on stderr that go to the log; the rest is dropped. */
 export const WORKER_MAX_STDERR_BYTES = 4096;
 

@@ -70,6 +70,8 @@ export class ProcessChannel implements FrontPort {
     child.once("exit", (code, signal) => this.#fail(`it ended: ${signal ?? `exit code ${code}`}`));
     this.#check = setInterval(() => this.#watch(), WORKER_CHECK_INTERVAL_MS);
     this.#check.unref();
+    const { uid, gid } = parts.identity;
+    this.#write({ type: "become", uid, gid });
   }
 
   adopt(connection: number, socket: Socket): void {

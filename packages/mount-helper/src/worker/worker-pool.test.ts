@@ -1,6 +1,7 @@
 /** Worker processes, ours and hostile ones in their place, with real uids: takes root. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readlinkSync } from "node:fs";
 import { once } from "node:events";
 import { mkdtemp, readFile, readdir, readlink, rm } from "node:fs/promises";
 import type { Server, Socket } from "node:net";
@@ -34,8 +35,15 @@ interface World extends AsyncDisposable {
   dial(principal: Principal): Promise<Socket>;
 }
 
-/** Answers every request with who asked. `program`: what runs in place of our worker. */
-async function world(program?: (identity: Identity) => readonly string[]): Promise<World> {
+interface WorldOptions {
+  /** What runs in place of our worker. */
+  readonly program?: (identity: Identity | undefined) => readonly string[];
+  readonly spares?: number;
+  readonly idleMs?: number;
+}
+
+/** Answers every request with who asked. */
+async function world({ program, spares = 0, idleMs }: WorldOptions = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), "thinpool-worker-"));
   const log: string[] = [];
   const logger = jsonLogger((line) => log.push(line));
@@ -43,6 +51,8 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
     rootIdentity: ROOT_IDENTITY,
     logger,
     now: () => self.elapsedMs,
+    spares,
+    spareDelayMs: 1,
     ...(program === undefined ? {} : { program }),
   });
   const back = new Back({
@@ -54,6 +64,7 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
     openFront: (principal, port) => pool.open(principal, port),
     limitsOf: () => ({ requestsInFlight: 100, requestsPerSecond: 100_000 }),
     logger,
+    ...(idleMs === undefined ? {} : { idleMs }),
   });
   const server: Server = createServer({ pauseOnConnect: true });
   const path = join(folder, "s");
@@ -80,7 +91,7 @@ async function world(program?: (identity: Identity) => readonly string[]): Promi
     [Symbol.asyncDispose]: async () => {
       server.close();
       await back.close();
-      await pool.drained();
+      await pool.close();
       await rm(folder, { recursive: true });
     },
   };
@@ -118,6 +129,25 @@ function workerPid(w: World, uid: number): number {
   return Number(ready?.["pid"]);
 }
 
+/** Each thread has that user's ids and no privilege. */
+async function assertNobodyBut(uid: number, proc: string): Promise<void> {
+  for (const thread of await readdir(`${proc}/task`)) {
+    const status = await readFile(`${proc}/task/${thread}/status`, "utf8");
+    assert.match(status, new RegExp(`^Uid:\t${uid}\t${uid}\t${uid}\t${uid}$`, "m"));
+    assert.match(status, /^Groups:\t ?$/m);
+    assert.match(status, /^NoNewPrivs:\t1$/m);
+    for (const set of ["Prm", "Eff", "Bnd", "Amb"]) {
+      assert.match(status, new RegExp(`^Cap${set}:\t0{16}$`, "m"), `${thread} ${set}`);
+    }
+  }
+}
+
+async function descriptorsOf(proc: string): Promise<readonly string[]> {
+  return Promise.all(
+    (await readdir(`${proc}/fd`)).map((fd) => readlink(`${proc}/fd/${fd}`).catch(() => "")),
+  );
+}
+
 /** Runs a shell command as that user, with no more than his rights; its exit code. */
 function shellAs(uid: number, command: string): number | null {
   const args = [
@@ -148,20 +178,10 @@ test(
     );
     for (const uid of [ALICE.uid, BOB.uid, ROOT_IDENTITY.uid]) {
       const proc = `/proc/${workerPid(w, uid)}`;
-      for (const thread of await readdir(`${proc}/task`)) {
-        const status = await readFile(`${proc}/task/${thread}/status`, "utf8");
-        assert.match(status, new RegExp(`^Uid:\t${uid}\t${uid}\t${uid}\t${uid}$`, "m"));
-        assert.match(status, /^Groups:\t ?$/m);
-        assert.match(status, /^NoNewPrivs:\t1$/m);
-        for (const set of ["Prm", "Eff", "Bnd", "Amb"]) {
-          assert.match(status, new RegExp(`^Cap${set}:\t0{16}$`, "m"), `${thread} ${set}`);
-        }
-      }
+      await assertNobodyBut(uid, proc);
       assert.equal(await readFile(`${proc}/environ`, "utf8"), "");
       assert.equal(await readlink(`${proc}/cwd`), "/");
-      const open = await Promise.all(
-        (await readdir(`${proc}/fd`)).map((fd) => readlink(`${proc}/fd/${fd}`).catch(() => "")),
-      );
+      const open = await descriptorsOf(proc);
       assert.deepEqual(
         open.filter((target) => target.startsWith("/") && target !== "/dev/null"),
         [],
@@ -237,6 +257,126 @@ test(
   },
 );
 
+test("a worker without connections ends after its time, and is no failure", options, async () => {
+  await using w = await world({ idleMs: 300 });
+  const alice = await webSocket(w, ALICE);
+  const bob = await webSocket(w, BOB);
+  const pid = workerPid(w, ALICE.uid);
+  alice.close();
+  await until("it is gone", () => w.pool.size === 1);
+  const [ended] = w.events("worker-ended");
+  assert.deepEqual([ended?.["uid"], ended?.["pid"]], [ALICE.uid, pid]);
+  assert.deepEqual(w.events("worker-lost"), []);
+  // One that has a connection stays, and the next of Alice's is served at once.
+  assert.equal(await askedAs(bob), BOB.uid);
+  const again = await webSocket(w, ALICE);
+  assert.equal(await askedAs(again), ALICE.uid);
+  assert.notEqual(workerPid(w, ALICE.uid), pid);
+  again.close();
+  bob.close();
+});
+
+function sparePid(w: World, index: number): number {
+  return Number(w.events("spare-started")[index]?.["pid"]);
+}
+
+async function spareIsStarted(w: World, count: number): Promise<void> {
+  await until(`spare ${count}`, () => w.events("spare-started").length === count);
+}
+
+/** CAP_DAC_READ_SEARCH, CAP_SETGID and CAP_SETUID: what starting takes. */
+const START_CAPABILITIES = "00000000000000c4";
+
+test(
+  "a spare has no socket, no environment, and what starting takes; the first user gets it",
+  options,
+  async () => {
+    await using w = await world({ spares: 1 });
+    await spareIsStarted(w, 1);
+    const pid = sparePid(w, 0);
+    const proc = `/proc/${pid}`;
+    // prlimit and setpriv come first in the same process.
+    await until("it is Node", () => readlinkSync(`${proc}/exe`) === process.execPath);
+    assert.equal(await readFile(`${proc}/environ`, "utf8"), "");
+    const status = await readFile(`${proc}/status`, "utf8");
+    assert.match(status, /^NoNewPrivs:\t1$/m);
+    assert.match(status, /^Groups:\t ?$/m);
+    for (const [set, value] of [
+      ["Prm", START_CAPABILITIES],
+      ["Eff", START_CAPABILITIES],
+      ["Bnd", "0".repeat(16)],
+      ["Amb", "0".repeat(16)],
+    ]) {
+      assert.match(status, new RegExp(`^Cap${set}:\t${value}$`, "m"), set);
+    }
+    const arguments_ = (await readFile(`${proc}/cmdline`, "utf8")).split("\0");
+    assert.ok(
+      arguments_.every((word) => !/^\d+$/.test(word)),
+      "it is told nobody's uid",
+    );
+    // Its complaints, the channel and the way of the sockets.
+    const sockets = ["2", "3", "4"];
+    for (const fd of await readdir(`${proc}/fd`)) {
+      const target = await readlink(`${proc}/fd/${fd}`).catch(() => "");
+      assert.equal(target.startsWith("socket:"), sockets.includes(fd), `${fd}: ${target}`);
+    }
+    const alice = await webSocket(w, ALICE);
+    assert.equal(workerPid(w, ALICE.uid), pid);
+    assert.equal(await askedAs(alice), ALICE.uid);
+    await assertNobodyBut(ALICE.uid, proc);
+    // Another takes its place, for another user.
+    await spareIsStarted(w, 2);
+    const bob = await webSocket(w, BOB);
+    assert.equal(workerPid(w, BOB.uid), sparePid(w, 1));
+    assert.equal(await askedAs(bob), BOB.uid);
+    await assertNobodyBut(BOB.uid, `/proc/${sparePid(w, 1)}`);
+    alice.close();
+    bob.close();
+  },
+);
+
+test("a spare that dies is replaced, later each time; nobody notices", options, async () => {
+  await using w = await world({ spares: 1 });
+  for (let death = 1; death <= 3; death += 1) {
+    await spareIsStarted(w, death);
+    process.kill(sparePid(w, death - 1), "SIGKILL");
+    await until(`death ${death}`, () => w.events("spare-lost").length === death);
+  }
+  const waits = w.events("spare-lost").map(({ waitMs }) => waitMs);
+  assert.deepEqual(
+    waits,
+    [1, 2, 4].map((factor) => factor * WORKER_FIRST_BACKOFF_MS),
+  );
+  const alice = await webSocket(w, ALICE);
+  assert.equal(await askedAs(alice), ALICE.uid);
+  alice.close();
+});
+
+test("a spare that keeps its privileges serves nobody", options, async () => {
+  const staysRoot = 'say({ type: "ready" });';
+  await using w = await world({ spares: 1, program: hostile(staysRoot) });
+  await spareIsStarted(w, 1);
+  const alice = await w.dial(ALICE);
+  const closed = once(alice, "close");
+  alice.resume();
+  await until("lost", () => w.events("worker-lost").length > 0);
+  assert.match(String(w.events("worker-lost")[0]?.["reason"]), /Uid is "0/);
+  await closed;
+});
+
+test("without spares none is started, and a stop leaves none", options, async () => {
+  {
+    await using w = await world();
+    await webSocket(w, ALICE);
+    assert.deepEqual(w.events("spare-started"), []);
+  }
+  const w = await world({ spares: 2 });
+  await spareIsStarted(w, 2);
+  const pids = [sparePid(w, 0), sparePid(w, 1)];
+  await w[Symbol.asyncDispose]();
+  for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+});
+
 test("the reserved uid of root's worker is nobody's", options, async () => {
   await using w = await world();
   const socket = await w.dial({ ...ROOT_IDENTITY, pid: 1, groups: [] });
@@ -265,8 +405,8 @@ const PRELUDE = `
   setInterval(() => undefined, 1000);
 `;
 
-function hostile(script: string): (identity: Identity) => readonly string[] {
-  return ({ uid }) => ["-e", PRELUDE.replaceAll("UID", String(uid)) + script];
+function hostile(script: string): (identity: Identity | undefined) => readonly string[] {
+  return (identity) => ["-e", PRELUDE.replaceAll("UID", String(identity?.uid)) + script];
 }
 
 const HOSTILE: readonly (readonly [string, string, RegExp])[] = [
@@ -302,7 +442,7 @@ const HOSTILE: readonly (readonly [string, string, RegExp])[] = [
     'drop(); say({ type: "ready" }); channel.write(Buffer.from([6, 0, 0, 0, 2, 0, 0, 0, 123, 123]));',
     /JSON/,
   ],
-  ["dies", "drop(); process.exit(3);", /exit code 3|closed its channel/],
+  ["dies", "drop(); process.exit(3);", /exit code 3|closed its channel|ECONNRESET/],
 ];
 
 test(
@@ -313,9 +453,9 @@ test(
       const uidScript = script.replaceAll("UID", String(ALICE.uid));
       const replaced = hostile(uidScript);
       const loyal = hostile('drop(); say({ type: "ready" });');
-      await using w = await world((identity) =>
-        identity.uid === ALICE.uid ? replaced(identity) : loyal(identity),
-      );
+      await using w = await world({
+        program: (identity) => (identity?.uid === ALICE.uid ? replaced(identity) : loyal(identity)),
+      });
       const alice = await w.dial(ALICE);
       const closed = once(alice, "close");
       alice.resume();
@@ -336,7 +476,7 @@ test("a worker that does not read, or takes too much memory, is ended", options,
   const deaf =
     'drop(); channel.pause(); say({ type: "ready" }); say({ type: "opened", connection: 1 });';
   {
-    await using w = await world(hostile(deaf));
+    await using w = await world({ program: hostile(deaf) });
     await w.dial(ALICE);
     await until("opened", () => w.events("connected").length === 1);
     const text = "x".repeat(1 << 20);
@@ -344,7 +484,7 @@ test("a worker that does not read, or takes too much memory, is ended", options,
     assert.match(String(w.events("worker-lost")[0]?.["reason"]), /does not read/);
   }
   const greedy = 'drop(); say({ type: "ready" }); globalThis.held = Buffer.alloc(512 << 20, 1);';
-  await using w = await world(hostile(greedy));
+  await using w = await world({ program: hostile(greedy) });
   await w.dial(ALICE);
   await until("ended", () => w.events("worker-lost").length === 1);
   assert.match(String(w.events("worker-lost")[0]?.["reason"]), /bytes of memory/);

@@ -3,17 +3,27 @@ import type { ChildProcess } from "node:child_process";
 import type { Logger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { BackPort, FrontPort } from "../server/channel.ts";
-import { MAX_WORKERS, WORKER_FIRST_BACKOFF_MS, WORKER_MAX_BACKOFF_MS } from "./limits.ts";
+import {
+  MAX_WORKERS,
+  SPARE_DELAY_MS,
+  WORKER_FIRST_BACKOFF_MS,
+  WORKER_MAX_BACKOFF_MS,
+} from "./limits.ts";
 import type { Identity } from "./privileges.ts";
 import { ProcessChannel } from "./process-channel.ts";
+import { Spares } from "./spares.ts";
 import { spawnWorker, workerProgram } from "./worker-process.ts";
 
 export interface WorkerPoolParts {
   /** As whom the worker runs that reads root's connections: nobody else may be that user. */
   readonly rootIdentity: Identity;
   readonly logger: Logger;
-  /** What Node runs in a worker; default: the worker. */
-  readonly program?: (identity: Identity) => readonly string[];
+  /** Processes that wait, their modules loaded, to become the worker of a user who has none. */
+  readonly spares: number;
+  /** When a spare that was taken is replaced; default: SPARE_DELAY_MS. */
+  readonly spareDelayMs?: number;
+  /** What Node runs in a worker, and, with undefined, in a spare; default: the worker. */
+  readonly program?: (identity: Identity | undefined) => readonly string[];
   /** Milliseconds that never go back; default: performance.now. */
   readonly now?: () => number;
 }
@@ -30,13 +40,28 @@ export class WorkerPool {
   readonly #running = new Set<Promise<void>>();
   /** By uid; an entry goes with the first start after its time, and bounds itself by that. */
   readonly #backoffs = new Map<number, Backoff>();
+  readonly #spares: Spares;
+  /** Of those that have become somebody's. */
+  readonly #uids = new WeakMap<ChildProcess, number>();
 
   constructor(parts: WorkerPoolParts) {
     this.#parts = parts;
     this.#now = parts.now ?? (() => performance.now());
+    const { program = workerProgram } = parts;
+    this.#spares = new Spares({
+      wanted: parts.spares,
+      delayMs: parts.spareDelayMs ?? SPARE_DELAY_MS,
+      logger: parts.logger,
+      start: () => {
+        if (this.#running.size >= MAX_WORKERS) return undefined;
+        const child = spawnWorker(program(undefined));
+        this.#follow(child);
+        return child;
+      },
+    });
   }
 
-  /** Processes that have not ended. */
+  /** Processes that have not ended, spares included. */
   get size(): number {
     return this.#running.size;
   }
@@ -48,7 +73,6 @@ export class WorkerPool {
     if (uid === rootIdentity.uid) {
       throw new Error(`uid ${uid} is reserved for the worker that reads root's connections`);
     }
-    if (this.#running.size >= MAX_WORKERS) throw new Error(`${MAX_WORKERS} workers run already`);
     const backoff = this.#backoffs.get(uid);
     if (backoff !== undefined && this.#now() < backoff.until) {
       throw new Error(
@@ -56,9 +80,14 @@ export class WorkerPool {
       );
     }
     const identity = uid === 0 ? rootIdentity : { uid, gid };
-    const child = spawnWorker(program(identity));
+    let child = this.#spares.take();
+    if (child === undefined) {
+      if (this.#running.size >= MAX_WORKERS) throw new Error(`${MAX_WORKERS} workers run already`);
+      child = spawnWorker(program(identity));
+      this.#follow(child);
+    }
+    this.#uids.set(child, identity.uid);
     const startedAt = this.#now();
-    this.#follow(child, identity);
     return new ProcessChannel({
       child,
       identity,
@@ -73,12 +102,13 @@ export class WorkerPool {
     });
   }
 
-  /** Resolves when all processes are gone; end them first. */
-  async drained(): Promise<void> {
+  /** Ends the spares, and resolves when all processes are gone; end the workers first. */
+  async close(): Promise<void> {
+    this.#spares.end();
     await Promise.all(this.#running);
   }
 
-  #follow(child: ChildProcess, identity: Identity): void {
+  #follow(child: ChildProcess): void {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#running.add(promise);
     const ended = (): void => {
@@ -86,7 +116,7 @@ export class WorkerPool {
       resolve();
     };
     child.once("exit", (code, signal) => {
-      const fields = { uid: identity.uid, pid: child.pid, code, signal };
+      const fields = { uid: this.#uids.get(child), pid: child.pid, code, signal };
       this.#parts.logger.log("info", "worker-ended", fields);
       ended();
     });

@@ -8,13 +8,13 @@
  * - setpriv: no_new_privs, and an empty bounding set: from then on it has only those three. (Not one
  *   call: what is not in the bounding set can't be made inheritable.)
  *
- * Set before Node begins, they hold for all its threads. worker-main.ts gives up the rest.
+ * Set before Node begins, they hold for all its threads. worker-main.ts gives up the rest, as soon as it
+ * is told who it is to be: at once, or, for a spare, when a user comes who has no worker.
  */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { keepDescriptorsFromChildren } from "@thinpool/thinpool";
-import type { Identity } from "./privileges.ts";
 import { WORKER_HEAP_MIB, WORKER_MAX_DESCRIPTORS } from "./limits.ts";
 import type { ToFront } from "../server/channel.ts";
 
@@ -25,6 +25,8 @@ export const SOCKETS_DESCRIPTOR = 4;
 
 /** What daemon and worker say beside the messages of front and back. An answer's text is the frame's body. */
 export type ToWorker =
+  /** The first message: give up all but this, and serve. */
+  | { readonly type: "become"; readonly uid: number; readonly gid: number }
   | { readonly type: "ping" }
   | { readonly type: "adopt"; readonly connection: number }
   | Omit<ToFront, "text">;
@@ -37,10 +39,10 @@ const PROGRAM = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "worker-main.ts" : "worker-main.js", import.meta.url),
 );
 
-/** What Node runs in a worker: its own options, the program, and what is told to it. */
-export function workerProgram({ uid, gid }: Identity): readonly string[] {
+/** What Node runs in a worker: its own options, and the program. */
+export function workerProgram(): readonly string[] {
   const conditions = PROGRAM.endsWith(".ts") ? ["--conditions=source"] : [];
-  return [...conditions, PROGRAM, String(uid), String(gid)];
+  return [...conditions, PROGRAM];
 }
 
 function launch(program: readonly string[]): readonly string[] {

@@ -19,11 +19,15 @@ export const userLimits = v.object({
   devices: count,
   /** Sum of the sizes that the user's devices show; absent: no limit. */
   virtualBytes: v.optional(u64),
+  /** Sum of what the user's devices map of the pool; absent: no limit. */
+  mappedBytes: v.optional(u64),
   mounts: count,
   leases: count,
   holdMs: timeMs,
   requestsInFlight: count,
   requestsPerSecond: count,
+  /** The longest that a call waits for its end before it is answered TIMEOUT. */
+  requestMs: timeMs,
 });
 
 export const policyMethods = {

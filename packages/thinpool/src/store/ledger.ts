@@ -297,6 +297,16 @@ export class Ledger {
     return this.#many(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current);
   }
 
+  /** One user's of these; its cost follows that user's devices, not the pool's. */
+  devicesOf(ownerUid: number, current: TransactionId): readonly DeviceRecord[] {
+    return this.#many(
+      `SELECT * FROM device WHERE owner_uid = ? AND ${COUNTS} ORDER BY name`,
+      BigInt(ownerUid),
+      current,
+      current,
+    );
+  }
+
   /** Every row, those that do not count (yet, or any more) included. */
   rows(): readonly DeviceRecord[] {
     return this.#many("SELECT * FROM device ORDER BY name");

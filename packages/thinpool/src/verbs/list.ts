@@ -25,13 +25,13 @@ export interface Lineage {
 export function list(engine: Engine, filter: ListFilter = {}): readonly Device[] {
   engine.assertNotClosed("list", engine.folder);
   const labels = Object.entries(filter.labels ?? {});
-  return engine.ledger
-    .devices(engine.transactionId)
-    .filter(
-      (record) =>
-        (filter.ownerUid === undefined || record.ownerUid === filter.ownerUid) &&
-        labels.every(([key, value]) => record.labels[key] === value),
-    )
+  const { ledger, transactionId } = engine;
+  const records =
+    filter.ownerUid === undefined
+      ? ledger.devices(transactionId)
+      : ledger.devicesOf(filter.ownerUid, transactionId);
+  return records
+    .filter((record) => labels.every(([key, value]) => record.labels[key] === value))
     .map((record) => engine.view(record));
 }
 

@@ -1,0 +1,154 @@
+/** A call's time: what becomes of one that takes too long, and of those behind it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { KnownRequest } from "@thinpool/protocol";
+import { parseResponse } from "@thinpool/protocol";
+import type { Caller } from "./caller.ts";
+import { Dispatcher, MAX_OVERDUE_PER_UID } from "./dispatch.ts";
+import type { EndedCall } from "./dispatch.ts";
+import type { CallContext, Handlers } from "./handlers/index.ts";
+import { KeyStore } from "./idempotency/key-store.ts";
+import { KeyedCalls } from "./idempotency/keyed-calls.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import { DEFAULT_LIMITS } from "./policy/access.ts";
+
+const LIMIT_MS = 30;
+const UID = 1000;
+
+interface World {
+  readonly dispatcher: Dispatcher;
+  /** What handlers were called with, in order; each waits for `finish`. */
+  readonly begun: { readonly name: string; readonly signal: AbortSignal }[];
+  readonly finish: PromiseWithResolvers<undefined>;
+  readonly observed: EndedCall[];
+  audit(): readonly Readonly<Record<string, unknown>>[];
+}
+
+function world(): World {
+  const log: Record<string, unknown>[] = [];
+  const logger = {
+    log: (_level: string, event: string, fields: object = {}) =>
+      void log.push({ event, ...fields }),
+  };
+  const begun: World["begun"] = [];
+  const observed: EndedCall[] = [];
+  const finish = Promise.withResolvers<undefined>();
+  const remove = async (
+    { name }: { readonly name: string },
+    _principal: unknown,
+    { signal }: CallContext,
+  ): Promise<object> => {
+    begun.push({ name, signal });
+    await finish.promise;
+    return {};
+  };
+  // The only method that is called here.
+  const handlers = { "device.remove": remove } as unknown as Handlers;
+  const keyed = new KeyedCalls({
+    poolUuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
+    store: new KeyStore(":memory:"),
+    recognise: () => ({ how: "repeated" }),
+    logger,
+  });
+  const dispatcher = new Dispatcher({
+    handlers,
+    keyed,
+    access: {
+      actingAs: (principal) => Promise.resolve({ principal, onBehalfOf: undefined }),
+      judge: () => ({ allowed: true, rule: "all" }),
+      limits: () => ({ ...DEFAULT_LIMITS, requestMs: LIMIT_MS }),
+    },
+    deviceOfReference: () => undefined,
+    queue: new KeyedQueue(),
+    logger,
+    observe: (call) => observed.push(call),
+  });
+  const audit = (): readonly Readonly<Record<string, unknown>>[] =>
+    log.filter(({ event }) => event === "audit");
+  return { dispatcher, begun, finish, observed, audit };
+}
+
+function remove(name: string, key?: string): KnownRequest {
+  const request = { id: 1, method: "device.remove", params: { name } } as const;
+  return key === undefined ? request : { ...request, key };
+}
+
+function caller(uid = UID): Caller {
+  const canceller = new AbortController();
+  return {
+    principal: { uid, gid: uid, pid: 7, groups: [] },
+    connection: 1,
+    signal: canceller.signal,
+    giveUp: (reason) => canceller.abort(reason),
+  };
+}
+
+async function ask(w: World, request: KnownRequest, uid = UID): Promise<string> {
+  const parsed = parseResponse(await w.dispatcher.answer(request, caller(uid)));
+  assert.ok(parsed.ok);
+  return "error" in parsed.value ? parsed.value.error.data.code : "done";
+}
+
+test("a call that takes too long is answered, goes on to its end, and the audit log has both", async () => {
+  const w = world();
+  assert.equal(await ask(w, remove("one")), "TIMEOUT");
+  assert.equal(w.begun[0]?.signal.aborted, true, "what can stop safely is told to");
+  w.finish.resolve(undefined);
+  await w.dispatcher.drain();
+  const lines = w.audit().map(({ call, outcome, late }) => [call, outcome, late]);
+  assert.deepEqual(lines, [
+    [1, "TIMEOUT", undefined],
+    [1, "done", true],
+  ]);
+  assert.deepEqual(
+    w.observed.map(({ outcome }) => outcome),
+    ["TIMEOUT"],
+    "it is one call",
+  );
+});
+
+test("one that waits behind it is answered too, and never begins", async () => {
+  const w = world();
+  const first = ask(w, remove("one"));
+  const second = await ask(w, remove("one"));
+  assert.deepEqual([await first, second], ["TIMEOUT", "TIMEOUT"]);
+  w.finish.resolve(undefined);
+  await w.dispatcher.drain();
+  assert.equal(w.begun.length, 1);
+  const outcomes = w.audit().map(({ call, outcome }) => `${String(call)} ${String(outcome)}`);
+  assert.deepEqual(outcomes, ["1 TIMEOUT", "2 TIMEOUT", "1 done"]);
+});
+
+test("asked again with its key, it is waited for, and done once", async () => {
+  const w = world();
+  assert.equal(await ask(w, remove("one", "k")), "TIMEOUT");
+  assert.equal(await ask(w, remove("one", "k")), "TIMEOUT");
+  const third = ask(w, remove("one", "k"));
+  w.finish.resolve(undefined);
+  assert.equal(await third, "done");
+  assert.equal(w.begun.length, 1);
+});
+
+test("a call with a key whose turn did not come leaves the key to who asks again", async () => {
+  const w = world();
+  const before = ask(w, remove("one"));
+  const withdrawn = ask(w, remove("one", "k"));
+  assert.deepEqual([await before, await withdrawn], ["TIMEOUT", "TIMEOUT"]);
+  const again = ask(w, remove("one", "k"));
+  w.finish.resolve(undefined);
+  assert.equal(await again, "done");
+  assert.equal(w.begun.length, 2);
+});
+
+test("a user can't pile up calls that outlive their time; others and root are served", async () => {
+  const w = world();
+  const names = Array.from({ length: MAX_OVERDUE_PER_UID }, (_, index) => `d${index}`);
+  const codes = await Promise.all(names.map((name) => ask(w, remove(name))));
+  assert.deepEqual(new Set(codes), new Set(["TIMEOUT"]));
+  assert.equal(await ask(w, remove("more")), "LIMIT");
+  assert.equal(await ask(w, remove("theirs"), UID + 1), "TIMEOUT");
+  const roots = ask(w, remove("roots"), 0);
+  w.finish.resolve(undefined);
+  assert.equal(await roots, "done");
+  assert.equal(await ask(w, remove("more")), "done");
+});
