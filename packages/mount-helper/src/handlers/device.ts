@@ -6,6 +6,7 @@ import { Quota } from "../references/quota.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
 import type { HandlerParts, Topic, Within } from "./handler.ts";
+import { seenDevice } from "./seen-device.ts";
 
 export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
@@ -25,6 +26,7 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
     );
   };
   const toWire = deviceToWire(parts);
+  const seen = seenDevice(parts);
   return {
     ...deviceVerbHandlers(parts, within),
 
@@ -68,9 +70,15 @@ export function deviceHandlers(parts: HandlerParts): Topic<"device"> {
       return toWire(device);
     },
 
-    "device.list": (_params, principal) => {
-      const visible = pool.list().filter((device) => access.sees(principal, device));
-      return Promise.resolve(visible.map(toWire));
+    "device.list": ({ labels, ownerUid, origin }, principal) => {
+      const originUuid =
+        origin === undefined ? undefined : seen("device.list", origin, principal).uuid;
+      const asked = pool.list(ownerUid === undefined ? {} : { ownerUid });
+      const fits = (device: Device): boolean =>
+        (labels ?? []).every(({ key, value }) => device.labels[key] === value) &&
+        (origin === undefined || device.originUuid === originUuid) &&
+        access.sees(principal, device);
+      return Promise.resolve(asked.filter(fits).map(toWire));
     },
 
     "device.get": ({ name }) => Promise.resolve(toWire(pool.get({ name }))),
