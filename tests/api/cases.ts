@@ -145,6 +145,46 @@ export function apiCases(target: () => Target): void {
     for (const name of ["api-renamed", "api-then", "api-then-base"]) await client.remove({ name });
   });
 
+  test("devices are found by their labels, their owner, and what they were made from", async () => {
+    await using client = await target().connect();
+    await using one = await client.clone({ origin: "base", name: "api-find-one" });
+    await using two = await client.clone({ origin: one.name, name: "api-find-two" });
+    const { devices } = client;
+    await devices.update({ name: one.name, labels: { team: "storage", stage: "test" } });
+    await devices.update({ name: two.name, labels: { team: "storage", stage: "live" } });
+    const found = async (options: Parameters<Client["list"]>[0]): Promise<readonly string[]> =>
+      (await client.list(options)).map(({ name }) => name);
+    const both = ["api-find-one", "api-find-two"];
+    assert.deepEqual(await found({ labels: { team: "storage" } }), both);
+    assert.deepEqual(await found({ labels: { team: "storage", stage: "live" } }), ["api-find-two"]);
+    // Names that a JavaScript object has by itself are labels like any other.
+    assert.deepEqual(await found({ labels: { constructor: "x" } }), []);
+    assert.deepEqual(await found({ origin: "base" }), ["api-find-one"]);
+    assert.deepEqual(await found({ origin: "api-find-one" }), ["api-find-two"]);
+    assert.deepEqual(await found({ origin: "base", labels: { stage: "live" } }), []);
+    const uid = process.getuid?.() ?? 0;
+    assert.ok((await client.list({ ownerUid: uid })).every(({ ownerUid }) => ownerUid === uid));
+    assert.deepEqual(await found({ ownerUid: 54_321 }), []);
+    await assert.rejects(client.list({ origin: "api-none" }), code("NOT_FOUND"));
+  });
+
+  test("the pool's forecast; a mounted device is trimmed", async () => {
+    await using client = await target().connect();
+    const { monitored, data, metadata } = await client.forecast();
+    assert.equal(monitored, true);
+    assert.ok(data !== undefined && metadata !== undefined);
+    assert.ok(data.growthLimitBytes >= (await client.status()).dataTotalBytes);
+    await using clone = await client.clone({ origin: "base", name: "api-trim" });
+    const trim = { name: clone.name };
+    await assert.rejects(client.devices.trim(trim), code("NOT_MOUNTED"));
+    await using mount = await clone.mount();
+    assert.equal(mount.device, clone.name);
+    const trimmed = await client.devices.trim(trim);
+    assert.ok(target().isReal ? trimmed > 0n : trimmed >= 0n);
+    if (target().isRoot) return;
+    await assert.rejects(client.devices.trim({ name: "base" }), code("FORBIDDEN"));
+  });
+
   test("errors say what, of what, and what to do", async () => {
     await using client = await target().connect();
     await assert.rejects(client.clone({ origin: "none", name: "api-x" }), (error) => {

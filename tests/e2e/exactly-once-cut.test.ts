@@ -33,6 +33,8 @@ async function life(client: Client): Promise<void> {
     (await client.mounts()).map(({ count }) => count),
     [2, 2],
   );
+  assert.ok((await client.devices.trim({ name: "copy" })) >= 0n);
+  assert.equal((await client.forecast()).monitored, true);
   const { reference } = first;
   assert.deepEqual(await client.release({ reference }), { device: "copy", count: 1 });
   assert.deepEqual(await second.release(), { device: "copy", count: 0 });

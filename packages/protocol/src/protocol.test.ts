@@ -148,6 +148,7 @@ test("the methods that take parameters refuse to go without", () => {
       "device.resize",
       "device.revert",
       "device.snapshotMany",
+      "device.trim",
       "device.update",
       "mount.create",
       "mount.release",

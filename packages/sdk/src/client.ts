@@ -13,6 +13,7 @@ import { Requests } from "./requests.ts";
 import type {
   Device,
   Filesystem,
+  Forecast,
   MountEntry,
   Owner,
   PoolStatus,
@@ -20,7 +21,14 @@ import type {
   Usage,
 } from "./resources.ts";
 import { Rights } from "./rights.ts";
-import { Clone, Mount, deviceFromWire, statusFromWire, usageFromWire } from "./resources.ts";
+import {
+  Clone,
+  Mount,
+  deviceFromWire,
+  forecastFromWire,
+  statusFromWire,
+  usageFromWire,
+} from "./resources.ts";
 
 /** A mount may wait for a journal's recovery, a removal for many blocks. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
@@ -60,6 +68,15 @@ export async function connectBy(dialler: Dialler, options: ConnectOptions): Prom
   const client = new Client(dialler, timeoutMs, reconnectTimeoutMs);
   await client.open(signal);
   return client;
+}
+
+/** A device is listed where all that is given fits. */
+export interface ListOptions extends CallOptions {
+  /** All of these, with these values: up to 32. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly ownerUid?: number;
+  /** The name of the device that they were made from, by cloning or a snapshot. */
+  readonly origin?: string;
 }
 
 export type StateListener = (state: ClientState, reason: string) => void;
@@ -150,13 +167,32 @@ export class Client implements Owner, AsyncDisposable {
     return statusFromWire(await this.#requests.call("pool.status", {}, options));
   }
 
+  /**
+   * When the pool will be full, from how its use went in the last hour.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { monitored, data } = await client.forecast();
+   * // Nothing is written: it will never be full.
+   * console.log(monitored, data?.secondsToFull);
+   * // prints: true undefined
+   * ```
+   */
+  async forecast(options: CallOptions = {}): Promise<Forecast> {
+    return forecastFromWire(await this.#requests.call("pool.forecast", {}, options));
+  }
+
   /** What each device that one may see takes of the pool; measured at most half a minute ago. */
   async usage(options: CallOptions = {}): Promise<Usage> {
     return usageFromWire(await this.#requests.call("pool.usage", {}, options));
   }
 
   /**
-   * One's own devices and the images, those that belong to root. Root sees all.
+   * One's own devices and the images, those that belong to root. Root sees all. NOT_FOUND where there is
+   * no such `origin` that the caller may see.
    *
    * @example
    * ```ts
@@ -165,10 +201,22 @@ export class Client implements Owner, AsyncDisposable {
    * await using client = await connect();
    * console.log((await client.list()).map(({ name }) => name));
    * // prints: [ 'base' ]
+   * await using one = await client.clone({ origin: "base", name: "one" });
+   * await client.devices.update({ name: one.name, labels: { team: "storage", stage: "test" } });
+   * const labels = { team: "storage" };
+   * console.log((await client.list({ labels, origin: "base" })).map(({ name }) => name));
+   * // prints: [ 'one' ]
    * ```
    */
-  async list(options: CallOptions = {}): Promise<readonly Device[]> {
-    const devices = await this.#requests.call("device.list", {}, options);
+  async list(options: ListOptions = {}): Promise<readonly Device[]> {
+    const { labels, ownerUid, origin } = options;
+    const pairs = Object.entries(labels ?? {}).map(([key, value]) => ({ key, value }));
+    const params = {
+      ...(labels === undefined ? {} : { labels: pairs }),
+      ...(ownerUid === undefined ? {} : { ownerUid }),
+      ...(origin === undefined ? {} : { origin }),
+    };
+    const devices = await this.#requests.call("device.list", params, options);
     return devices.map(deviceFromWire);
   }
 

@@ -1,7 +1,7 @@
 /** What the entries for Node and for browsers have in common. */
 export type { ClientErrorCode, ErrorExplanation, Hello } from "@thinpool/protocol";
 export { clientErrorCodes, explain } from "@thinpool/protocol";
-export type { ConnectOptions, StateListener } from "./client.ts";
+export type { ConnectOptions, ListOptions, StateListener } from "./client.ts";
 export {
   Client,
   DEFAULT_RECONNECT_TIMEOUT_MS,
@@ -18,10 +18,12 @@ export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";
 export type {
   Device,
   Filesystem,
+  Forecast,
   MountEntry,
   PoolState,
   PoolStatus,
   ReleaseResult,
+  SpaceForecast,
   Usage,
 } from "./resources.ts";
 export { Clone, Mount } from "./resources.ts";

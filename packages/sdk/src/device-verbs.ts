@@ -114,6 +114,29 @@ export class DeviceVerbs {
     return { device: deviceFromWire(device), filesystem };
   }
 
+  /**
+   * Gives back to the pool what the filesystem of a device that is mounted for writing does not use:
+   * what was deleted there counts once it has committed that (ext4: 5 s, or `sync`). May take minutes.
+   * Resolves with what the filesystem says it discarded, which can be more than the pool gets back.
+   * NOT_MOUNTED, FORBIDDEN, NOT_FOUND.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using one = await client.clone({ origin: "base", name: "one" });
+   * await using mount = await one.mount();
+   * console.log((await client.devices.trim({ name: mount.device })) >= 0n);
+   * // prints: true
+   * ```
+   */
+  async trim(options: { readonly name: string } & ChangeOptions): Promise<bigint> {
+    const { name } = options;
+    const { trimmedBytes } = await this.#requests.call("device.trim", { name }, options);
+    return BigInt(trimmedBytes);
+  }
+
   /** The device gets the content of a snapshot of it, which stays. BUSY while it is mounted. */
   async revert(
     options: { readonly name: string; readonly snapshot: string } & ChangeOptions,

@@ -44,6 +44,25 @@ export interface PoolStatus {
   readonly backing: "loop" | "block";
 }
 
+export interface SpaceForecast {
+  /** Undefined where its use is not growing, or too little is known: the daemon was just started. */
+  readonly growthBytesPerSecond: number | undefined;
+  /** At its present size; undefined as above. */
+  readonly secondsToFull: number | undefined;
+  /** With all the growth that is allowed and possible; undefined as above. */
+  readonly secondsToExhausted: number | undefined;
+  /** How large it may become by itself. */
+  readonly growthLimitBytes: bigint;
+}
+
+export interface Forecast {
+  /** False where nothing watches the pool's space: nothing is known, and nothing grows by itself. */
+  readonly monitored: boolean;
+  /** Undefined where the pool does not work. */
+  readonly data: SpaceForecast | undefined;
+  readonly metadata: SpaceForecast | undefined;
+}
+
 export interface Usage {
   /** When it was measured, milliseconds since 1970; writes after that are not in it. */
   readonly atMs: number;
@@ -92,6 +111,21 @@ export function deviceFromWire(wire: MethodResult<"device.get">): Device {
     originUuid: wire.originUuid,
     sizeBytes: BigInt(wire.sizeBytes),
     transactionId: BigInt(wire.transactionId),
+  };
+}
+
+export function forecastFromWire(wire: MethodResult<"pool.forecast">): Forecast {
+  const { monitored, data, metadata } = wire;
+  return { monitored, data: spaceFromWire(data), metadata: spaceFromWire(metadata) };
+}
+
+function spaceFromWire(wire: MethodResult<"pool.forecast">["data"]): SpaceForecast | undefined {
+  if (wire === undefined) return undefined;
+  return {
+    growthBytesPerSecond: wire.growthBytesPerSecond,
+    secondsToFull: wire.secondsToFull,
+    secondsToExhausted: wire.secondsToExhausted,
+    growthLimitBytes: BigInt(wire.growthLimitBytes),
   };
 }
 

@@ -1,22 +1,24 @@
 /** device.*: what can be done with devices that are there. */
-import type { Device } from "@thinpool/thinpool";
+import { PoolError } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
-import type { Principal } from "../policy/policy.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import type { HandlerParts, Handlers, Within } from "./handler.ts";
+import { seenDevice } from "./seen-device.ts";
 
 export type DeviceVerb =
   | "device.snapshotMany"
   | "device.rename"
   | "device.update"
   | "device.resize"
-  | "device.revert";
+  | "device.revert"
+  | "device.trim";
 
 export function deviceVerbHandlers(
   parts: HandlerParts,
   within: Within,
 ): Pick<Handlers, DeviceVerb> {
-  const { pool, mounts, ephemerals, access } = parts;
+  const { pool, mounts, ephemerals } = parts;
+  const seen = seenDevice(parts);
   const toWire = deviceToWire(parts);
   return {
     "device.snapshotMany": async ({ snapshots }, principal, call) => {
@@ -73,20 +75,23 @@ export function deviceVerbHandlers(
     },
 
     "device.revert": async ({ name, snapshot }, principal) => {
-      assertSeen(snapshot, principal);
+      seen("device.revert", snapshot, principal);
       await mounts.assertRemovable(pool.get({ name }));
       return toWire((await pool.revert({ name, snapshot })).device);
     },
-  };
 
-  function assertSeen(name: string, principal: Principal): void {
-    const found: Device | undefined = pool.has({ name }) ? pool.get({ name }) : undefined;
-    if (found !== undefined && access.sees(principal, found)) return;
-    throw new RequestError({
-      code: "NOT_FOUND",
-      operation: "device.revert",
-      object: name,
-      reason: "there is no such device",
-    });
-  }
+    "device.trim": async ({ name }) => {
+      try {
+        const { trimmedBytes } = await pool.trim({ name });
+        return { trimmedBytes: trimmedBytes.toString() };
+      } catch (error) {
+        if (!(error instanceof PoolError) || error.code !== "DEVICE_INACTIVE") throw error;
+        const [operation, object] = ["device.trim", name];
+        const reason =
+          "it is not mounted for writing: only a filesystem knows what it does not use";
+        const hint = "Mount it first.";
+        throw new RequestError({ code: "NOT_MOUNTED", operation, object, reason, hint });
+      }
+    },
+  };
 }

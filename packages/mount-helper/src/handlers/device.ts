@@ -7,6 +7,7 @@ import { Quota } from "../references/quota.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
 import type { HandlerParts, Topic, Within } from "./handler.ts";
+import { seenDevice } from "./seen-device.ts";
 
 export function deviceHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"device"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
@@ -29,6 +30,7 @@ export function deviceHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<
     return more.devices === 0 ? withinSizes() : mapped.within(who, more.copies ?? [], withinSizes);
   };
   const toWire = deviceToWire(parts);
+  const seen = seenDevice(parts);
   return {
     ...deviceVerbHandlers(parts, within),
 
@@ -73,9 +75,15 @@ export function deviceHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<
       return toWire(device);
     },
 
-    "device.list": (_params, principal) => {
-      const visible = pool.list().filter((device) => access.sees(principal, device));
-      return Promise.resolve(visible.map(toWire));
+    "device.list": ({ labels, ownerUid, origin }, principal) => {
+      const originUuid =
+        origin === undefined ? undefined : seen("device.list", origin, principal).uuid;
+      const asked = pool.list(ownerUid === undefined ? {} : { ownerUid });
+      const fits = (device: Device): boolean =>
+        (labels ?? []).every(({ key, value }) => device.labels[key] === value) &&
+        (origin === undefined || device.originUuid === originUuid) &&
+        access.sees(principal, device);
+      return Promise.resolve(asked.filter(fits).map(toWire));
     },
 
     "device.get": ({ name }) => Promise.resolve(toWire(pool.get({ name }))),

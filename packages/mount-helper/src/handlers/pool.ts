@@ -1,11 +1,13 @@
 /** pool.*: the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
-import type { PoolStatus, PoolUsage } from "@thinpool/thinpool";
+import type { PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
 import type { HandlerParts, Topic } from "./handler.ts";
 
 export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
   return {
     "pool.status": async () => statusToWire(await pool.status()),
+
+    "pool.forecast": async () => forecastToWire((await pool.status()).space),
 
     "pool.usage": async (_params, principal, { signal }) => {
       const { atMs, devices } = await pool.usage({ signal });
@@ -48,5 +50,24 @@ function statusToWire(status: PoolStatus): MethodResult<"pool.status"> {
     deviceCount: status.deviceCount,
     activeCount: status.activeCount,
     backing: status.backing,
+  };
+}
+
+/** Without the reason for the growth's limit, which can name the host's files. */
+function forecastToWire({ monitored, data, metadata }: SpaceStatus): MethodResult<"pool.forecast"> {
+  return {
+    monitored,
+    ...(data === undefined ? {} : { data: spaceToWire(data) }),
+    ...(metadata === undefined ? {} : { metadata: spaceToWire(metadata) }),
+  };
+}
+
+function spaceToWire(forecast: SpaceForecast): NonNullable<MethodResult<"pool.forecast">["data"]> {
+  const { growthBytesPerSecond, secondsToFull, secondsToExhausted, growthLimitBytes } = forecast;
+  return {
+    growthBytesPerSecond,
+    secondsToFull,
+    secondsToExhausted,
+    growthLimitBytes: growthLimitBytes.toString(),
   };
 }

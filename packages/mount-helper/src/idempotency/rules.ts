@@ -112,6 +112,7 @@ export function recognitionRules(
     "device.update": { how: "repeated" },
     "device.resize": { how: "repeated" },
     "device.revert": reverted,
+    "device.trim": { how: "repeated" },
     "device.publish": { how: "repeated" },
     "device.remove": removed,
     "mount.create": mounted,

@@ -6,13 +6,14 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { PoolStatus, SpaceForecast } from "@thinpool/thinpool";
 import { Metrics } from "./metrics.ts";
 import { MetricsServer } from "./metrics-server.ts";
 import { Counter, Histogram, gaugeLines } from "./text.ts";
 
 const SILENT = { log: () => undefined };
 
-function metricsOver(status: () => Promise<never>): Metrics {
+function metricsOver(status: () => Promise<PoolStatus>): Metrics {
   return new Metrics({
     pool: { status },
     census: () => ({
@@ -95,4 +96,28 @@ test("a pool that does not answer leaves the other figures", { timeout: 30_000 }
     assert.match(text, /^thinpool_pool_up 0$/m);
     assert.match(text, /^thinpool_ephemeral_devices 4$/m);
   }
+});
+
+test("the time until the pool is full, where its use grows", async () => {
+  const still: SpaceForecast = {
+    growthBytesPerSecond: undefined,
+    secondsToFull: undefined,
+    secondsToExhausted: undefined,
+    growthLimitBytes: 1n,
+    growthLimitReason: "the policy",
+  };
+  const growing = {
+    ...still,
+    growthBytesPerSecond: 0.5,
+    secondsToFull: 60,
+    secondsToExhausted: 90,
+  };
+  // What the lines are made of; the rest of a status is not looked at.
+  const status = { state: "working", space: { data: growing, metadata: still } } as PoolStatus;
+  const lines = (await metricsOver(() => Promise.resolve(status)).text()).split("\n");
+  const times = lines.filter((line) => line.startsWith("thinpool_pool_time"));
+  assert.deepEqual(times, [
+    'thinpool_pool_time_to_full_seconds{space="data"} 60',
+    'thinpool_pool_time_to_exhausted_seconds{space="data"} 90',
+  ]);
 });

@@ -1,6 +1,6 @@
 /** What the daemon tells Prometheus. */
 import { readdirSync } from "node:fs";
-import type { PoolStatus, ThinPool } from "@thinpool/thinpool";
+import type { PoolStatus, SpaceForecast, ThinPool } from "@thinpool/thinpool";
 import type { EndedCall } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
@@ -107,6 +107,20 @@ function poolLines(status: PoolStatus | undefined): readonly string[] {
   if (status === undefined) return answered;
   const gauge = (name: string, help: string, value: bigint | number): readonly string[] =>
     gaugeLines(`thinpool_pool_${name}`, help, [{ value: Number(value) }]);
+  const { data, metadata } = status.space;
+  const timeLines = (
+    name: string,
+    help: string,
+    pick: (forecast: SpaceForecast) => number | undefined,
+  ): readonly string[] =>
+    gaugeLines(
+      `thinpool_pool_${name}`,
+      help,
+      Object.entries({ data, metadata }).flatMap(([space, forecast]) => {
+        const value = forecast === undefined ? undefined : pick(forecast);
+        return value === undefined ? [] : [{ labels: { space }, value }];
+      }),
+    );
   return [
     ...answered,
     ...gaugeLines("thinpool_pool_state", "1 for the state that the pool is in.", [
@@ -116,6 +130,16 @@ function poolLines(status: PoolStatus | undefined): readonly string[] {
     ...gauge("data_total_bytes", "Data space.", status.dataTotalBytes),
     ...gauge("metadata_used_bytes", "Metadata space in use.", status.metadataUsedBytes),
     ...gauge("metadata_total_bytes", "Metadata space.", status.metadataTotalBytes),
+    ...timeLines(
+      "time_to_full_seconds",
+      "At its present size and growth; absent where its use is not growing.",
+      ({ secondsToFull }) => secondsToFull,
+    ),
+    ...timeLines(
+      "time_to_exhausted_seconds",
+      "With all the growth that is allowed and possible; absent as above.",
+      ({ secondsToExhausted }) => secondsToExhausted,
+    ),
     ...gauge("devices", "Devices in the pool.", status.deviceCount),
     ...gauge("active_devices", "Devices that have a node.", status.activeCount),
   ];

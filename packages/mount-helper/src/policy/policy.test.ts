@@ -66,6 +66,7 @@ test("the whole table without a file: what root, the owner, another of the group
   const table: readonly Row[] = [
     ["pool.status", "", "yes", "yes", "yes", never],
     ["pool.usage", "", "yes", "yes", "yes", never],
+    ["pool.forecast", "", "yes", "yes", "yes", never],
     ["device.list", "", "yes", "yes", "yes", never],
     ["mount.list", "", "yes", "yes", "yes", never],
     ["session.resume", "", "yes", "yes", "yes", never],
@@ -91,6 +92,8 @@ test("the whole table without a file: what root, the owner, another of the group
     ["device.update", "clone", "yes", "yes", no, no],
     ["device.resize", "clone", "yes", "yes", no, no],
     ["device.revert", "clone", "yes", "yes", no, no],
+    ["device.trim", "image", "yes", never, never, no],
+    ["device.trim", "clone", "yes", "yes", no, no],
     // Of two origins: one that all may clone, and this one.
     ["device.snapshotMany", "image", "yes", "yes", "yes", no],
     ["device.snapshotMany", "clone", "yes", "yes", no, no],

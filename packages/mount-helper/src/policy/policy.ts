@@ -50,9 +50,11 @@ export interface MethodPolicy {
 
 export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.status": { rule: "anyone", object: undefined, turn: undefined },
+  "pool.forecast": { rule: "anyone", object: undefined, turn: undefined },
   "pool.usage": { rule: "anyone", object: undefined, turn: undefined },
   "device.create": { rule: "creates", object: "name", turn: "name" },
   "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
+  // Whether the origin may be seen, the handler looks at.
   "device.list": { rule: "anyone", object: undefined, turn: undefined },
   "device.get": { rule: "sees-device", object: "name", turn: undefined },
   "device.snapshotMany": { rule: "clones-devices", object: undefined, turn: undefined },
@@ -61,6 +63,8 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.resize": { rule: "owns-device", object: "name", turn: "name" },
   // Whether the snapshot may be seen, the handler looks at.
   "device.revert": { rule: "owns-device", object: "name", turn: "name" },
+  // No turn: it may take minutes, and its mount keeps the device from being removed meanwhile.
+  "device.trim": { rule: "owns-device", object: "name", turn: undefined },
   "device.publish": { rule: "root", object: "name", turn: "name" },
   "device.remove": { rule: "owns-device", object: "name", turn: "name" },
   "mount.create": {

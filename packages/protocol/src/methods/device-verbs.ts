@@ -57,4 +57,11 @@ export const deviceVerbMethods = {
     params: v.object({ name: deviceName, snapshot: deviceName }),
     result: device,
   },
+  "device.trim": {
+    changes: true,
+    summary: "Gives back to the pool what the filesystem of a mounted device does not use.",
+    params: v.object({ name: deviceName }),
+    /** What the filesystem says it discarded, which can be more than what the pool gets back. */
+    result: v.object({ trimmedBytes: u64 }),
+  },
 } as const satisfies Methods;

@@ -3,6 +3,9 @@ import * as v from "valibot";
 import type { Methods } from "./method.ts";
 import { deviceName, filesystem, label, timeMs, tokenSecret, u64, uid, uuid } from "./scalars.ts";
 
+/** As many as a device can have. */
+export const MAX_FILTER_LABELS = 32;
+
 export const device = v.object({
   name: deviceName,
   uuid,
@@ -56,8 +59,17 @@ export const deviceMethods = {
   },
   "device.list": {
     changes: false,
-    summary: "The caller's own devices and the images; all of them for root.",
-    params: v.object({}),
+    summary:
+      "The caller's own devices and the images, all of them for root; those that all filters fit.",
+    params: v.object({
+      /** All of these, with these values. A list, since as an object's keys some names would be lost. */
+      labels: v.optional(
+        v.pipe(v.array(v.object({ key: label, value: label })), v.maxLength(MAX_FILTER_LABELS)),
+      ),
+      ownerUid: v.optional(uid),
+      /** Made from this one, by cloning or a snapshot. */
+      origin: v.optional(deviceName),
+    }),
     result: v.array(device),
   },
   "device.get": {

@@ -33,12 +33,39 @@ export const poolUsage = v.object({
   ),
 });
 
+const rate = v.pipe(v.number(), v.minValue(0));
+
+const spaceForecast = v.object({
+  /** Absent where its use is not growing, or too little is known. */
+  growthBytesPerSecond: v.optional(rate),
+  /** At its present size; absent as above. */
+  secondsToFull: v.optional(count),
+  /** With all the growth that is allowed and possible; absent as above. */
+  secondsToExhausted: v.optional(count),
+  /** How large it may become by itself. */
+  growthLimitBytes: u64,
+});
+
+export const poolForecast = v.object({
+  /** False where nothing watches the pool's space: then nothing is known, and nothing grows by itself. */
+  monitored: v.boolean(),
+  /** Absent where the pool does not work. */
+  data: v.optional(spaceForecast),
+  metadata: v.optional(spaceForecast),
+});
+
 export const poolMethods = {
   "pool.status": {
     changes: false,
     summary: "How full the pool is, and whether it works.",
     params: v.object({}),
     result: poolStatus,
+  },
+  "pool.forecast": {
+    changes: false,
+    summary: "When the pool will be full, from how its use went in the last hour.",
+    params: v.object({}),
+    result: poolForecast,
   },
   "pool.usage": {
     changes: false,
