@@ -1,7 +1,18 @@
 /** The real tar on real files; what takes root is looked at in the lab (tests/lab/cli-commands.test.ts). */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmod, link, lstat, mkdir, mkdtemp, readFile, readlink, rm, symlink, truncate } from "node:fs/promises";
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  truncate,
+} from "node:fs/promises";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -70,20 +70,20 @@ export async function copyTree(options: {
     if (stdout === null || stdin === null) throw new Error("tar was started without its pipes");
     await pipeline(stdout, count, stdin, signal === undefined ? {} : { signal });
   } catch (error) {
-    // Why it broke, the programs say; else this error does.
+    // Both programs end by their closed pipes, and how they ended tells what this was. The writer closes
+    // its own at the archive's end mark, which may come before the last padding has left here.
     broken = error;
-    for (const program of [reader, writer]) program.kill("SIGKILL");
   }
   const reports = await Promise.all(ends);
   signal?.throwIfAborted();
   const failed = reports.find(({ code }) => code !== 0);
-  if (failed !== undefined || broken !== undefined) {
-    const said = failed?.report ?? "";
+  if (failed !== undefined) {
+    const said = failed.report;
     throw new CommandError({
       code: "COPY_FAILED",
       operation: "copy",
       object: from,
-      reason: said === "" ? String(broken ?? `tar ended with ${failed?.code}`) : said,
+      reason: said === "" ? String(broken ?? `tar ended with ${failed.code}`) : said,
       hint: "Let nothing change in the folder meanwhile, and give the image enough space (--size).",
       cause: broken,
     });

@@ -3,9 +3,10 @@ import { test } from "node:test";
 import { formatDuration, parseDuration } from "./duration.ts";
 
 test("a duration is a whole number and its unit", () => {
-  assert.deepEqual(["30s", "45m", " 8h ", "7d"].map(parseDuration), [
-    30_000, 2_700_000, 28_800_000, 604_800_000,
-  ]);
+  assert.deepEqual(
+    ["30s", "45m", " 8h ", "7d"].map(parseDuration),
+    [30_000, 2_700_000, 28_800_000, 604_800_000],
+  );
 });
 
 test("what is no duration is refused, with an example", () => {

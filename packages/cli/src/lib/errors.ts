@@ -92,7 +92,7 @@ function withoutDot(sentence: string): string {
 
 export function failureOf(thrown: unknown): Failure {
   if (!(thrown instanceof Error)) return internal(String(thrown));
-  if ("parse" in thrown && "oclif" in thrown) return ofParser(thrown.message);
+  if ("oclif" in thrown) return ofParser(thrown.message);
   const fields = thrown as unknown as Readonly<Record<string, unknown>>;
   const code = textField(fields, "code");
   const hint = textField(fields, "hint");

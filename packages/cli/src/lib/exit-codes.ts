@@ -110,6 +110,8 @@ export type CommandErrorCode =
   | "USAGE"
   /** A device that is meant as an image is none. */
   | "NO_IMAGE"
+  /** A folder that is to be copied is not there, or is none. */
+  | "NO_FOLDER"
   /** It takes root, and nobody else can be let. */
   | "NOT_ROOT"
   /** A program that the command needs is not installed. */
@@ -124,6 +126,7 @@ export type CommandErrorCode =
 const ofCommand: Readonly<Record<CommandErrorCode, ExitCode>> = {
   USAGE: exitCodes.usage,
   NO_IMAGE: exitCodes.notFound,
+  NO_FOLDER: exitCodes.notFound,
   NOT_ROOT: exitCodes.refused,
   PROGRAM_MISSING: exitCodes.failed,
   COPY_FAILED: exitCodes.failed,

@@ -24,8 +24,7 @@ export function describeProgress({ doneBytes, totalBytes, elapsedMs }: Measured)
     return `${done}running for ${formatDuration(elapsedMs)}`;
   }
   const left = totalBytes > doneBytes ? totalBytes - doneBytes : 0n;
-  const time =
-    perSecond > 0n ? `, ${formatDuration(Number((left * 1000n) / perSecond))} left` : "";
+  const time = perSecond > 0n ? `, ${formatDuration(Number((left * 1000n) / perSecond))} left` : "";
   return `${formatShare(doneBytes, totalBytes)} of ${formatSize(totalBytes)}${rate}${time}`;
 }
 
@@ -74,7 +73,9 @@ export class Progress implements Disposable {
     }
     const { doneBytes } = measured;
     const drawn =
-      totalBytes === undefined ? "" : `${bar({ used: doneBytes, total: totalBytes, width: BAR_WIDTH })} `;
+      totalBytes === undefined
+        ? ""
+        : `${bar({ used: doneBytes, total: totalBytes, width: BAR_WIDTH })} `;
     const line = `${this.#label} ${drawn}${text}`;
     this.#stream.write(ERASE_LINE + line.slice(0, Math.max(1, this.#stream.columns - 1)));
   }

@@ -10,7 +10,11 @@ export function renderTokens(tokens: readonly TokenEntry[]): string {
       { heading: "ID", value: ({ id }) => id },
       { heading: "DEVICE", value: ({ device }) => device },
       { heading: "ALLOWS", value: ({ allow }) => allow.join(",") },
-      { heading: "USER", align: "right", value: ({ uid }) => (uid === undefined ? "any" : `${uid}`) },
+      {
+        heading: "USER",
+        align: "right",
+        value: ({ uid }) => (uid === undefined ? "any" : `${uid}`),
+      },
       { heading: "CREATOR", align: "right", value: ({ creatorUid }) => String(creatorUid) },
       { heading: "ENDS", value: ({ expiresAtMs }) => new Date(expiresAtMs).toISOString() },
     ],

@@ -1,4 +1,4 @@
-import { realpath } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { Client } from "@thinpool/sdk";
@@ -53,9 +53,9 @@ export default class ImageCreate extends DaemonCommand {
     }
     const { measureTree } = await import("../../lib/copy-tree.ts");
     const { DEFAULT_DEVICE_BYTES } = await import("@thinpool/thinpool");
-    const from = await realpath(flags["from-folder"]);
+    const from = await folderAt(flags["from-folder"]);
     const content = await measureTree(from);
-    const needed = (((content.bytes * ROOM_FACTOR) / GIB) + 1n) * GIB;
+    const needed = ((content.bytes * ROOM_FACTOR) / GIB + 1n) * GIB;
     const size = flags.size ?? (needed > DEFAULT_DEVICE_BYTES ? needed : DEFAULT_DEVICE_BYTES);
     const filesystem = flags.filesystem ?? "ext4";
     const what = `${content.files} files, ${formatSize(content.bytes)}`;
@@ -120,9 +120,23 @@ export default class ImageCreate extends DaemonCommand {
       // Unmounting writes all of it to the disk.
       await mount.release();
     }
-    const image = isPublic
-      ? await client.rights.publish({ name })
-      : await client.get({ name });
+    const image = isPublic ? await client.rights.publish({ name }) : await client.get({ name });
     return { image, copied };
   }
+}
+
+async function folderAt(path: string): Promise<string> {
+  let reason = "it is no folder";
+  try {
+    if ((await stat(path)).isDirectory()) return await realpath(path);
+  } catch (error) {
+    reason = error instanceof Error ? error.message : String(error);
+  }
+  throw new CommandError({
+    code: "NO_FOLDER",
+    operation: "image create",
+    object: path,
+    reason,
+    hint: "Name a folder that is there.",
+  });
 }

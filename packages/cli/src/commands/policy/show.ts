@@ -4,7 +4,8 @@ import { BaseCommand } from "../../lib/base-command.ts";
 import { renderPolicy, type ShownPolicy } from "../../lib/policy.ts";
 
 export default class PolicyShow extends BaseCommand {
-  static override summary = "Show what the policy of this host gives to whom, and where it is from.";
+  static override summary =
+    "Show what the policy of this host gives to whom, and where it is from.";
   static override description =
     "Reads the file as the daemon would, and says all that is wrong with it. The daemon itself reads it at its start and on SIGHUP: `whoami` and `policy test` ask what holds now.";
   static override examples = [

@@ -9,7 +9,8 @@ import { TOKEN_VERBS } from "../../lib/token.ts";
 const DEFAULT_LIFETIME_MS = 60 * 60 * 1000;
 
 export default class TokenCreate extends DaemonCommand {
-  static override summary = "Let whoever has the token clone a device of yours, or mount it read-only.";
+  static override summary =
+    "Let whoever has the token clone a device of yours, or mount it read-only.";
   static override description =
     "The secret is printed, and told this once; give it on as THINPOOL_TOKEN. The token ends by its time, by `token revoke`, and with its device.";
   static override examples = [
@@ -38,7 +39,9 @@ export default class TokenCreate extends DaemonCommand {
       if (flags["dry-run"]) {
         const device = describeDevice(await client.get({ name: args.device }));
         const time = formatDuration(lifetimeMs);
-        return this.planned(`make a token for ${device} that allows ${allow.join(",")} for ${time}`);
+        return this.planned(
+          `make a token for ${device} that allows ${allow.join(",")} for ${time}`,
+        );
       }
       const token = await client.rights.createToken({
         device: args.device,

@@ -19,7 +19,13 @@ const flag = (name: string, options?: readonly string[]) => ({
   options: options ?? [],
   takesValue: options !== undefined,
 });
-const arg = (name: string) => ({ name, label: name, description: "", required: true, multiple: false });
+const arg = (name: string) => ({
+  name,
+  label: name,
+  description: "",
+  required: true,
+  multiple: false,
+});
 const ENTRIES = [
   entry("device create", { args: [arg("name")], flags: [flag("filesystem", ["ext4", "xfs"])] }),
   entry("device snapshot", { args: [arg("origin"), arg("name")], flags: [flag("json")] }),
@@ -55,6 +61,10 @@ test("commands and their verbs", async () => {
 test("live names for arguments that exist, none for new ones", async () => {
   assert.deepEqual(await complete("device snapshot ba"), ["base", "base-2"]);
   assert.deepEqual(await complete("device snapshot base "), []);
+  assert.deepEqual(await complete("image remove "), ["base"]);
+  assert.deepEqual(await complete("token revoke "), ["token-1"]);
+  assert.deepEqual(await complete("label base ba"), ["base", "base-2"]);
+  assert.deepEqual(await complete("label base base ba"), ["base", "base-2"]);
   assert.deepEqual(await complete("umount "), ["base", "base-2", "mine", "ref-1"]);
 });
 

@@ -47,7 +47,8 @@ export async function candidates(
   if (pending !== undefined) return fitting(pending.options);
   if (current.startsWith("-")) return fitting(entry.flags.map(({ name }) => `--${name}`));
   const last = entry.args.at(-1);
-  const arg = entry.args[countArguments(entry, rest)] ?? (last?.multiple === true ? last : undefined);
+  const arg =
+    entry.args[countArguments(entry, rest)] ?? (last?.multiple === true ? last : undefined);
   const kinds = arg === undefined ? [] : (LIVE_ARGUMENTS[arg.name] ?? []);
   const names = await Promise.all(kinds.map(async (kind) => await live[kind]()));
   return fitting(names.flat());
