@@ -9,6 +9,18 @@ export { parseMetricsAddress } from "./metrics/metrics-server.ts";
 export type { InstallPlace, ServiceStatus } from "./service/install.ts";
 export { installService, serviceStatus, uninstallService } from "./service/install.ts";
 export type { UnitOptions } from "./service/units.ts";
-export { DEFAULT_POLICY_FILE, choosePolicyFile } from "./policy/policy-file.ts";
+export { SERVICE_UNIT } from "./service/units.ts";
+export { daemonProgram } from "./service/program.ts";
+export type { LoadedPolicy } from "./policy/policy-file.ts";
+export { DEFAULT_POLICY_FILE, choosePolicyFile, readPolicyFile } from "./policy/policy-file.ts";
+export { defaultPolicyFile } from "./policy/compile-policy.ts";
+export type {
+  AccountEntry,
+  LimitsEntry,
+  PolicyFile,
+  RuleEntry,
+  UsersEntry,
+} from "./policy/policy-schema.ts";
+export { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 export type { StartErrorCode } from "./start-error.ts";
 export { StartError } from "./start-error.ts";

@@ -2,21 +2,41 @@
 import type { Command } from "@oclif/core";
 import CompletionCandidates from "./completion/candidates.ts";
 import CompletionScript from "./completion/script.ts";
+import DeviceClone from "./device/clone.ts";
 import DeviceCreate from "./device/create.ts";
+import DeviceLabel from "./device/label.ts";
 import DeviceList from "./device/list.ts";
 import DevicePublish from "./device/publish.ts";
 import DeviceRemove from "./device/remove.ts";
-import DeviceSnapshot from "./device/snapshot.ts";
+import DeviceRename from "./device/rename.ts";
+import DeviceResize from "./device/resize.ts";
+import DeviceRevert from "./device/revert.ts";
 import DeviceShow from "./device/show.ts";
+import DeviceSnapshot from "./device/snapshot.ts";
 import DeviceTree from "./device/tree.ts";
 import Doctor from "./doctor.ts";
 import Explain from "./explain.ts";
+import ImageCreate from "./image/create.ts";
+import ImageList from "./image/list.ts";
+import ImagePublish from "./image/publish.ts";
+import ImageRemove from "./image/remove.ts";
+import LeaseList from "./lease/list.ts";
+import LeaseRelease from "./lease/release.ts";
+import LeaseRenew from "./lease/renew.ts";
+import Logs from "./logs.ts";
 import Mount from "./mount.ts";
 import Mounts from "./mounts.ts";
+import PolicyShow from "./policy/show.ts";
 import PolicyTest from "./policy/test.ts";
 import PoolCreate from "./pool/create.ts";
 import PoolStatus from "./pool/status.ts";
 import Serve from "./serve.ts";
+import ServiceInstall from "./service/install.ts";
+import ServiceStatus from "./service/status.ts";
+import ServiceUninstall from "./service/uninstall.ts";
+import TokenCreate from "./token/create.ts";
+import TokenList from "./token/list.ts";
+import TokenRevoke from "./token/revoke.ts";
 import Top from "./top.ts";
 import Umount from "./umount.ts";
 import WhoAmI from "./whoami.ts";
@@ -24,21 +44,41 @@ import WhoAmI from "./whoami.ts";
 export const commands: Readonly<Record<string, Command.Class>> = {
   "completion:candidates": CompletionCandidates,
   "completion:script": CompletionScript,
+  "device:clone": DeviceClone,
   "device:create": DeviceCreate,
+  "device:label": DeviceLabel,
   "device:list": DeviceList,
   "device:publish": DevicePublish,
   "device:remove": DeviceRemove,
-  "device:snapshot": DeviceSnapshot,
+  "device:rename": DeviceRename,
+  "device:resize": DeviceResize,
+  "device:revert": DeviceRevert,
   "device:show": DeviceShow,
+  "device:snapshot": DeviceSnapshot,
   "device:tree": DeviceTree,
   doctor: Doctor,
   explain: Explain,
+  "image:create": ImageCreate,
+  "image:list": ImageList,
+  "image:publish": ImagePublish,
+  "image:remove": ImageRemove,
+  "lease:list": LeaseList,
+  "lease:release": LeaseRelease,
+  "lease:renew": LeaseRenew,
+  logs: Logs,
   mount: Mount,
   mounts: Mounts,
+  "policy:show": PolicyShow,
   "policy:test": PolicyTest,
   "pool:create": PoolCreate,
   "pool:status": PoolStatus,
   serve: Serve,
+  "service:install": ServiceInstall,
+  "service:status": ServiceStatus,
+  "service:uninstall": ServiceUninstall,
+  "token:create": TokenCreate,
+  "token:list": TokenList,
+  "token:revoke": TokenRevoke,
   top: Top,
   umount: Umount,
   whoami: WhoAmI,

@@ -2,27 +2,41 @@ import { deviceArg } from "../lib/args.ts";
 import { DaemonCommand } from "../lib/daemon-command.ts";
 import { describeDevice } from "../lib/device.ts";
 import { dryRunFlag } from "../lib/flags.ts";
-
-/** This program ends at once, so its session can't hold the mount. */
-const USER_LEASE = { type: "lease", ttlMs: 24 * 60 * 60 * 1000 } as const;
+import { mountFlags, mountOptions } from "../lib/mount-flags.ts";
 
 export default class Mount extends DaemonCommand {
   static override summary = "Mount a device and print where.";
   static override description =
-    "Each mount is a reference: the device stays mounted until the last one is released by `umount`. Root's are permanent and come back after a reboot; a user's end by themselves after a day.";
+    "Each mount is a reference: the device stays mounted until the last one is released by `umount`. Root's are permanent and come back after a reboot; a user's end by themselves after a day. A token lets you mount another's device, read-only.";
+  static override examples = [
+    "<%= config.bin %> <%= command.id %> mine",
+    "<%= config.bin %> <%= command.id %> mine --lease 2h --at ~/work",
+  ];
   static override args = { device: deviceArg };
 
-  static override flags = { "dry-run": dryRunFlag };
+  static override flags = { "dry-run": dryRunFlag, ...mountFlags };
 
   async run() {
     const { args, flags } = await this.parse(Mount);
+    const { token } = flags;
+    // That is all that a token can allow.
+    const options = mountOptions({
+      ...flags,
+      "read-only": flags["read-only"] || token !== undefined,
+    });
     return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
-        return this.planned(`mount ${describeDevice(await client.get({ name: args.device }))}`);
+        // With a token one may mount what one may not even see.
+        const named =
+          token === undefined
+            ? describeDevice(await client.get({ name: args.device }))
+            : `${args.device} read-only, by a token`;
+        return this.planned(`mount ${named}`);
       }
       const { reference, device, path } = await client.mount({
         device: args.device,
-        holder: process.geteuid?.() === 0 ? { type: "permanent" } : USER_LEASE,
+        ...options,
+        ...(token === undefined ? {} : { token }),
       });
       this.log(path);
       return { reference, device, path };

@@ -1,4 +1,4 @@
-import { Args } from "@oclif/core";
+import { referenceArg } from "../lib/args.ts";
 import { DaemonCommand } from "../lib/daemon-command.ts";
 import { dryRunFlag } from "../lib/flags.ts";
 import { referenceMeant } from "../lib/mount.ts";
@@ -7,14 +7,7 @@ export default class Umount extends DaemonCommand {
   static override summary = "Release one reference to a mounted device.";
   static override description =
     "With the last reference the device is unmounted and deactivated. Given a device's name, the last of your own references to it is released.";
-  static override args = {
-    what: Args.string({
-      name: "DEVICE|REFERENCE",
-      description: "The device's name, or the reference that `mounts` shows.",
-      required: true,
-    }),
-  };
-
+  static override args = { what: referenceArg };
   static override flags = { "dry-run": dryRunFlag };
 
   async run() {

@@ -1,6 +1,7 @@
 /** Devices as text. */
 import type { Device } from "@thinpool/sdk";
 import { UsageError } from "./errors.ts";
+import { renderLabels } from "./image.ts";
 import { formatSize } from "./size.ts";
 import { treeOf } from "./device/tree.ts";
 import { renderFields, renderTable } from "./table.ts";
@@ -52,6 +53,9 @@ export function renderDevice(device: Device, { bytes }: { bytes: boolean }): str
     ["origin", device.originUuid ?? "-"],
     ["owner", String(device.ownerUid)],
     ["active", device.active ? "yes" : "no"],
+    ["read-only", device.readOnly === true ? "yes" : "no"],
+    ["image", device.public === true ? "yes, others may clone it" : "no"],
+    ["labels", renderLabels(device.labels)],
     ["transaction", String(device.transactionId)],
     ["created", new Date(device.createdAtMs).toISOString()],
   ]);

@@ -5,7 +5,7 @@
  */
 import { styleText } from "node:util";
 import { exitCodeOf } from "./exit-codes.ts";
-import type { ExitCode } from "./exit-codes.ts";
+import type { CommandErrorCode, ExitCode } from "./exit-codes.ts";
 
 /** A mistake in how the command was called. */
 export class UsageError extends Error {
@@ -18,6 +18,34 @@ export class UsageError extends Error {
     super(`${reason}. ${hint}`);
     this.reason = reason;
     this.hint = hint;
+  }
+}
+
+/** What a command itself finds to be in its way; the exit code follows from `code`. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+  readonly code: CommandErrorCode;
+  readonly operation: string;
+  readonly object: string;
+  readonly reason: string;
+  readonly hint: string;
+
+  constructor(init: {
+    readonly code: CommandErrorCode;
+    readonly operation: string;
+    readonly object: string;
+    readonly reason: string;
+    readonly hint: string;
+    readonly cause?: unknown;
+  }) {
+    super(`${init.operation} of ${init.object}: ${init.reason}. ${init.hint}`, {
+      cause: init.cause,
+    });
+    this.code = init.code;
+    this.operation = init.operation;
+    this.object = init.object;
+    this.reason = init.reason;
+    this.hint = init.hint;
   }
 }
 
@@ -64,7 +92,7 @@ function withoutDot(sentence: string): string {
 
 export function failureOf(thrown: unknown): Failure {
   if (!(thrown instanceof Error)) return internal(String(thrown));
-  if ("parse" in thrown && "oclif" in thrown) return ofParser(thrown.message);
+  if ("oclif" in thrown) return ofParser(thrown.message);
   const fields = thrown as unknown as Readonly<Record<string, unknown>>;
   const code = textField(fields, "code");
   const hint = textField(fields, "hint");

@@ -106,9 +106,37 @@ const ofStart: Readonly<Record<StartErrorCode, ExitCode>> = {
   SERVICE_MANAGER: exitCodes.failed,
 };
 
+export type CommandErrorCode =
+  | "USAGE"
+  /** A device that is meant as an image is none. */
+  | "NO_IMAGE"
+  /** A folder that is to be copied is not there, or is none. */
+  | "NO_FOLDER"
+  /** It takes root, and nobody else can be let. */
+  | "NOT_ROOT"
+  /** A program that the command needs is not installed. */
+  | "PROGRAM_MISSING"
+  /** A folder could not be copied whole. */
+  | "COPY_FAILED"
+  /** There is no journal of a service to look at. */
+  | "NO_JOURNAL"
+  /** Ctrl-C. */
+  | "CANCELLED";
+
+const ofCommand: Readonly<Record<CommandErrorCode, ExitCode>> = {
+  USAGE: exitCodes.usage,
+  NO_IMAGE: exitCodes.notFound,
+  NO_FOLDER: exitCodes.notFound,
+  NOT_ROOT: exitCodes.refused,
+  PROGRAM_MISSING: exitCodes.failed,
+  COPY_FAILED: exitCodes.failed,
+  NO_JOURNAL: exitCodes.notFound,
+  CANCELLED: exitCodes.failed,
+};
+
 const all: ReadonlyMap<string, ExitCode> = new Map(
   Object.entries({
-    USAGE: exitCodes.usage,
+    ...ofCommand,
     ...ofPool,
     ...ofKernel,
     ...ofDaemon,

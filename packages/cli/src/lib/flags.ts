@@ -1,6 +1,7 @@
 /** Flags and arguments that several commands have. */
 import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
+import { parseDuration } from "./duration.ts";
 import { parseSize } from "./size.ts";
 
 export const DEFAULT_FOLDER = "/var/lib/thinpool";
@@ -10,6 +11,12 @@ export const DEFAULT_SOCKET = "/run/thinpool/thinpool.sock";
 export const sizeFlag = Flags.custom<bigint>({
   helpValue: "SIZE",
   parse: async (text) => parseSize(text),
+});
+
+/** "8h" to milliseconds. */
+export const durationFlag = Flags.custom<number>({
+  helpValue: "TIME",
+  parse: async (text) => parseDuration(text),
 });
 
 export const socketFlag = Flags.string({
@@ -33,3 +40,16 @@ export const bytesFlag = Flags.boolean({ summary: "Print sizes as exact numbers 
 export const dryRunFlag = Flags.boolean({ summary: "Say what would be done, and do nothing." });
 
 export const yesFlag = Flags.boolean({ char: "y", summary: "Don't ask." });
+
+/** The environment is seen by fewer than the list of processes, where an argument stands. */
+export const tokenFlag = Flags.string({
+  summary: "A token of the device's owner, where the policy alone does not allow it.",
+  env: "THINPOOL_TOKEN",
+  helpValue: "SECRET",
+});
+
+export const onBehalfOfFlag = Flags.integer({
+  summary: "Do it in the name of this user, whose it then is; a right of its own.",
+  helpValue: "UID",
+  min: 0,
+});

@@ -1,7 +1,6 @@
 /** From the file's words to rules: names become numbers, patterns become expressions. */
 import type { AccountEntry, PolicyFile, RuleEntry, UsersEntry } from "./policy-schema.ts";
 import type { Limits, Policy, Rule, Users } from "./rights.ts";
-import { EMPTY_RULE } from "./rights.ts";
 
 /** Who the machine's own files say that a name is; undefined where there is no such account. */
 export interface AccountNames {
@@ -124,9 +123,19 @@ export function patternOf(pattern: string): RegExp {
   return new RegExp(`^${source.join("")}$`, "u");
 }
 
-/** Without a file: who may connect by this group clones public images and owns what it clones. */
+/**
+ * Without a file: who may connect by this group (a name or a number) clones public images and owns what
+ * it clones. Undefined: there is no such group, and only root may anything.
+ */
+export function defaultPolicyFile(socketGroup: AccountEntry | undefined): PolicyFile {
+  if (socketGroup === undefined) return { version: 1, rules: [] };
+  const allow = { clone: { public: true } };
+  return { version: 1, rules: [{ name: "default", groups: [socketGroup], allow }] };
+}
+
 export function defaultPolicy(socketGroup: number | undefined): Policy {
-  if (socketGroup === undefined) return { rules: [] };
-  const groups = new Set([socketGroup]);
-  return { rules: [{ ...EMPTY_RULE, name: "default", groups, clonePublic: true }] };
+  const { rules } = defaultPolicyFile(socketGroup);
+  const none = (): ReadonlySet<number> => new Set();
+  const groups = new Set(socketGroup === undefined ? [] : [socketGroup]);
+  return { rules: rules.map((rule) => compileRule(rule, { users: none, groups: () => groups })) };
 }

@@ -21,7 +21,8 @@ export class LivePolicy {
     socketGroup: number | undefined,
     logger: Logger,
   ): Promise<LivePolicy> {
-    const first = path === undefined ? defaultPolicy(socketGroup) : await readPolicyFile(path);
+    const first =
+      path === undefined ? defaultPolicy(socketGroup) : (await readPolicyFile(path)).policy;
     return new LivePolicy(path, first, logger);
   }
 
@@ -34,7 +35,7 @@ export class LivePolicy {
     const path = this.#path;
     if (path === undefined) return;
     try {
-      this.#current = await readPolicyFile(path);
+      this.#current = (await readPolicyFile(path)).policy;
       this.#logger.log("info", "policy-read", { path, rules: this.#current.rules.length });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);

@@ -54,7 +54,9 @@ async function refusal(path: string): Promise<string> {
 }
 
 test("a good file: names are numbers, seconds milliseconds, patterns anchored", async () => {
-  const { rules } = await readPolicyFile(await fileWith(GOOD));
+  const { policy, file } = await readPolicyFile(await fileWith(GOOD));
+  assert.deepEqual(file, GOOD);
+  const { rules } = policy;
   const [rule] = rules;
   assert.deepEqual(rule?.users, new Set([0, 1000]));
   assert.deepEqual(rule?.groups, new Set([0]));

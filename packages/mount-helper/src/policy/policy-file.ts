@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import { accountNames } from "../accounts.ts";
 import { StartError } from "../start-error.ts";
 import { compilePolicy } from "./compile-policy.ts";
+import type { PolicyFile } from "./policy-schema.ts";
 import { checkPolicyFile } from "./policy-schema.ts";
 import type { Policy } from "./rights.ts";
 
@@ -75,8 +76,14 @@ export async function choosePolicyFile(given: string | undefined): Promise<strin
   }
 }
 
+/** As the daemon takes it, and in the file's own words. */
+export interface LoadedPolicy {
+  readonly policy: Policy;
+  readonly file: PolicyFile;
+}
+
 /** Rejects with StartError (POLICY_INVALID), which names all that is wrong at once. */
-export async function readPolicyFile(path: string): Promise<Policy> {
+export async function readPolicyFile(path: string): Promise<LoadedPolicy> {
   const text = await readChecked(path);
   let value: unknown;
   try {
@@ -86,7 +93,8 @@ export async function readPolicyFile(path: string): Promise<Policy> {
     throw invalid(path, `it is no JSON: ${reason}`, "See docs/POLICY.md.", error);
   }
   const checked = checkPolicyFile(value);
-  const compiled = checked.ok ? compilePolicy(checked.file, await accountNames()) : checked;
-  if (compiled.ok) return compiled.policy;
-  throw invalid(path, compiled.problems.join("; "), "See docs/POLICY.md.");
+  if (!checked.ok) throw invalid(path, checked.problems.join("; "), "See docs/POLICY.md.");
+  const compiled = compilePolicy(checked.file, await accountNames());
+  if (!compiled.ok) throw invalid(path, compiled.problems.join("; "), "See docs/POLICY.md.");
+  return { policy: compiled.policy, file: checked.file };
 }

@@ -1,6 +1,8 @@
 import { Flags } from "@oclif/core";
 import { deviceArg } from "../../lib/args.ts";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
+import { dryRunFlag } from "../../lib/flags.ts";
+import { publish, publishPlan } from "../../lib/publish.ts";
 
 export default class DevicePublish extends DaemonCommand {
   static override summary = "Make a device of root's an image that others may clone.";
@@ -8,15 +10,20 @@ export default class DevicePublish extends DaemonCommand {
     "Who may clone public images, the policy says; without a policy file all who may connect.";
   static override args = { device: deviceArg };
   static override flags = {
+    "dry-run": dryRunFlag,
     private: Flags.boolean({ summary: "Take it back; clones that are there stay." }),
   };
 
   async run() {
     const { args, flags } = await this.parse(DevicePublish);
-    const device = await this.withClient(flags, (client) =>
-      client.rights.publish({ name: args.device, public: !flags.private }),
-    );
-    this.log(`${device.name} is ${device.public === true ? "public" : "private"}`);
-    return device;
+    return await this.withClient(flags, async (client) => {
+      if (flags["dry-run"]) {
+        const device = await client.get({ name: args.device });
+        return this.planned(publishPlan(device, !flags.private));
+      }
+      const { device, line } = await publish(client, args.device, !flags.private);
+      this.log(line);
+      return device;
+    });
   }
 }

@@ -19,11 +19,20 @@ const flag = (name: string, options?: readonly string[]) => ({
   options: options ?? [],
   takesValue: options !== undefined,
 });
-const arg = (name: string) => ({ name, label: name, description: "", required: true });
+const arg = (name: string) => ({
+  name,
+  label: name,
+  description: "",
+  required: true,
+  multiple: false,
+});
 const ENTRIES = [
   entry("device create", { args: [arg("name")], flags: [flag("filesystem", ["ext4", "xfs"])] }),
   entry("device snapshot", { args: [arg("origin"), arg("name")], flags: [flag("json")] }),
+  entry("image remove", { args: [arg("image")] }),
+  entry("label", { args: [arg("device"), { ...arg("more"), multiple: true }] }),
   entry("pool status"),
+  entry("token revoke", { args: [arg("token")] }),
   entry("umount", { args: [arg("what")] }),
 ];
 let asked = 0;
@@ -32,7 +41,9 @@ const live: LiveNames = {
     asked += 1;
     return Promise.resolve(["base", "base-2", "mine"]);
   },
+  images: () => Promise.resolve(["base"]),
   references: () => Promise.resolve(["ref-1"]),
+  tokens: () => Promise.resolve(["token-1"]),
   errorCodes: () => ["BUSY"],
 };
 const complete = (line: string): Promise<readonly string[]> => {
@@ -41,7 +52,7 @@ const complete = (line: string): Promise<readonly string[]> => {
 };
 
 test("commands and their verbs", async () => {
-  assert.deepEqual(await complete(""), ["device", "pool", "umount"]);
+  assert.deepEqual(await complete(""), ["device", "image", "label", "pool", "token", "umount"]);
   assert.deepEqual(await complete("device "), ["create", "snapshot"]);
   assert.deepEqual(await complete("device s"), ["snapshot"]);
   assert.deepEqual(await complete("nonsense "), []);
@@ -50,6 +61,10 @@ test("commands and their verbs", async () => {
 test("live names for arguments that exist, none for new ones", async () => {
   assert.deepEqual(await complete("device snapshot ba"), ["base", "base-2"]);
   assert.deepEqual(await complete("device snapshot base "), []);
+  assert.deepEqual(await complete("image remove "), ["base"]);
+  assert.deepEqual(await complete("token revoke "), ["token-1"]);
+  assert.deepEqual(await complete("label base ba"), ["base", "base-2"]);
+  assert.deepEqual(await complete("label base base ba"), ["base", "base-2"]);
   assert.deepEqual(await complete("umount "), ["base", "base-2", "mine", "ref-1"]);
 });
 

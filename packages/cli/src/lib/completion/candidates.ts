@@ -4,7 +4,9 @@ import type { CommandEntry } from "../docs/entries.ts";
 /** Names that only the daemon knows. They are asked for only where they are wanted. */
 export interface LiveNames {
   devices(): Promise<readonly string[]>;
+  images(): Promise<readonly string[]>;
   references(): Promise<readonly string[]>;
+  tokens(): Promise<readonly string[]>;
   errorCodes(): readonly string[];
 }
 
@@ -12,7 +14,11 @@ export interface LiveNames {
 const LIVE_ARGUMENTS: Readonly<Record<string, readonly (keyof LiveNames)[]>> = {
   device: ["devices"],
   origin: ["devices"],
+  more: ["devices"],
+  snapshot: ["devices"],
+  image: ["images"],
   what: ["devices", "references"],
+  token: ["tokens"],
   code: ["errorCodes"],
 };
 
@@ -40,7 +46,9 @@ export async function candidates(
   // The value of a flag: one of its options, or something that nobody but the user knows.
   if (pending !== undefined) return fitting(pending.options);
   if (current.startsWith("-")) return fitting(entry.flags.map(({ name }) => `--${name}`));
-  const arg = entry.args[countArguments(entry, rest)];
+  const last = entry.args.at(-1);
+  const arg =
+    entry.args[countArguments(entry, rest)] ?? (last?.multiple === true ? last : undefined);
   const kinds = arg === undefined ? [] : (LIVE_ARGUMENTS[arg.name] ?? []);
   const names = await Promise.all(kinds.map(async (kind) => await live[kind]()));
   return fitting(names.flat());

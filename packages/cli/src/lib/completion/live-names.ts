@@ -1,21 +1,23 @@
 /** The daemon's names for completion: quickly, or none. */
 import { errorCodeNames } from "@thinpool/protocol";
-import { connect } from "@thinpool/sdk";
+import { type Client, connect } from "@thinpool/sdk";
+import { imagesOf } from "../image.ts";
 import type { LiveNames } from "./candidates.ts";
 
 /** A shell that hangs for longer at a key press is worse than one without names. */
 const TIMEOUT_MS = 1_000;
 
 export function daemonNames(socketPath: string): LiveNames {
+  const ask = async (question: (client: Client) => Promise<readonly string[]>) => {
+    await using client = await connect({ socketPath, timeoutMs: TIMEOUT_MS });
+    return await question(client);
+  };
   return {
-    devices: async () => {
-      await using client = await connect({ socketPath, timeoutMs: TIMEOUT_MS });
-      return (await client.list()).map(({ name }) => name);
-    },
-    references: async () => {
-      await using client = await connect({ socketPath, timeoutMs: TIMEOUT_MS });
-      return (await client.mounts()).map(({ reference }) => reference);
-    },
+    devices: () => ask(async (client) => (await client.list()).map(({ name }) => name)),
+    images: () => ask(async (client) => imagesOf(await client.list()).map(({ name }) => name)),
+    references: () =>
+      ask(async (client) => (await client.mounts()).map(({ reference }) => reference)),
+    tokens: () => ask(async (client) => (await client.rights.tokens()).map(({ id }) => id)),
     errorCodes: () => errorCodeNames,
   };
 }

@@ -16,6 +16,8 @@ export interface ArgEntry {
   readonly label: string;
   readonly description: string;
   readonly required: boolean;
+  /** It takes all words that are left. */
+  readonly multiple: boolean;
 }
 
 export interface CommandEntry {
@@ -49,6 +51,7 @@ function entryOf(id: string, command: Command.Class): CommandEntry {
       label: arg.name === undefined || arg.name === name ? name.toUpperCase() : arg.name,
       description: arg.description ?? "",
       required: arg.required === true,
+      multiple: arg.multiple === true,
     })),
     flags: [
       ...Object.entries(flags).map(([name, flag]) => flagOf(name, flag)),
@@ -89,6 +92,9 @@ function exampleText(example: Command.Example, path: readonly string[]): string 
 
 /** "thinpool device create NAME [--size SIZE]": the arguments, then the word for the flags. */
 export function usageOf(entry: CommandEntry): string {
-  const args = entry.args.map(({ label, required }) => (required ? label : `[${label}]`));
+  const args = entry.args.map(({ label, required, multiple }) => {
+    const words = multiple ? `${label} ...` : label;
+    return required ? words : `[${words}]`;
+  });
   return [BIN, ...entry.path, ...args, "[FLAGS]"].join(" ");
 }

@@ -1,0 +1,46 @@
+import { Flags } from "@oclif/core";
+import { BaseCommand } from "../../lib/base-command.ts";
+import { dryRunFlag, folderFlag, socketFlag } from "../../lib/flags.ts";
+import { rootFlag } from "../../lib/service-flags.ts";
+
+export default class ServiceInstall extends BaseCommand {
+  static override summary = "Make the daemon a service of systemd, started with the machine.";
+  static override description =
+    "Writes two units and the group's file, makes the group, and starts the socket: the daemon starts with the first client. Can be repeated, with other flags too. Needs root.";
+  static override flags = {
+    "dry-run": dryRunFlag,
+    folder: folderFlag,
+    socket: socketFlag,
+    "socket-group": Flags.string({
+      summary: "Group whose members may connect; without it the group thinpool, which is made.",
+      helpValue: "GROUP",
+    }),
+    metrics: Flags.string({
+      summary: "Serve Prometheus metrics here; without it nowhere.",
+      helpValue: "PATH|PORT",
+    }),
+    root: rootFlag,
+  };
+
+  async run() {
+    const { flags } = await this.parse(ServiceInstall);
+    const { folder, socket: socketPath, metrics, root } = flags;
+    const { daemonProgram, installService, parseMetricsAddress, DEFAULT_SOCKET_GROUP } =
+      await import("@thinpool/mount-helper");
+    const socketGroup = flags["socket-group"] ?? DEFAULT_SOCKET_GROUP;
+    if (metrics !== undefined) parseMetricsAddress(metrics);
+    const program = daemonProgram();
+    if (flags["dry-run"]) {
+      return this.planned(
+        `install thinpoold below ${root}: pool ${folder}, socket ${socketPath} for group ${socketGroup}`,
+        `run ${program.join(" ")}`,
+      );
+    }
+    const written = await installService(
+      { folder, socketPath, socketGroup, program, metrics },
+      { root },
+    );
+    for (const path of written) this.log(path);
+    return { written };
+  }
+}

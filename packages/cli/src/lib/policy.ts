@@ -1,0 +1,85 @@
+/** A policy as text: what each rule gives, in words. */
+import type { LimitsEntry, PolicyFile, RuleEntry, UsersEntry } from "@thinpool/mount-helper";
+import { formatDuration } from "./duration.ts";
+import { formatSize } from "./size.ts";
+import { renderFields } from "./table.ts";
+
+export interface ShownPolicy extends PolicyFile {
+  /** The file; undefined where there is none and the built-in policy holds. */
+  readonly path: string | undefined;
+}
+
+export function renderPolicy({ path, rules }: ShownPolicy): string {
+  const head = renderFields([
+    ["policy", path ?? "built in: there is no policy file"],
+    ["root", "may do all, without limits"],
+    ...(rules.length === 0 ? ([["others", "may do nothing"]] as const) : []),
+  ]);
+  return [head, ...rules.map(renderRule)].join("\n\n");
+}
+
+function renderRule(rule: RuleEntry): string {
+  const lines: (readonly [string, string])[] = [
+    ["rule", rule.name],
+    ["about", aboutOf(rule)],
+    ["may", rightsOf(rule).join("; ")],
+  ];
+  const mounts = mountsOf(rule);
+  if (mounts.length > 0) lines.push(["mounts", mounts.join("; ")]);
+  const limits = limitsOf(rule.limits ?? {});
+  if (limits.length > 0) lines.push(["limits", limits.join(", ")]);
+  return renderFields(lines);
+}
+
+function aboutOf({ users, groups = [] }: RuleEntry): string {
+  const parts: string[] = [];
+  if (users === "all") parts.push("everybody");
+  else if (users !== undefined && users.length > 0) parts.push(`users ${users.join(", ")}`);
+  if (groups.length > 0) parts.push(`members of ${groups.join(", ")}`);
+  return parts.join("; ");
+}
+
+function whose(users: UsersEntry): string {
+  return users === "all" ? "everybody" : users.join(", ");
+}
+
+function rightsOf({ allow = {} }: RuleEntry): string[] {
+  const { create, clone = {}, see, touch, onBehalfOf, admin } = allow;
+  const rights = ["see the pool's state and use their own devices"];
+  if (create === true) rights.push("make empty devices");
+  if (clone.public === true) rights.push("clone public images");
+  const names = clone.names ?? [];
+  if (names.length > 0) rights.push(`clone root's ${names.join(", ")}`);
+  if (see !== undefined) rights.push(`see devices of ${whose(see)}`);
+  if (touch !== undefined) rights.push(`mount and remove devices of ${whose(touch)}`);
+  if (onBehalfOf !== undefined) rights.push(`act in the name of ${whose(onBehalfOf)}`);
+  if (admin === true) rights.push("publish, ask about others, see and revoke all tokens");
+  return rights;
+}
+
+function mountsOf({ mount = {} }: RuleEntry): string[] {
+  const { roots = [], noExec, noSymFollow, permanent, lazyUnmountAfterSeconds } = mount;
+  const said: string[] = [];
+  if (roots.length > 0) said.push(`on folders of their own below ${roots.join(", ")}`);
+  if (noExec !== undefined) said.push(noExec ? "no programs" : "programs");
+  if (noSymFollow !== undefined) said.push(noSymFollow ? "no symbolic links" : "symbolic links");
+  if (permanent === true) said.push("permanent ones");
+  if (lazyUnmountAfterSeconds !== undefined) {
+    said.push(`taken off ${formatDuration(lazyUnmountAfterSeconds * 1000)} after their end`);
+  }
+  return said;
+}
+
+function limitsOf(limits: LimitsEntry): string[] {
+  const { devices, virtualBytes, mounts, leases, holdSeconds } = limits;
+  const { requestsInFlight, requestsPerSecond } = limits;
+  const said: string[] = [];
+  if (devices !== undefined) said.push(`${devices} devices`);
+  if (virtualBytes !== undefined) said.push(`${formatSize(BigInt(virtualBytes))} of devices`);
+  if (mounts !== undefined) said.push(`${mounts} mounts`);
+  if (leases !== undefined) said.push(`${leases} leases`);
+  if (holdSeconds !== undefined) said.push(`leases of ${formatDuration(holdSeconds * 1000)}`);
+  if (requestsInFlight !== undefined) said.push(`${requestsInFlight} requests at a time`);
+  if (requestsPerSecond !== undefined) said.push(`${requestsPerSecond} requests a second`);
+  return said;
+}
