@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "@thinpool/sdk";
 
 const MAIN = new URL("../../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
 const LOOP_DELAY = new URL("loop-delay.ts", import.meta.url).href;
@@ -62,6 +63,12 @@ export class Thinpoold implements AsyncDisposable {
     }
     child.removeAllListeners("exit");
     return new Thinpoold(child, socketPath, delayFile);
+  }
+
+  /** Lets every user clone the device, which is root's. */
+  async publish(name: string): Promise<void> {
+    await using root = await connect({ socketPath: this.socketPath });
+    await root.rights.publish({ name });
   }
 
   /** Resident memory of the daemon and of the processes that it started, in MiB. */

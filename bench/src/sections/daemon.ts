@@ -51,6 +51,7 @@ export const daemon: Section = {
     await pool.detach();
     {
       await using thinpoold = await Thinpoold.start(`${folder}/daemon`);
+      await thinpoold.publish(BASE);
       await using user = await UserProcess.start(thinpoold.socketPath, CONNECTIONS);
       recorder.add("memory/daemon-at-start", "MiB", thinpoold.memoryMiB().daemon);
       await clonesBesideEngine(bench, user);

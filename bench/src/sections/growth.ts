@@ -48,6 +48,7 @@ async function operations(bench: Bench, pool: ThinPool, count: number): Promise<
 async function throughDaemon(bench: Bench, folder: string, count: number): Promise<void> {
   const { recorder } = bench;
   await using thinpoold = await Thinpoold.start(folder);
+  await thinpoold.publish(BASE);
   await using user = await UserProcess.start(thinpoold.socketPath, 1);
   for (let round = 0; round < bench.rounds(15, 50) + WARM_UP_ROUNDS; round += 1) {
     const name = `probe-${round}`;

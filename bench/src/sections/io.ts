@@ -62,7 +62,10 @@ export const io: Section = {
     };
     writeFileSync(`${folder}/plain.img`, "");
     truncateSync(`${folder}/plain.img`, Number(DATA_BYTES));
-    const loop = await kernel.loops.attach({ backingFile: `${folder}/plain.img` });
+    const loop = await kernel.loops.attach({
+      backingFile: `${folder}/plain.img`,
+      directIo: true,
+    });
     shell("mkfs.ext4", "-q", "-F", loop.path);
     shell("mount", loop.path, at("plain"));
     fill(`${folder}/plain/file`);

@@ -1,12 +1,14 @@
 import type { Device } from "../device.ts";
 import type { Engine } from "../engine.ts";
 import { deviceName } from "../names.ts";
-import type { Labels } from "../store/records.ts";
+import type { DeviceRecord, Labels } from "../store/records.ts";
 
 /** How many ancestors, and how many descendants, are looked up. */
 export const MAX_LINEAGE = 1000;
 
 export interface ListFilter {
+  /** That device alone; its cost does not follow the number of all. */
+  readonly uuid?: string;
   readonly ownerUid?: number;
   /** All of these, with these values. */
   readonly labels?: Labels;
@@ -25,14 +27,19 @@ export interface Lineage {
 export function list(engine: Engine, filter: ListFilter = {}): readonly Device[] {
   engine.assertNotClosed("list", engine.folder);
   const labels = Object.entries(filter.labels ?? {});
-  return engine.ledger
-    .devices(engine.transactionId)
+  return candidates(engine, filter.uuid)
     .filter(
       (record) =>
         (filter.ownerUid === undefined || record.ownerUid === filter.ownerUid) &&
         labels.every(([key, value]) => record.labels[key] === value),
     )
     .map((record) => engine.view(record));
+}
+
+function candidates({ ledger, transactionId }: Engine, uuid?: string): readonly DeviceRecord[] {
+  if (uuid === undefined) return ledger.devices(transactionId);
+  const record = ledger.byUuid(uuid, transactionId);
+  return record === undefined ? [] : [record];
 }
 
 export function lineage(engine: Engine, options: { readonly name: string }): Lineage {
