@@ -16,7 +16,7 @@ export type UserCommand =
     };
 
 const USER = new URL("user.ts", import.meta.url).pathname;
-const FLAGS = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
+const FLAGS = ["--disable-warning=ExperimentalWarning"];
 const UID = 1000;
 
 export class UserProcess implements AsyncDisposable {
