@@ -33,7 +33,7 @@ async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void
       recorder.add("round-trip/sdk", "ms", roundTripMs);
     },
   };
-  const plan = { quick: 40, full: 200, quickSeconds: 8 };
+  const plan = { quick: 40, full: 200, quickSeconds: 6 };
   const pair = async (name: string, timed: boolean): Promise<void> => {
     const order = shuffled(["engine", "daemon"] as const, bench.random);
     for (const who of order) await measure[who](name, timed);
@@ -71,10 +71,11 @@ export const daemon: Section = {
       for (const run of bench.rounds({ quick: 3, full: 10, quickSeconds: 10 })) {
         for (const atATime of shuffled(AT_A_TIME, bench.random)) {
           const count = Math.max(atATime, 50);
-          const [ms = 0] = await user.run({
+          const [ms = 0, goneMs = 0] = await user.run({
             ...{ call: "many", origin: BASE, prefix: `m${run}-${atATime}-`, count, atATime },
           });
           recorder.add(`throughput/${atATime}`, "per s", (count * 1000) / ms);
+          recorder.add(`throughput-remove/${atATime}`, "per s", (count * 1000) / goneMs);
           const { medianMs, p99Ms, maxMs } = await thinpoold.loopDelay();
           if (atATime < 100) continue;
           recorder.add("event-loop-delay-median/daemon", "ms", medianMs);

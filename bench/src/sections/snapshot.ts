@@ -10,7 +10,7 @@ import { shuffled } from "../statistics.ts";
 
 /** Until the code is compiled, the caches warm and the threads there. */
 const WARM_UP_ROUNDS = 20;
-const WARM_UP_ROUNDS_OF_ALL = 3;
+const WARM_UP_ROUNDS_OF_ALL = 2;
 const TRUE = "/bin/true";
 
 /** One snapshot and its removal by each, in an order drawn anew: so that no one always follows the same. */
@@ -74,8 +74,8 @@ export const snapshot: Section = {
   ],
   async run(bench) {
     const { folder, memoryFolder } = bench;
-    await pairs(bench, memoryFolder, "-memory", { quick: 60, full: 300, quickSeconds: 5 });
-    await pairs(bench, `${folder}/pairs`, "-pair", { quick: 60, full: 300, quickSeconds: 8 });
-    await all(bench, { quick: 10, full: 60, quickSeconds: 20 });
+    await pairs(bench, memoryFolder, "-memory", { quick: 60, full: 300, quickSeconds: 4 });
+    await pairs(bench, `${folder}/pairs`, "-pair", { quick: 60, full: 300, quickSeconds: 6 });
+    await all(bench, { quick: 8, full: 60, quickSeconds: 14 });
   },
 };

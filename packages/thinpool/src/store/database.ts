@@ -50,7 +50,10 @@ export class LedgerDatabase {
           hint: "Put the pool's folder on a local filesystem.",
         });
       }
-      this.#db.exec(`PRAGMA synchronous = FULL; PRAGMA cache_size = ${CACHE_SIZE}`);
+      // Of a group's parts SQLite keeps what they overwrite: in memory, not by writes to a file of its own.
+      this.#db.exec(
+        `PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = ${CACHE_SIZE}`,
+      );
       migrate(this.#db, path);
     } catch (error) {
       this.#db.close();
