@@ -19,12 +19,12 @@ function made(
   return count;
 }
 
-test("the number that was asked for, or as many as the time allows, but three at least", () => {
+test("the number that was asked for, or as many as the time allows, but two at least", () => {
   assert.equal(made({ quick: true, scale: 1 }, 1), 5);
   assert.equal(made({ quick: false, scale: 1 }, 1), 10);
   assert.equal(made({ quick: false, scale: 0.2 }, 1), 2);
   assert.equal(made({ quick: true, scale: 0.01 }, 1), 1);
   assert.equal(made({ quick: true, scale: 1 }, 260), 4);
-  assert.equal(made({ quick: true, scale: 1 }, 10_000), 3);
-  assert.equal(made({ quick: false, scale: 1 }, 600), 9, "a full run has five times the time");
+  assert.equal(made({ quick: true, scale: 1 }, 10_000), 2);
+  assert.equal(made({ quick: false, scale: 1 }, 600), 5, "a full run has three times the time");
 });

@@ -1,10 +1,10 @@
 /** How often what is measured is done: a number, and a time, so that a busy machine ends a run as well. */
 import type { Rounds } from "./section.ts";
 
-/** A full run has so many times the time of a quick one. */
-const FULL_SECONDS = 5;
+/** A full run has this many times the time of a quick one. */
+const FULL_SECONDS = 3;
 /** These are made however long they take: fewer have no median. */
-const LEAST_ROUNDS = 3;
+const LEAST_ROUNDS = 2;
 
 export function roundsOf(
   options: { readonly quick: boolean; readonly scale: number },

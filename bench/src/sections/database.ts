@@ -9,7 +9,7 @@ const DEVICE_BYTES = 4n << 30n;
 const DATA_BYTES = 10n << 30n;
 /** pgbench: about 15 MB of tables for each unit. */
 const QUICK_SCALES = [1];
-const SCALES = [1, 20];
+const SCALES = [1, 10];
 const DATABASE = "template_app";
 
 /** The package's own user: initdb wants one that has a name. */

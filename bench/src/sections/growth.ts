@@ -9,7 +9,7 @@ import { type Bench, DAEMON, type Section } from "../section.ts";
 const FILL_AT_A_TIME = 64;
 const QUICK_COUNTS = [10, 10_000];
 const COUNTS = [10, 100, 1_000, 10_000];
-const WARM_UP_ROUNDS = 5;
+const WARM_UP_ROUNDS = 15;
 
 /** Snapshots of one base, inactive, until the pool has that many devices. */
 async function fill(pool: ThinPool, count: number): Promise<void> {

@@ -52,7 +52,7 @@ export const io: Section = {
   needs: [{ package: "fio", needs: "fio" }],
   async run(bench) {
     const { kernel, folder, quick } = bench;
-    const limits = ["--time_based", `--runtime=${quick ? "500ms" : "4s"}`];
+    const limits = ["--time_based", `--runtime=${quick ? "500ms" : "2s"}`];
     const at = (name: string): string => {
       mkdirSync(`${folder}/${name}`, { recursive: true });
       return `${folder}/${name}`;

@@ -53,6 +53,7 @@ async function all(bench: Bench, plan: Rounds): Promise<void> {
     const peer = await start(bench.kernel, bench.folder, bench.bare);
     closing.defer(() => peer.close());
     peers.push(peer);
+    bench.recorder.say(`snapshot: ${peer.name} is ready`);
     for (let index = 0; index < WARM_UP_ROUNDS_OF_ALL; index += 1) {
       await peer.snapshot();
       await peer.remove();
