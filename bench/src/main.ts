@@ -1,4 +1,5 @@
 /** The benchmark on the host: prepares, boots the lab, runs guest.ts in it, and reports. */
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,7 +13,8 @@ import { writePlots } from "./report/plots.ts";
 import type { GuestOptions, GuestResult } from "./result.ts";
 import { chosenSections } from "./sections/index.ts";
 
-const PAGE = new URL("../../docs/BENCHMARKS.md", import.meta.url).pathname;
+const ROOT = new URL("../..", import.meta.url).pathname;
+const PAGE = join(ROOT, "docs/BENCHMARKS.md");
 const GUEST = new URL("guest.ts", import.meta.url).pathname;
 const MEMORY_MIB = 2048;
 const DISK_SIZE = 24 * 2 ** 30;
@@ -33,6 +35,22 @@ function onSignal(): AbortSignal {
   return abort.signal;
 }
 
+/** What the chosen sections run built. */
+function build(packages: readonly string[]): void {
+  if (packages.length === 0) return;
+  const args = ["run", "build", "--output-logs=errors-only"];
+  const { status } = spawnSync(
+    join(ROOT, "node_modules/.bin/turbo"),
+    [...args, ...packages.map((name) => `--filter=${name}`)],
+    {
+      cwd: ROOT,
+      env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1" },
+      stdio: ["ignore", 2, 2],
+    },
+  );
+  if (status !== 0) throw new LabError(`the build of ${packages.join(", ")} failed`);
+}
+
 interface Measured {
   /** False where the run was cut short. */
   readonly ended: boolean;
@@ -40,10 +58,12 @@ interface Measured {
 }
 
 async function measure(options: BenchOptions): Promise<Measured> {
+  const sections = chosenSections(options);
   installMissing(
-    chosenSections(options).flatMap((section) => section.needs),
+    sections.flatMap((section) => section.needs),
     say,
   );
+  build([...new Set(sections.flatMap((section) => section.builds ?? []))]);
   const folder = mkdtempSync(join(tmpdir(), "thinpool-bench-"));
   try {
     const resultFile = join(folder, "result.json");
@@ -118,6 +138,7 @@ async function main(args: readonly string[]): Promise<number> {
   const line = {
     bench: ended ? "ran" : "cut short",
     ratios: made.ratios,
+    further: made.further,
     missed: made.targets.filter(({ met }) => met === false).map(({ name }) => name),
     seconds: Math.round((performance.now() - started) / 1000),
   };

@@ -24,7 +24,7 @@ const RESULTS = new URL("../results", import.meta.url).pathname;
 
 export const USAGE: string = `Usage: ./run bench [options]
 
-  --quick           under 5 minutes: fewer runs, fewer sizes, no database
+  --quick           under 5 minutes: fewer runs, smaller sizes
   --json FILE       write every sample and the ratios
   --only NAME,…     run these sections only, in this order: ${SECTIONS.map(({ name }) => name).join(", ")}
   --scale FACTOR    multiply the number of runs (0.01 to 100)

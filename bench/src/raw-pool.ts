@@ -1,6 +1,6 @@
 /**
- * A thin pool without an engine, on the same kind of backing as the engine's: loop devices on sparse
- * files. The C program, dmsetup and containerd work on such pools of their own.
+ * A thin pool without an engine, on the same kind of backing as the engine's: loop devices with direct
+ * I/O on sparse files. The C program, dmsetup and containerd work on such pools of their own.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
@@ -31,7 +31,7 @@ export interface RawPool extends AsyncDisposable {
 async function attach(kernel: Kernel, path: string, bytes: bigint) {
   writeFileSync(path, "");
   truncateSync(path, Number(bytes));
-  return kernel.loops.attach({ backingFile: path });
+  return kernel.loops.attach({ backingFile: path, directIo: true });
 }
 
 /** A pool of that name with its files in `folder`. */

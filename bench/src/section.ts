@@ -4,6 +4,14 @@ import type { Requirement } from "thinpool-lab";
 import type { Bare } from "./peers/bare.ts";
 import type { Recorder } from "./record.ts";
 
+/** Both numbers are multiplied by --scale. */
+export interface Rounds {
+  readonly quick: number;
+  readonly full: number;
+  /** No further one begins after so long; in a full run after FULL_SECONDS times that. */
+  readonly quickSeconds: number;
+}
+
 export interface Bench {
   readonly recorder: Recorder;
   readonly kernel: Kernel;
@@ -13,8 +21,8 @@ export interface Bench {
   /** The same in the guest's memory: a flush costs nothing there. */
   readonly memoryFolder: string;
   readonly quick: boolean;
-  /** How many runs: of a quick run, of a full one; times --scale, at least 1. */
-  rounds(quick: number, full: number): number;
+  /** 0, 1 and so on: one for each run that is still to be made. */
+  rounds(plan: Rounds): Iterable<number>;
   /** 0 to 1; the same row of numbers for the same seed. */
   readonly random: () => number;
 }
@@ -23,12 +31,15 @@ export interface Section {
   readonly name: string;
   /** One line, said before it runs. */
   readonly what: string;
-  /** Left out by --quick. */
-  readonly fullOnly?: boolean;
+  /** Packages of the workspace that are built before the run. */
+  readonly builds?: readonly string[];
   /** Installed on the host before the run, where missing. */
   readonly needs: readonly Requirement[];
   run(bench: Bench): Promise<void>;
 }
+
+/** What a run through the daemon needs built: it starts in a third of the time that the sources take. */
+export const DAEMON: readonly string[] = ["@thinpool/mount-helper", "@thinpool/sdk"];
 
 /** What every run needs: the C program is compiled in it. */
 export const COMPILER: readonly Requirement[] = [

@@ -1,14 +1,19 @@
-/** thinpoold as a process of its own, as it runs on a server. */
+/** thinpoold as a process of its own, built, as it runs on a server. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const MAIN = new URL("../../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
+const MAIN = new URL("../../../packages/mount-helper/dist/main.js", import.meta.url).pathname;
 const LOOP_DELAY = new URL("loop-delay.ts", import.meta.url).href;
-const FLAGS = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
+const FLAGS = ["--disable-warning=ExperimentalWarning"];
 /** Debian's "users"; any will do that the machine has. */
 export const GROUP = { name: "users", gid: 100 } as const;
+/** Everybody may clone every device of root's. */
+const POLICY = {
+  version: 1,
+  rules: [{ name: "all", users: "all", allow: { clone: { names: ["*"] } } }],
+};
 const START_TIMEOUT_MS = 120_000;
 const POLL_MS = 20;
 
@@ -32,12 +37,14 @@ export class Thinpoold implements AsyncDisposable {
   static async start(folder: string): Promise<Thinpoold> {
     const socketPath = `/run/thinpool/bench-${process.pid}.sock`;
     const delayFile = `/run/bench-loop-delay-${process.pid}`;
+    const policyFile = `/run/bench-policy-${process.pid}.json`;
+    writeFileSync(policyFile, JSON.stringify(POLICY), { mode: 0o600 });
     const child = spawn(
       process.execPath,
       [
         ...FLAGS,
         ...["--import", LOOP_DELAY, MAIN, "--folder", folder],
-        ...["--socket", socketPath, "--socket-group", GROUP.name],
+        ...["--socket", socketPath, "--socket-group", GROUP.name, "--policy", policyFile],
       ],
       {
         stdio: ["ignore", "ignore", "pipe"],

@@ -16,8 +16,8 @@ export type UserCommand =
     };
 
 const USER = new URL("user.ts", import.meta.url).pathname;
-const FLAGS = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
-const UID = 1000;
+const FLAGS = ["--disable-warning=ExperimentalWarning"];
+export const USER_UID = 1000;
 
 export class UserProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
@@ -30,7 +30,7 @@ export class UserProcess implements AsyncDisposable {
   }
 
   static async start(socketPath: string, connections: number): Promise<UserProcess> {
-    const args = [...FLAGS, USER, `${UID}`, `${GROUP.gid}`, socketPath, `${connections}`];
+    const args = [...FLAGS, USER, `${USER_UID}`, `${GROUP.gid}`, socketPath, `${connections}`];
     const user = new UserProcess(
       spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] }),
     );

@@ -43,23 +43,24 @@ async function run(command: UserCommand, clients: readonly Client[]): Promise<re
       return [(await timed(() => client.get({ name: command.name }))).ms];
     case "many": {
       const { origin, prefix, count, atATime } = command;
-      let next = 0;
-      const lane = async (of: Client): Promise<void> => {
-        for (let index = next++; index < count; index = next++) {
-          await of.clone({ origin, name: `${prefix}${index}` });
-        }
-      };
-      const all = await timed(() =>
-        Promise.all(
+      const inLanes = async (
+        each: (of: Client, name: string) => Promise<unknown>,
+      ): Promise<void> => {
+        let next = 0;
+        const lane = async (of: Client): Promise<void> => {
+          for (let index = next++; index < count; index = next++) {
+            await each(of, `${prefix}${index}`);
+          }
+        };
+        await Promise.all(
           Array.from({ length: atATime }, (_, index) =>
             lane(clients[index % clients.length] ?? client),
           ),
-        ),
-      );
-      for (let index = 0; index < count; index += 1) {
-        await client.remove({ name: `${prefix}${index}` });
-      }
-      return [all.ms];
+        );
+      };
+      const made = await timed(() => inLanes((of, name) => of.clone({ origin, name })));
+      const gone = await timed(() => inLanes((of, name) => of.remove({ name })));
+      return [made.ms, gone.ms];
     }
     default:
       throw new Error("no such command");

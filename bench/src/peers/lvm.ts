@@ -18,7 +18,7 @@ export async function lvmPeer(kernel: Kernel, folder: string, bare: Bare): Promi
   const file = `${folder}/lvm/disk`;
   writeFileSync(file, "");
   truncateSync(file, Number(DATA_BYTES + 8n * METADATA_BYTES));
-  const loop = await kernel.loops.attach({ backingFile: file });
+  const loop = await kernel.loops.attach({ backingFile: file, directIo: true });
   const config = `${CONFIG} devices/filter=["a|^${loop.path}$|","r|.*|"]`;
   const lvm = (verb: string, ...args: string[]): void => {
     shell(LVM, verb, "--config", config, "-q", ...args);

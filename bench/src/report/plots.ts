@@ -47,7 +47,7 @@ export function writePlots(folder: string, made: Report): readonly string[] {
     remove: "Removal",
     "workspace-ready": "A private writable tree",
     "database-ready-scale-1": "A private database of 15 MB",
-    "database-ready-scale-20": "A private database of 300 MB",
+    "database-ready-scale-10": "A private database of 150 MB",
   };
   for (const [section, title] of Object.entries(barPlots)) {
     const found = bars(made, section);

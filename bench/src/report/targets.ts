@@ -128,6 +128,20 @@ export function targets(series: AllSeries): readonly Target[] {
       "less",
     ),
     judged(
+      "cli_version_vs_node",
+      "the start of `thinpool --version` over `node -e 0`",
+      ratio(of("start/version"), of("start/node")),
+      1.5,
+      "less",
+    ),
+    judged(
+      "cli_list_vs_node",
+      "the start of a list by the daemon over `node -e 0`",
+      ratio(of("start/list"), of("start/node")),
+      2,
+      "less",
+    ),
+    judged(
       "event_loop_delay_ms",
       "the longest time the daemon's event loop was held",
       most(series, "event-loop-delay-max/daemon"),

@@ -1,9 +1,10 @@
 /** What a user without privileges sees: the way through the SDK and the daemon. */
 import { Thinpoold } from "../daemon/thinpoold.ts";
 import { UserProcess } from "../daemon/user-process.ts";
+import { startsOfCommandLine } from "../command-line.ts";
 import { openPool } from "@thinpool/thinpool";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
-import type { Bench, Section } from "../section.ts";
+import { type Bench, DAEMON, type Section } from "../section.ts";
 import { shuffled } from "../statistics.ts";
 
 const WARM_UP_ROUNDS = 10;
@@ -14,7 +15,6 @@ const AT_A_TIME = [1, 10, 100];
 async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void> {
   const { recorder, kernel, folder } = bench;
   const pool = await makeEnginePool(kernel, `${folder}/engine`);
-  const rounds = bench.rounds(40, 200) + WARM_UP_ROUNDS;
   const measure = {
     engine: async (name: string, timed: boolean) => {
       const start = performance.now();
@@ -33,11 +33,13 @@ async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void
       recorder.add("round-trip/sdk", "ms", roundTripMs);
     },
   };
-  for (let index = 0; index < rounds; index += 1) {
-    for (const who of shuffled(["engine", "daemon"] as const, bench.random)) {
-      await measure[who](`c${index}`, index >= WARM_UP_ROUNDS);
-    }
-  }
+  const plan = { quick: 40, full: 200, quickSeconds: 6 };
+  const pair = async (name: string, timed: boolean): Promise<void> => {
+    const order = shuffled(["engine", "daemon"] as const, bench.random);
+    for (const who of order) await measure[who](name, timed);
+  };
+  for (let index = 0; index < WARM_UP_ROUNDS; index += 1) await pair(`w${index}`, false);
+  for (const index of bench.rounds(plan)) await pair(`c${index}`, true);
   await pool.close();
 }
 
@@ -45,29 +47,35 @@ export const daemon: Section = {
   name: "daemon",
   what: "clone by the SDK as uid 1000; mount and first byte; many at a time; the event loop",
   needs: [],
+  builds: [...DAEMON, "@thinpool/cli"],
   async run(bench) {
     const { recorder, kernel, folder } = bench;
     const pool = await makeEnginePool(kernel, `${folder}/daemon`);
     await pool.detach();
     {
+      recorder.say("daemon: it starts, and a user's program");
       await using thinpoold = await Thinpoold.start(`${folder}/daemon`);
       await using user = await UserProcess.start(thinpoold.socketPath, CONNECTIONS);
       recorder.add("memory/daemon-at-start", "MiB", thinpoold.memoryMiB().daemon);
+      recorder.say("daemon: clones beside the engine's");
       await clonesBesideEngine(bench, user);
-      for (let index = 0; index < bench.rounds(15, 60); index += 1) {
+      recorder.say("daemon: mounts");
+      for (const index of bench.rounds({ quick: 15, full: 60, quickSeconds: 5 })) {
         const name = `ready-${index}`;
         const [readyMs = 0, goneMs = 0] = await user.run({ call: "ready", origin: BASE, name });
         recorder.add("ready-first-byte/daemon", "ms", readyMs);
         recorder.add("ready-release-remove/daemon", "ms", goneMs);
       }
+      recorder.say("daemon: many at a time");
       await thinpoold.loopDelay();
-      for (let run = 0; run < bench.rounds(3, 10); run += 1) {
+      for (const run of bench.rounds({ quick: 3, full: 10, quickSeconds: 10 })) {
         for (const atATime of shuffled(AT_A_TIME, bench.random)) {
           const count = Math.max(atATime, 50);
-          const [ms = 0] = await user.run({
+          const [ms = 0, goneMs = 0] = await user.run({
             ...{ call: "many", origin: BASE, prefix: `m${run}-${atATime}-`, count, atATime },
           });
           recorder.add(`throughput/${atATime}`, "per s", (count * 1000) / ms);
+          recorder.add(`throughput-remove/${atATime}`, "per s", (count * 1000) / goneMs);
           const { medianMs, p99Ms, maxMs } = await thinpoold.loopDelay();
           if (atATime < 100) continue;
           recorder.add("event-loop-delay-median/daemon", "ms", medianMs);
@@ -78,6 +86,9 @@ export const daemon: Section = {
       const { daemon: daemonMiB, workers } = thinpoold.memoryMiB();
       recorder.add("memory/daemon-after-load", "MiB", daemonMiB);
       if (workers.length > 0) recorder.add("memory/worker", "MiB", ...workers);
+      recorder.say("daemon: starts of the command line");
+      await startsOfCommandLine(bench, thinpoold.socketPath);
+      recorder.say("daemon: it ends");
     }
     await (await openPool({ folder: `${folder}/daemon`, kernel })).close();
   },

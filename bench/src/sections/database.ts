@@ -8,7 +8,8 @@ import { BLOCK_SECTORS, METADATA_BYTES } from "../sizes.ts";
 const DEVICE_BYTES = 4n << 30n;
 const DATA_BYTES = 10n << 30n;
 /** pgbench: about 15 MB of tables for each unit. */
-const SCALES = [1, 20];
+const QUICK_SCALES = [1];
+const SCALES = [1, 10];
 const DATABASE = "template_app";
 
 /** The package's own user: initdb wants one that has a name. */
@@ -103,7 +104,7 @@ async function atScale(bench: Bench, scale: number): Promise<void> {
   const ready = (of: Server, database: string): void => {
     of.sql("psql", "-qAt", "-c", "UPDATE pgbench_tellers SET tbalance = 1 WHERE tid = 1", database);
   };
-  for (let round = 0; round < bench.rounds(5, 5); round += 1) {
+  for (const round of bench.rounds({ quick: 1, full: 5, quickSeconds: 15 })) {
     const name = `test-${round}`;
     const own = await recorder.time(`database-ready-scale-${scale}/clone`, async () => {
       const { device } = await pool.snapshot({ origin: "base", name, activate: true });
@@ -136,9 +137,8 @@ async function atScale(bench: Bench, scale: number): Promise<void> {
 export const database: Section = {
   name: "database",
   what: "PostgreSQL: a clone with a server of its own, createdb -T, a restored dump",
-  fullOnly: true,
   needs: [{ package: "postgresql", needs: "/usr/share/postgresql-common" }],
   async run(bench) {
-    for (const scale of SCALES) await atScale(bench, scale);
+    for (const scale of bench.quick ? QUICK_SCALES : SCALES) await atScale(bench, scale);
   },
 };

@@ -3,13 +3,13 @@ import { openPool, type ThinPool } from "@thinpool/thinpool";
 import { Thinpoold } from "../daemon/thinpoold.ts";
 import { UserProcess } from "../daemon/user-process.ts";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
-import type { Bench, Section } from "../section.ts";
+import { type Bench, DAEMON, type Section } from "../section.ts";
 
 /** Snapshots asked for at once while the pool is filled. */
 const FILL_AT_A_TIME = 64;
 const QUICK_COUNTS = [10, 10_000];
 const COUNTS = [10, 100, 1_000, 10_000];
-const WARM_UP_ROUNDS = 5;
+const WARM_UP_ROUNDS = 15;
 
 /** Snapshots of one base, inactive, until the pool has that many devices. */
 async function fill(pool: ThinPool, count: number): Promise<void> {
@@ -24,22 +24,23 @@ async function fill(pool: ThinPool, count: number): Promise<void> {
 
 async function operations(bench: Bench, pool: ThinPool, count: number): Promise<void> {
   const { recorder } = bench;
-  const rounds = bench.rounds(30, 100) + WARM_UP_ROUNDS;
-  for (let round = 0; round < rounds; round += 1) {
+  const once = async (name: string, timed: boolean): Promise<void> => {
     const time = async (operation: string, call: () => unknown): Promise<void> => {
       const start = performance.now();
       await call();
       const ms = performance.now() - start;
-      if (round >= WARM_UP_ROUNDS) recorder.add(`growth-${operation}/${count}`, "ms", ms);
+      if (timed) recorder.add(`growth-${operation}/${count}`, "ms", ms);
     };
-    const name = `probe-${round}`;
     await time("snapshot-activate", () => pool.snapshot({ origin: BASE, name, activate: true }));
     await time("get", () => pool.get({ name }));
     await time("deactivate", () => pool.deactivate({ name }));
     await time("activate", () => pool.activate({ name }));
     await time("remove", () => pool.remove({ name }));
     await time("status", () => pool.status());
-  }
+  };
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) await once(`warm-${round}`, false);
+  const plan = { quick: 30, full: 100, quickSeconds: 5 };
+  for (const round of bench.rounds(plan)) await once(`probe-${round}`, true);
   for (let round = 0; round < 5; round += 1) {
     await recorder.time(`growth-list/${count}`, () => pool.list());
   }
@@ -49,11 +50,14 @@ async function throughDaemon(bench: Bench, folder: string, count: number): Promi
   const { recorder } = bench;
   await using thinpoold = await Thinpoold.start(folder);
   await using user = await UserProcess.start(thinpoold.socketPath, 1);
-  for (let round = 0; round < bench.rounds(15, 50) + WARM_UP_ROUNDS; round += 1) {
-    const name = `probe-${round}`;
+  const clone = async (name: string): Promise<number> => {
     const [ms = 0] = await user.run({ call: "clone", origin: BASE, name });
     await user.run({ call: "remove", name });
-    if (round >= WARM_UP_ROUNDS) recorder.add(`growth-clone-by-sdk/${count}`, "ms", ms);
+    return ms;
+  };
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) await clone(`warm-${round}`);
+  for (const round of bench.rounds({ quick: 15, full: 50, quickSeconds: 4 })) {
+    recorder.add(`growth-clone-by-sdk/${count}`, "ms", await clone(`probe-${round}`));
   }
   recorder.add(`growth-daemon-memory/${count}`, "MiB", thinpoold.memoryMiB().daemon);
 }
@@ -62,6 +66,7 @@ export const growth: Section = {
   name: "growth",
   what: "each operation, opening, listing and the daemon's memory with 10 to 10,000 devices",
   needs: [],
+  builds: DAEMON,
   async run(bench) {
     const { recorder, kernel, memoryFolder: folder, quick } = bench;
     const path = `${folder}/pool`;
@@ -71,14 +76,19 @@ export const growth: Section = {
       const start = performance.now();
       await fill(pool, count);
       recorder.say(`growth: ${count} devices after ${Math.round(performance.now() - start)} ms`);
+      recorder.say("growth: each operation");
       await operations(bench, pool, count);
       await pool.detach();
+      // Each start of the daemon is longer than what is measured with it.
+      const isLargest = count === QUICK_COUNTS.at(-1);
       for (let round = 0; round < 3; round += 1) {
         const again = await recorder.time(`growth-open/${count}`, () =>
           openPool({ folder: path, kernel }),
         );
         await again.detach();
       }
+      if (quick && !isLargest) continue;
+      recorder.say("growth: through the daemon");
       await throughDaemon(bench, path, count);
     }
     await (await openPool({ folder: path, kernel })).close();

@@ -9,12 +9,7 @@ import { workspace } from "./workspace.ts";
 /** In the order in which they run. */
 export const SECTIONS: readonly Section[] = [snapshot, daemon, growth, io, workspace, database];
 
-export function chosenSections(options: {
-  readonly quick: boolean;
-  readonly only: readonly string[];
-}): readonly Section[] {
-  if (options.only.length === 0) {
-    return SECTIONS.filter((section) => !(options.quick && section.fullOnly === true));
-  }
+export function chosenSections(options: { readonly only: readonly string[] }): readonly Section[] {
+  if (options.only.length === 0) return SECTIONS;
   return options.only.flatMap((name) => SECTIONS.find((section) => section.name === name) ?? []);
 }

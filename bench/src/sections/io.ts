@@ -52,7 +52,7 @@ export const io: Section = {
   needs: [{ package: "fio", needs: "fio" }],
   async run(bench) {
     const { kernel, folder, quick } = bench;
-    const limits = ["--time_based", `--runtime=${quick ? 1 : 4}`];
+    const limits = ["--time_based", `--runtime=${quick ? "500ms" : "2s"}`];
     const at = (name: string): string => {
       mkdirSync(`${folder}/${name}`, { recursive: true });
       return `${folder}/${name}`;
@@ -62,7 +62,10 @@ export const io: Section = {
     };
     writeFileSync(`${folder}/plain.img`, "");
     truncateSync(`${folder}/plain.img`, Number(DATA_BYTES));
-    const loop = await kernel.loops.attach({ backingFile: `${folder}/plain.img` });
+    const loop = await kernel.loops.attach({
+      backingFile: `${folder}/plain.img`,
+      directIo: true,
+    });
     shell("mkfs.ext4", "-q", "-F", loop.path);
     shell("mount", loop.path, at("plain"));
     fill(`${folder}/plain/file`);
@@ -74,7 +77,7 @@ export const io: Section = {
     shell("umount", `${folder}/base`);
     await pool.deactivate({ name: BASE });
 
-    for (let round = 0; round < bench.rounds(2, 5); round += 1) {
+    for (const round of bench.rounds({ quick: 1, full: 5, quickSeconds: 15 })) {
       // Each round has a clone of its own: at first all its blocks are the base's.
       const name = `clone-${round}`;
       const { device } = await pool.snapshot({ origin: BASE, name, activate: true });

@@ -5,12 +5,12 @@ import { enginePeer } from "../peers/engine.ts";
 import { lvmPeer } from "../peers/lvm.ts";
 import type { Peer } from "../peers/peer.ts";
 import { processesStarted } from "../machine.ts";
-import { type Bench, COMPILER, type Section } from "../section.ts";
+import { type Bench, COMPILER, type Rounds, type Section } from "../section.ts";
 import { shuffled } from "../statistics.ts";
 
 /** Until the code is compiled, the caches warm and the threads there. */
 const WARM_UP_ROUNDS = 20;
-const WARM_UP_ROUNDS_OF_ALL = 3;
+const WARM_UP_ROUNDS_OF_ALL = 2;
 const TRUE = "/bin/true";
 
 /** One snapshot and its removal by each, in an order drawn anew: so that no one always follows the same. */
@@ -28,7 +28,7 @@ async function round(bench: Bench, peers: readonly Peer[], series: string): Prom
 }
 
 /** Engine and C in turn, with no large process between them. */
-async function pairs(bench: Bench, folder: string, series: string, rounds: number): Promise<void> {
+async function pairs(bench: Bench, folder: string, series: string, plan: Rounds): Promise<void> {
   await using closing = new AsyncDisposableStack();
   const peers: Peer[] = [];
   for (const start of [enginePeer, barePeer]) {
@@ -42,23 +42,24 @@ async function pairs(bench: Bench, folder: string, series: string, rounds: numbe
       await peer.remove();
     }
   }
-  for (let index = 0; index < rounds; index += 1) await round(bench, peers, series);
+  for (const _ of bench.rounds(plan)) await round(bench, peers, series);
 }
 
 /** All five; what starts processes leaves cold caches to whoever comes next. */
-async function all(bench: Bench, rounds: number): Promise<void> {
+async function all(bench: Bench, plan: Rounds): Promise<void> {
   await using closing = new AsyncDisposableStack();
   const peers: Peer[] = [];
   for (const start of [enginePeer, barePeer, dmsetupPeer, lvmPeer, containerdPeer]) {
     const peer = await start(bench.kernel, bench.folder, bench.bare);
     closing.defer(() => peer.close());
     peers.push(peer);
+    bench.recorder.say(`snapshot: ${peer.name} is ready`);
     for (let index = 0; index < WARM_UP_ROUNDS_OF_ALL; index += 1) {
       await peer.snapshot();
       await peer.remove();
     }
   }
-  for (let index = 0; index < rounds; index += 1) {
+  for (const _ of bench.rounds(plan)) {
     await round(bench, peers, "");
     bench.recorder.add("process-start", "ms", await bench.bare.spawn(TRUE));
   }
@@ -74,8 +75,8 @@ export const snapshot: Section = {
   ],
   async run(bench) {
     const { folder, memoryFolder } = bench;
-    await pairs(bench, memoryFolder, "-memory", bench.rounds(60, 200));
-    await pairs(bench, `${folder}/pairs`, "-pair", bench.rounds(60, 300));
-    await all(bench, bench.rounds(15, 60));
+    await pairs(bench, memoryFolder, "-memory", { quick: 60, full: 300, quickSeconds: 4 });
+    await pairs(bench, `${folder}/pairs`, "-pair", { quick: 60, full: 300, quickSeconds: 6 });
+    await all(bench, { quick: 8, full: 60, quickSeconds: 14 });
   },
 };

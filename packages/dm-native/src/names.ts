@@ -45,9 +45,12 @@ export function dmUuid(text: string): DmUuid {
 
 /** The characters that libdevmapper leaves as they are (libdm-common.c, `_is_whitelisted_char`). */
 const PLAIN = /^[0-9A-Za-z#+\-.:=@_]$/;
+const ALL_PLAIN = /^[0-9A-Za-z#+\-.:=@_]*$/;
 
 /** The form in which the kernel and /dev/mapper hold a name: other bytes become `\xNN`. */
 export function mangle(text: string): string {
+  // Nearly every name; each command has several.
+  if (ALL_PLAIN.test(text)) return text;
   let out = "";
   for (const byte of Buffer.from(text, "utf8")) {
     const char = String.fromCharCode(byte);
@@ -58,6 +61,7 @@ export function mangle(text: string): string {
 
 /** The inverse of `mangle`; text that is not mangled comes back as it is. */
 export function unmangle(text: string): string {
+  if (!text.includes("\\x")) return text;
   const bytes: number[] = [];
   const raw = Buffer.from(text, "utf8");
   for (let index = 0; index < raw.length; index += 1) {

@@ -12,6 +12,7 @@ import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName, poolDmName } from "./dm-names.ts";
+import { Emptyings } from "./emptyings.ts";
 import { PoolError } from "./errors.ts";
 import { EventLog } from "./events/event-log.ts";
 import { isNative, poolErrorFrom } from "./errors-from-native.ts";
@@ -89,6 +90,7 @@ export class Engine {
   policy: SpacePolicy;
   readonly events: EventLog;
   readonly space: Space;
+  readonly emptyings: Emptyings;
   /** mkfs and the like. */
   readonly tools: Limiter = new Limiter(MAX_PARALLEL_TOOLS);
   readonly #lock: Disposable;
@@ -102,6 +104,7 @@ export class Engine {
     this.kernel = parts.kernel;
     this.folder = parts.folder;
     this.ledger = parts.ledger;
+    this.emptyings = new Emptyings(parts.ledger);
     this.pool = parts.pool;
     this.thins = parts.thins;
     this.states = parts.states;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
+import { openPool } from "./open-pool.ts";
 import { Pool } from "./thin-pool.ts";
 import { MAX_GROUP_DEVICES } from "./transactions.ts";
 
@@ -208,4 +209,24 @@ test("nobody waits for another's mkfs, and it can be ended", async () => {
   await pool.createDevice({ name: "slow", sizeBytes: DEVICE_BYTES, filesystem: "none" });
   await pool.close();
   assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("removals asked for at the same moment are recorded in one commit", async () => {
+  await snapshots(20);
+  const { folder } = pool;
+  await pool.detach();
+  let removals = 0;
+  const again = await openPool({
+    folder,
+    kernel,
+    monitor: false,
+    onCommit: (phase, commit) => {
+      if (phase === "before" && commit === "removal") removals += 1;
+    },
+  });
+  const names = again.list().map(({ name }) => name);
+  await Promise.all(names.map((name) => again.remove({ name })));
+  assert.equal(removals, 1);
+  assert.deepEqual(again.list(), []);
+  await again.close();
 });

@@ -6,7 +6,7 @@ import type { HandlerParts, Topic } from "./handler.ts";
 
 export function tokenHandlers({ pool, access, book }: HandlerParts): Topic<"token"> {
   const nameOf = ({ deviceUuid }: Token): string | undefined =>
-    pool.list().find(({ uuid }) => uuid === deviceUuid)?.name;
+    pool.list({ uuid: deviceUuid })[0]?.name;
   return {
     "token.create": ({ device, allow, uid, lifetimeMs }, principal, call) => {
       const { token, secret } = book.createToken({

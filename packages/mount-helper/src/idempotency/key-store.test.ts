@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
-import { KeyStore } from "./key-store.ts";
+import { KeyStore, PRUNE_STEP } from "./key-store.ts";
 
 const CALL = "0".repeat(64);
 
@@ -34,15 +34,24 @@ test("keys go when they are too old or too many; what is being done stays", () =
   store.begin({ uid: 1, key: "begun", callSha256: CALL }, "1");
   store.done({ uid: 1, key: "old", callSha256: CALL }, "{}");
   store.done({ uid: 2, key: "other", callSha256: CALL }, "{}");
-  for (let index = 0; index < MAX_KEYS_PER_UID; index += 1) {
+  for (let index = 0; index < MAX_KEYS_PER_UID + PRUNE_STEP; index += 1) {
     now += 1;
     store.done({ uid: 1, key: `k${index}`, callSha256: CALL }, "{}");
   }
   assert.equal(store.find(1, "old"), undefined);
   assert.notEqual(store.find(1, "begun"), undefined);
-  assert.notEqual(store.find(1, "k1"), undefined);
+  assert.notEqual(store.find(1, `k${PRUNE_STEP}`), undefined);
   assert.notEqual(store.find(2, "other"), undefined);
   now += KEY_LIFETIME_MS;
-  assert.equal(store.find(1, "k1"), undefined);
+  assert.equal(store.find(1, `k${PRUNE_STEP}`), undefined);
   assert.equal(store.begun().length, 1);
+});
+
+test("what is asked for in one turn is done together, and there when it resolves", async () => {
+  using store = new KeyStore(":memory:");
+  const keys = ["a", "b", "c"];
+  const all = keys.map((key) => store.doneTogether({ uid: 1, key, callSha256: CALL }, "{}"));
+  assert.equal(store.find(1, "a"), undefined, "not before the turn's end");
+  await all[0];
+  for (const key of keys) assert.equal(store.find(1, key)?.state, "done");
 });

@@ -1,10 +1,12 @@
 /**
- * The idempotency keys that were used, in a SQLite file of their own beside the pool's ledger. Each
- * call is one transaction that is on disk when it returns (synchronous=FULL).
+ * The idempotency keys that were used, in a SQLite file of their own beside the pool's ledger. What a
+ * call writes is on disk when it returns, or resolves (synchronous=FULL).
  */
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
 
+/** Old keys go after so many writes: looking for them costs more than a write does. */
+export const PRUNE_STEP = 64;
 /** PRAGMA user_version of this schema. */
 const SCHEMA_VERSION = 1;
 
@@ -38,16 +40,32 @@ export type KeyRecord = UsedKey &
     | { readonly state: "done"; readonly outcome: string }
   );
 
+interface Waiting {
+  readonly used: UsedKey;
+  readonly outcome: string;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 export class KeyStore implements Disposable {
   readonly #database: DatabaseSync;
   readonly #nowMs: () => number;
+  readonly #statements = new Map<string, StatementSync>();
+  /** For the next commit. */
+  #waiting: Waiting[] = [];
+  /** Users whose keys were added to since their old ones went, and how many writes that were. */
+  readonly #unpruned = new Set<number>();
+  #unprunedWrites = 0;
 
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string, nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
     this.#database = new DatabaseSync(path);
     try {
-      this.#database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+      // EXCLUSIVE before the first access: no -shm file, and no file locks around each commit.
+      this.#database.exec(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+      );
       const version = this.#database.prepare("PRAGMA user_version").get()?.["user_version"];
       if (version === 0) this.#database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
       else if (version !== SCHEMA_VERSION) {
@@ -55,6 +73,9 @@ export class KeyStore implements Disposable {
           `${path} has version ${String(version)}, this thinpoold knows ${SCHEMA_VERSION}: update it`,
         );
       }
+      this.#database
+        .prepare("DELETE FROM keys WHERE outcome IS NOT NULL AND used_at_ms <= ?")
+        .run(this.#oldestMs());
     } catch (error) {
       this.#database.close();
       throw error;
@@ -62,9 +83,9 @@ export class KeyStore implements Disposable {
   }
 
   find(uid: number, key: string): KeyRecord | undefined {
-    const row = this.#database
-      .prepare("SELECT * FROM keys WHERE uid = ? AND key = ? AND used_at_ms > ?")
-      .get(uid, key, this.#oldestMs());
+    const row = this.#statement(
+      "SELECT * FROM keys WHERE uid = ? AND key = ? AND used_at_ms > ?",
+    ).get(uid, key, this.#oldestMs());
     return row === undefined ? undefined : recordFrom(row);
   }
 
@@ -75,11 +96,19 @@ export class KeyStore implements Disposable {
 
   /** It is about to be done: what to look for, should this be the last that is heard of it. */
   begin(used: UsedKey, evidence: string): void {
-    this.#write(used, evidence, null);
+    this.#commit(() => this.#put(used, evidence, null));
   }
 
   done(used: UsedKey, outcome: string): void {
-    this.#write(used, null, outcome);
+    this.#commit(() => this.#put(used, null, outcome));
+  }
+
+  /** As `done`; those that are asked for in one turn of the event loop share one commit. */
+  doneTogether(used: UsedKey, outcome: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ used, outcome, resolve, reject });
+      if (this.#waiting.length === 1) queueMicrotask(() => this.#commitWaiting());
+    });
   }
 
   /** It was not done: the key is free. */
@@ -99,27 +128,58 @@ export class KeyStore implements Disposable {
     return this.#nowMs() - KEY_LIFETIME_MS;
   }
 
-  /** With the keys of this user that are too old or too many, in one commit. */
-  #write({ uid, key, callSha256 }: UsedKey, evidence: string | null, outcome: string | null): void {
+  #commitWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    try {
+      this.#commit(() => {
+        for (const { used, outcome } of waiting) this.#put(used, null, outcome);
+      });
+      for (const { resolve } of waiting) resolve();
+    } catch (error) {
+      for (const { reject } of waiting) reject(error);
+    }
+  }
+
+  #commit(body: () => void): void {
     this.#database.exec("BEGIN IMMEDIATE");
     try {
-      this.#database
-        .prepare("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)")
-        .run(uid, key, callSha256, evidence, outcome, this.#nowMs());
-      // What is being done stays, however old: its outcome is still to be settled.
-      this.#database
-        .prepare(
-          `DELETE FROM keys WHERE uid = ?1 AND outcome IS NOT NULL AND used_at_ms <= max(?2,
-             coalesce((SELECT used_at_ms FROM keys WHERE uid = ?1
-                       ORDER BY used_at_ms DESC LIMIT 1 OFFSET ?3), 0))`,
-        )
-        .run(uid, this.#oldestMs(), MAX_KEYS_PER_UID);
+      body();
+      if (this.#unprunedWrites >= PRUNE_STEP) this.#prune();
       this.#database.exec("COMMIT");
     } catch (error) {
       // SQLite rolls some failures back by itself, and then refuses a second time.
       if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw error;
     }
+  }
+
+  #put({ uid, key, callSha256 }: UsedKey, evidence: string | null, outcome: string | null): void {
+    this.#statement("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)").run(
+      ...[uid, key, callSha256, evidence, outcome, this.#nowMs()],
+    );
+    this.#unpruned.add(uid);
+    this.#unprunedWrites += 1;
+  }
+
+  /** What is being done stays, however old: its outcome is still to be settled. */
+  #prune(): void {
+    const statement = this.#statement(
+      `DELETE FROM keys WHERE uid = ?1 AND outcome IS NOT NULL AND used_at_ms <= max(?2,
+         coalesce((SELECT used_at_ms FROM keys WHERE uid = ?1
+                   ORDER BY used_at_ms DESC LIMIT 1 OFFSET ?3), 0))`,
+    );
+    for (const uid of this.#unpruned) statement.run(uid, this.#oldestMs(), MAX_KEYS_PER_UID);
+    this.#unpruned.clear();
+    this.#unprunedWrites = 0;
+  }
+
+  #statement(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#database.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
   }
 }
 

@@ -135,7 +135,7 @@ export class KeyedCalls {
     };
     try {
       const outcome = await work(context);
-      if (rule?.how !== "replaced") store.done(used, JSON.stringify(outcome));
+      if (rule?.how !== "replaced") await store.doneTogether(used, JSON.stringify(outcome));
       return outcome;
     } catch (error) {
       if (!begun) throw error;

@@ -35,7 +35,7 @@ export function recognitionRules(
 ): (method: MethodName) => Recognise | undefined {
   const { pool, mounts, book } = parts;
   const toWire = deviceToWire(parts);
-  const deviceOf = (uuid: string) => pool.list().find((device) => device.uuid === uuid);
+  const deviceOf = (uuid: string) => pool.list({ uuid })[0];
   const made: Recognise = {
     how: "made",
     find: (_request, uuid) => {

@@ -200,16 +200,18 @@ export class Ledger {
   }
 
   /**
-   * From now on it counts no longer, and opening removes it (INV-12): its content may go, its name is
-   * free. No name of a device has a slash.
+   * From now on they count no longer, and opening removes them (INV-12): their content may go, their
+   * names are free. No name of a device has a slash.
    */
-  beginEmptying(device: DeviceRecord): void {
-    this.db.write("removal", () =>
-      this.db.run(
-        "UPDATE device SET filling = 1, name = name || '/' || uuid WHERE uuid = ?",
-        device.uuid,
-      ),
-    );
+  beginEmptying(devices: readonly DeviceRecord[]): void {
+    this.db.write("removal", () => {
+      for (const { uuid } of devices) {
+        this.db.run(
+          "UPDATE device SET filling = 1, name = name || '/' || uuid WHERE uuid = ?",
+          uuid,
+        );
+      }
+    });
   }
 
   /** What somebody else had under this id is gone: it is free. */

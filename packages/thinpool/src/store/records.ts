@@ -77,6 +77,11 @@ export function poolRecord(row: Row): PoolRecord {
   };
 }
 
+/** Most devices have none, and a list has thousands. */
+function labelsOf(json: string): Labels {
+  return json === "{}" ? {} : (JSON.parse(json) as Labels);
+}
+
 export function deviceRecord(row: Row): DeviceRecord {
   const deleting = row["deleting_transaction_id"];
   const origin = row["origin_uuid"];
@@ -92,7 +97,7 @@ export function deviceRecord(row: Row): DeviceRecord {
     ownerUid: Number(row["owner_uid"]),
     createdAtMs: Number(row["created_at_ms"]),
     readOnly: row["read_only"] === 1n,
-    labels: JSON.parse(row["labels"] as string) as Labels,
+    labels: labelsOf(row["labels"] as string),
     externalOrigin: typeof external === "string" ? external : undefined,
     growing: row["growing"] === 1n,
     filling: row["filling"] === 1n,

@@ -1,12 +1,14 @@
 import type { Device } from "../device.ts";
 import type { Engine } from "../engine.ts";
 import { deviceName } from "../names.ts";
-import type { Labels } from "../store/records.ts";
+import type { DeviceRecord, Labels } from "../store/records.ts";
 
 /** How many ancestors, and how many descendants, are looked up. */
 export const MAX_LINEAGE = 1000;
 
 export interface ListFilter {
+  /** That device alone; its cost does not follow the number of all. */
+  readonly uuid?: string;
   readonly ownerUid?: number;
   /** All of these, with these values. */
   readonly labels?: Labels;
@@ -25,14 +27,27 @@ export interface Lineage {
 export function list(engine: Engine, filter: ListFilter = {}): readonly Device[] {
   engine.assertNotClosed("list", engine.folder);
   const labels = Object.entries(filter.labels ?? {});
-  const { ledger, transactionId } = engine;
-  const records =
-    filter.ownerUid === undefined
-      ? ledger.devices(transactionId)
-      : ledger.devicesOf(filter.ownerUid, transactionId);
-  return records
-    .filter((record) => labels.every(([key, value]) => record.labels[key] === value))
+  return candidates(engine, filter)
+    .filter(
+      (record) =>
+        (filter.ownerUid === undefined || record.ownerUid === filter.ownerUid) &&
+        labels.every(([key, value]) => record.labels[key] === value),
+    )
     .map((record) => engine.view(record));
+}
+
+/** By the filter that has an index. */
+function candidates(
+  { ledger, transactionId }: Engine,
+  { uuid, ownerUid }: ListFilter,
+): readonly DeviceRecord[] {
+  if (uuid !== undefined) {
+    const record = ledger.byUuid(uuid, transactionId);
+    return record === undefined ? [] : [record];
+  }
+  return ownerUid === undefined
+    ? ledger.devices(transactionId)
+    : ledger.devicesOf(ownerUid, transactionId);
 }
 
 export function lineage(engine: Engine, options: { readonly name: string }): Lineage {

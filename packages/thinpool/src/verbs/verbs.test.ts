@@ -74,6 +74,8 @@ test("update and list: owner, labels, read-only; filters", async () => {
     pool.list(filter).map(({ name }) => name);
   assert.deepEqual(names({ ownerUid: 7 }), ["a", "b"]);
   assert.deepEqual(names({ labels: { kind: "ci", job: "1" } }), ["a"]);
+  const { uuid } = pool.get({ name: "a" });
+  assert.deepEqual([names({ uuid }), names({ uuid, ownerUid: 8 })], [["a"], []]);
   const changed = await pool.update({ name: "a", ownerUid: 8, labels: { job: null, x: "y" } });
   assert.equal(changed.outcome, "changed");
   assert.deepEqual(changed.device.labels, { kind: "ci", x: "y" });
