@@ -107,7 +107,8 @@ export class Dispatcher {
         this.#parts.logger.log("info", "audit", { ...audit, ...trail, outcome: "done", ms });
       }
       return answer;
-    } catch (error) {
+    } catch (thrown) {
+      const error = asCancelled(thrown, caller.signal, { operation: method, object });
       const description = describeError(error, { operation: method, object });
       this.#observe(method, description.code, startedAt);
       if (description.code === "INTERNAL") {
@@ -193,6 +194,16 @@ export class Dispatcher {
   #observe(method: string, outcome: string, startedAt: number): void {
     this.#parts.observe?.({ method, outcome, seconds: (performance.now() - startedAt) / 1000 });
   }
+}
+
+/** A handler that was stopped half way, with nothing done, throws the signal's own reason. */
+function asCancelled(
+  thrown: unknown,
+  signal: AbortSignal,
+  call: { readonly operation: string; readonly object: string },
+): unknown {
+  if (!signal.aborted || thrown !== signal.reason) return thrown;
+  return new RequestError({ ...call, code: "CANCELLED", reason: "its caller gave it up" });
 }
 
 function encodeChecked(request: KnownRequest, result: unknown): string {
