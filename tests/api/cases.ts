@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Client } from "@thinpool/sdk";
+import type { ChangedRange, Client } from "@thinpool/sdk";
 import { ThinpoolError, hasCode } from "@thinpool/sdk";
 
 export interface Target {
@@ -183,6 +183,52 @@ export function apiCases(target: () => Target): void {
     assert.ok(target().isReal ? trimmed > 0n : trimmed >= 0n);
     if (target().isRoot) return;
     await assert.rejects(client.devices.trim({ name: "base" }), code("FORBIDDEN"));
+  });
+
+  test("the ranges in which a device differs from what it was made from, in pages", async () => {
+    await using client = await target().connect();
+    await using one = await client.clone({ origin: "base", name: "api-newer" });
+    {
+      await using mount = await one.mount();
+      for (const name of ["a", "b"]) {
+        await writeFile(join(mount.path, name), Buffer.alloc(1 << 20, name));
+      }
+    }
+    const pages = async (pageRanges: number): Promise<readonly ChangedRange[]> => {
+      const asked = { name: one.name, from: "base", pageRanges };
+      const ranges: ChangedRange[] = [];
+      for await (const range of client.devices.changedBlocks(asked)) ranges.push(range);
+      return ranges;
+    };
+    const ranges = await pages(16_384);
+    // In the simulation a mount is a folder, whose files are not the device's.
+    if (target().isReal) assert.ok(ranges.length > 1);
+    assert.deepEqual(await pages(1), ranges);
+    const ends = ranges.map(({ offsetBytes, lengthBytes }) => offsetBytes + lengthBytes);
+    assert.ok(ranges.every((range, index) => range.offsetBytes >= (ends[index - 1] ?? 0n)));
+    assert.ok((ends.at(-1) ?? 0n) <= one.device.sizeBytes);
+    const none = client.devices.changedBlocks({ name: one.name, from: "api-none" });
+    await assert.rejects(none.next(), code("NOT_FOUND"));
+  });
+
+  test("the pool is checked, backed up and extended by administrators only", async () => {
+    await using client = await target().connect();
+    const { pool } = client;
+    if (!target().isRoot) {
+      await assert.rejects(pool.check(), code("FORBIDDEN"));
+      await assert.rejects(pool.backup(), code("FORBIDDEN"));
+      await assert.rejects(pool.extend({ dataBytes: 1n << 40n }), code("FORBIDDEN"));
+      return;
+    }
+    const { metadata, findings } = await pool.check({ mappings: true });
+    assert.deepEqual({ metadata, findings }, { metadata: "clean", findings: [] });
+    const { transactionId } = await client.status();
+    assert.equal((await pool.backup({ keep: 1 })).transactionId, transactionId);
+    const { dataTotalBytes } = await client.status();
+    const dataBytes = dataTotalBytes + (64n << 20n);
+    assert.equal((await pool.extend({ dataBytes })).outcome, "extended");
+    assert.equal((await pool.extend({ dataBytes })).outcome, "already-so");
+    assert.equal((await client.status()).dataTotalBytes, dataBytes);
   });
 
   test("errors say what, of what, and what to do", async () => {

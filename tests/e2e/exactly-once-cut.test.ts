@@ -19,6 +19,7 @@ const TRANSACTIONS = 9n;
 
 /** Every method once at least, each answer checked: done twice, or not at all, it would be another. */
 async function life(client: Client): Promise<void> {
+  const { devices } = client;
   const { transactionId } = await client.status();
   await client.create({ name: "made", sizeBytes: DEVICE_BYTES, filesystem: "ext4" });
   await client.clone({ origin: "made", name: "copy" });
@@ -33,13 +34,19 @@ async function life(client: Client): Promise<void> {
     (await client.mounts()).map(({ count }) => count),
     [2, 2],
   );
-  assert.ok((await client.devices.trim({ name: "copy" })) >= 0n);
+  assert.ok((await devices.trim({ name: "copy" })) >= 0n);
   assert.equal((await client.forecast()).monitored, true);
+  for await (const { kind } of devices.changedBlocks({ name: "copy", from: "made" })) {
+    assert.fail(`nothing was written, but there is a range that was ${kind}`);
+  }
+  assert.deepEqual((await client.pool.check()).findings, []);
+  assert.equal((await client.pool.backup({ keep: 1 })).transactionId, transactionId + 2n);
+  const dataBytes = (await client.status()).dataTotalBytes + (1n << 20n);
+  assert.equal((await client.pool.extend({ dataBytes })).dataBytes, dataBytes);
   const { reference } = first;
   assert.deepEqual(await client.release({ reference }), { device: "copy", count: 1 });
   assert.deepEqual(await second.release(), { device: "copy", count: 0 });
   assert.deepEqual(await client.mounts(), []);
-  const { devices } = client;
   const names = ["copy", "made"].map((origin) => ({ origin, name: `${origin}-then` }));
   const then = await devices.snapshotMany({ snapshots: names });
   assert.deepEqual(

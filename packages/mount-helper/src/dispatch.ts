@@ -129,8 +129,10 @@ export class Dispatcher {
       const answer = encodeChecked(request, result);
       this.#ended(call, "done");
       return answer;
-    } catch (error) {
-      const description = describeError(error, { operation: method, object: objectOf(request) });
+    } catch (thrown) {
+      const named = { operation: method, object: objectOf(request) };
+      const error = asCancelled(thrown, call.caller.signal, named);
+      const description = describeError(error, named);
       if (description.code === "INTERNAL") {
         const fields = { call: call.number, id: String(request.id), method };
         this.#parts.logger.log("error", "internal-error", { ...fields, error: errorText(error) });
@@ -269,6 +271,16 @@ export class Dispatcher {
     work.begin();
     return handler(request.params, principal, { ...caller, newUuid: work.newUuid });
   }
+}
+
+/** A handler that was stopped half way, with nothing done, throws the signal's own reason. */
+function asCancelled(
+  thrown: unknown,
+  signal: AbortSignal,
+  call: { readonly operation: string; readonly object: string },
+): unknown {
+  if (!signal.aborted || thrown !== signal.reason || thrown instanceof RequestError) return thrown;
+  return new RequestError({ ...call, code: "CANCELLED", reason: "its caller gave it up" });
 }
 
 function encodeChecked(request: KnownRequest, result: unknown): string {

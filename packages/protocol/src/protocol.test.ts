@@ -139,6 +139,7 @@ test("the methods that take parameters refuse to go without", () => {
   assert.deepEqual(
     methodNames.filter((name) => !parseRequest(encodeRequest(1, name, {})).ok).toSorted(),
     [
+      "device.changedBlocks",
       "device.clone",
       "device.create",
       "device.get",

@@ -8,6 +8,7 @@ import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
 import type { MountOptions } from "./mount-options.ts";
 import { mountParams } from "./mount-options.ts";
+import { PoolVerbs } from "./pool-verbs.ts";
 import type { CallOptions, ChangeOptions } from "./requests.ts";
 import { Requests } from "./requests.ts";
 import type {
@@ -284,6 +285,11 @@ export class Client implements Owner, AsyncDisposable {
   /** Snapshots of one moment, names, labels, sizes, going back to a snapshot. */
   get devices(): DeviceVerbs {
     return new DeviceVerbs(this.#requests);
+  }
+
+  /** Checking, backing up and extending the pool: for administrators. */
+  get pool(): PoolVerbs {
+    return new PoolVerbs(this.#requests);
   }
 
   /** Who may do what: asking, publishing images, tokens. */

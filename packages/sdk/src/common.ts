@@ -8,12 +8,14 @@ export {
   DEFAULT_TIMEOUT_MS,
   MAX_TIMEOUT_MS,
 } from "./client.ts";
-export type { Resized, Snapshots } from "./device-verbs.ts";
+export type { ChangedRange, Resized, Snapshots } from "./device-verbs.ts";
 export { DeviceVerbs } from "./device-verbs.ts";
 export type { ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, hasCode } from "./errors.ts";
 export type { ClientState } from "./link.ts";
 export type { MountOptions } from "./mount-options.ts";
+export type { BackupEntry, CheckReport, Extended } from "./pool-verbs.ts";
+export { PoolVerbs } from "./pool-verbs.ts";
 export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";
 export type {
   Device,

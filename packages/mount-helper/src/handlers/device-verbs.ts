@@ -1,4 +1,6 @@
 /** device.*: what can be done with devices that are there. */
+import type { MethodResult } from "@thinpool/protocol";
+import { MAX_CHANGED_RANGES } from "@thinpool/protocol";
 import { PoolError } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import { deviceToWire } from "./device-to-wire.ts";
@@ -11,6 +13,7 @@ export type DeviceVerb =
   | "device.update"
   | "device.resize"
   | "device.revert"
+  | "device.changedBlocks"
   | "device.trim";
 
 export function deviceVerbHandlers(
@@ -78,6 +81,28 @@ export function deviceVerbHandlers(
       seen("device.revert", snapshot, principal);
       await mounts.assertRemovable(pool.get({ name }));
       return toWire((await pool.revert({ name, snapshot })).device);
+    },
+
+    "device.changedBlocks": async ({ name, from, offsetBytes, limit }, principal, { signal }) => {
+      seen("device.changedBlocks", from, principal);
+      const begin = BigInt(offsetBytes ?? 0);
+      const most = limit ?? MAX_CHANGED_RANGES;
+      const ranges: MethodResult<"device.changedBlocks">["ranges"] = [];
+      let end = begin;
+      for await (const range of pool.changedBlocks({ from, to: name, signal })) {
+        const rangeEnd = range.offsetBytes + range.lengthBytes;
+        if (rangeEnd <= begin) continue;
+        if (ranges.length === most) return { ranges, nextOffsetBytes: end.toString() };
+        // One that began before the page: a device in use has changed since.
+        const offset = range.offsetBytes < begin ? begin : range.offsetBytes;
+        ranges.push({
+          kind: range.kind,
+          offsetBytes: offset.toString(),
+          lengthBytes: (rangeEnd - offset).toString(),
+        });
+        end = rangeEnd;
+      }
+      return { ranges };
     },
 
     "device.trim": async ({ name }) => {

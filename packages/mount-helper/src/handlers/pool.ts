@@ -1,5 +1,6 @@
 /** pool.*: the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
+import { MAX_FINDINGS, MAX_REPORT_LENGTH } from "@thinpool/protocol";
 import type { PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
 import type { HandlerParts, Topic } from "./handler.ts";
 
@@ -19,6 +20,43 @@ export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
           access.sees(principal, pool.get({ name })),
       );
       return { atMs, devices: seen.map(usageToWire) };
+    },
+
+    "pool.check": async ({ mappings }, _principal, { signal }) => {
+      const found = await pool.check({ signal, ...(mappings === undefined ? {} : { mappings }) });
+      const { atMs, metadata, report, findings } = found;
+      return {
+        atMs,
+        metadata,
+        report: report.slice(0, MAX_REPORT_LENGTH),
+        findings: findings.slice(0, MAX_FINDINGS),
+        findingsLeftOut: Math.max(0, findings.length - MAX_FINDINGS),
+      };
+    },
+
+    "pool.backup": async ({ keep }, _principal, { signal }) => {
+      const made = await pool.backup({ signal, ...(keep === undefined ? {} : { keep }) });
+      const { name, atMs, transactionId, sizeBytes } = made;
+      return {
+        name,
+        atMs,
+        transactionId: transactionId.toString(),
+        sizeBytes: sizeBytes.toString(),
+      };
+    },
+
+    "pool.extend": async (wanted) => {
+      const { outcome, dataBytes, metadataBytes } = await pool.extend({
+        ...(wanted.dataBytes === undefined ? {} : { dataBytes: BigInt(wanted.dataBytes) }),
+        ...(wanted.metadataBytes === undefined
+          ? {}
+          : { metadataBytes: BigInt(wanted.metadataBytes) }),
+      });
+      return {
+        outcome,
+        dataBytes: dataBytes.toString(),
+        metadataBytes: metadataBytes.toString(),
+      };
     },
   };
 }

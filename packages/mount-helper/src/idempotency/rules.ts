@@ -112,6 +112,9 @@ export function recognitionRules(
     "device.update": { how: "repeated" },
     "device.resize": { how: "repeated" },
     "device.revert": reverted,
+    // Twice means one more of the same state: what it is made for is there all the same.
+    "pool.backup": { how: "repeated" },
+    "pool.extend": { how: "repeated" },
     "device.trim": { how: "repeated" },
     "device.publish": { how: "repeated" },
     "device.remove": removed,

@@ -67,6 +67,9 @@ test("the whole table without a file: what root, the owner, another of the group
     ["pool.status", "", "yes", "yes", "yes", never],
     ["pool.usage", "", "yes", "yes", "yes", never],
     ["pool.forecast", "", "yes", "yes", "yes", never],
+    ["pool.check", "", "yes", never, never, never],
+    ["pool.backup", "", "yes", never, never, never],
+    ["pool.extend", "", "yes", never, never, never],
     ["device.list", "", "yes", "yes", "yes", never],
     ["mount.list", "", "yes", "yes", "yes", never],
     ["session.resume", "", "yes", "yes", "yes", never],
@@ -92,6 +95,8 @@ test("the whole table without a file: what root, the owner, another of the group
     ["device.update", "clone", "yes", "yes", no, no],
     ["device.resize", "clone", "yes", "yes", no, no],
     ["device.revert", "clone", "yes", "yes", no, no],
+    ["device.changedBlocks", "image", "yes", "yes", "yes", no],
+    ["device.changedBlocks", "clone", "yes", "yes", no, no],
     ["device.trim", "image", "yes", never, never, no],
     ["device.trim", "clone", "yes", "yes", no, no],
     // Of two origins: one that all may clone, and this one.

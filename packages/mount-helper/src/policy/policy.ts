@@ -52,6 +52,9 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.status": { rule: "anyone", object: undefined, turn: undefined },
   "pool.forecast": { rule: "anyone", object: undefined, turn: undefined },
   "pool.usage": { rule: "anyone", object: undefined, turn: undefined },
+  "pool.check": { rule: "root", object: undefined, turn: undefined },
+  "pool.backup": { rule: "root", object: undefined, turn: undefined },
+  "pool.extend": { rule: "root", object: undefined, turn: undefined },
   "device.create": { rule: "creates", object: "name", turn: "name" },
   "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
   // Whether the origin may be seen, the handler looks at.
@@ -63,6 +66,8 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.resize": { rule: "owns-device", object: "name", turn: "name" },
   // Whether the snapshot may be seen, the handler looks at.
   "device.revert": { rule: "owns-device", object: "name", turn: "name" },
+  // Whether the older one may be seen, the handler looks at.
+  "device.changedBlocks": { rule: "sees-device", object: "name", turn: undefined },
   // No turn: it may take minutes, and its mount keeps the device from being removed meanwhile.
   "device.trim": { rule: "owns-device", object: "name", turn: undefined },
   "device.publish": { rule: "root", object: "name", turn: "name" },

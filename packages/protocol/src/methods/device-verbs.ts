@@ -2,10 +2,23 @@
 import * as v from "valibot";
 import { device } from "./device.ts";
 import type { Methods } from "./method.ts";
-import { deviceName, label, u64 } from "./scalars.ts";
+import { count, deviceName, label, u64 } from "./scalars.ts";
 
 /** Snapshots of one moment that one call may ask for. */
 export const MAX_SNAPSHOTS_AT_ONCE = 64;
+
+/** Ranges that one page of `device.changedBlocks` has at most, some 100 bytes each. */
+export const MAX_CHANGED_RANGES: number = 16_384;
+
+export const changedRange = v.object({
+  /**
+   * "changed": both have data there; "added": only the newer has; "removed": only the older had, the
+   * newer reads as zeroes.
+   */
+  kind: v.picklist(["changed", "added", "removed"]),
+  offsetBytes: u64,
+  lengthBytes: u64,
+});
 
 export const deviceVerbMethods = {
   "device.snapshotMany": {
@@ -56,6 +69,25 @@ export const deviceVerbMethods = {
     summary: "Gives a device that is not mounted the content of a snapshot of it, which stays.",
     params: v.object({ name: deviceName, snapshot: deviceName }),
     result: device,
+  },
+  "device.changedBlocks": {
+    changes: false,
+    summary: "A page of the byte ranges in which a device differs from another, in their order.",
+    params: v.object({
+      /** The newer one. */
+      name: deviceName,
+      /** The older one. */
+      from: deviceName,
+      /** Where the page begins: 0 at first, then the last page's `nextOffsetBytes`. */
+      offsetBytes: v.optional(u64),
+      limit: v.optional(v.pipe(count, v.minValue(1), v.maxValue(MAX_CHANGED_RANGES))),
+    }),
+    result: v.object({
+      /** What is in none of them is the same in both. */
+      ranges: v.array(changedRange),
+      /** Absent with the last page. */
+      nextOffsetBytes: v.optional(u64),
+    }),
   },
   "device.trim": {
     changes: true,

@@ -54,6 +54,34 @@ export const poolForecast = v.object({
   metadata: v.optional(spaceForecast),
 });
 
+/** Findings that one report of `pool.check` tells. */
+export const MAX_FINDINGS = 1000;
+/** Characters of what the tool printed that it tells. */
+export const MAX_REPORT_LENGTH: number = 64 * 1024;
+/** Backups that can be kept. */
+export const MAX_BACKUPS = 1000;
+
+export const checkReport = v.object({
+  atMs: timeMs,
+  /** "unknown": the tool that looks at it is not installed. */
+  metadata: v.picklist(["clean", "damaged", "unknown"]),
+  /** What thin_check printed, its beginning where that is long. */
+  report: v.string(),
+  /** Empty: all is well. */
+  findings: v.array(
+    v.object({
+      /** A stable name, such as ORPHAN; a newer daemon may have others. */
+      code: v.string(),
+      object: v.string(),
+      reason: v.string(),
+      /** What to do. */
+      action: v.string(),
+    }),
+  ),
+  /** Further findings, which are not told. */
+  findingsLeftOut: count,
+});
+
 export const poolMethods = {
   "pool.status": {
     changes: false,
@@ -73,5 +101,36 @@ export const poolMethods = {
       "What each device that the caller may see takes of the pool; measured at most 30 s ago.",
     params: v.object({}),
     result: poolUsage,
+  },
+  "pool.check": {
+    changes: false,
+    summary:
+      "Looks for damage, lost records and leftovers, while the pool works; administrators only.",
+    params: v.object({
+      /** Reads all mappings, to find devices with blocks past their size; slow for a large pool. */
+      mappings: v.optional(v.boolean()),
+    }),
+    result: checkReport,
+  },
+  "pool.backup": {
+    changes: true,
+    summary: "Backs up the pool's maps (no data) into its folder; administrators only.",
+    params: v.object({
+      /** How many are kept, this one included; the oldest go. Default: 8. */
+      keep: v.optional(v.pipe(count, v.minValue(1), v.maxValue(MAX_BACKUPS))),
+    }),
+    result: v.object({ name: v.string(), atMs: timeMs, transactionId: u64, sizeBytes: u64 }),
+  },
+  "pool.extend": {
+    changes: true,
+    summary:
+      "Makes the pool larger; without sizes, as large as its block devices. Administrators only.",
+    params: v.object({ dataBytes: v.optional(u64), metadataBytes: v.optional(u64) }),
+    result: v.object({
+      outcome: v.picklist(["extended", "already-so"]),
+      /** As they are now. */
+      dataBytes: u64,
+      metadataBytes: u64,
+    }),
   },
 } as const satisfies Methods;

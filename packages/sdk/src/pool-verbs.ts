@@ -1,0 +1,109 @@
+/** What administrators do with the pool as a whole. */
+import type { MethodResult } from "@thinpool/protocol";
+import type { CallOptions, ChangeOptions, Requests } from "./requests.ts";
+
+/** `findings` is empty where all is well; each says what to do. */
+export type CheckReport = MethodResult<"pool.check">;
+
+export interface BackupEntry {
+  /** By which `thinpool` restores it. */
+  readonly name: string;
+  readonly atMs: number;
+  /** The pool's, when it was made. */
+  readonly transactionId: bigint;
+  /** Of its files. */
+  readonly sizeBytes: bigint;
+}
+
+export interface Extended {
+  readonly outcome: "extended" | "already-so";
+  /** As they are now. */
+  readonly dataBytes: bigint;
+  readonly metadataBytes: bigint;
+}
+
+/** Administrators only: FORBIDDEN for others. */
+export class PoolVerbs {
+  readonly #requests: Requests;
+
+  /** Use `client.pool`. */
+  constructor(requests: Requests) {
+    this.#requests = requests;
+  }
+
+  /**
+   * Looks for damage, lost records and leftovers, while the pool works, and changes nothing. `mappings`
+   * looks at each mapping too, which takes long in a large pool. BUSY, FORBIDDEN.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { admin } = await client.rights.whoAmI();
+   * console.log(admin ? (await client.pool.check()).findings : []);
+   * // prints: []
+   * ```
+   */
+  async check(options: { readonly mappings?: boolean } & CallOptions = {}): Promise<CheckReport> {
+    const { mappings } = options;
+    const params = mappings === undefined ? {} : { mappings };
+    return this.#requests.call("pool.check", params, options);
+  }
+
+  /**
+   * Backs up the pool's maps and records, of one moment, into its folder; no data. `keep` says how many
+   * stay, this one included: 1 to 1000, by default 8. BUSY, NO_SPACE, UNSUPPORTED, FORBIDDEN.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { admin } = await client.rights.whoAmI();
+   * console.log(admin ? (await client.pool.backup({ keep: 2 })).sizeBytes > 0n : true);
+   * // prints: true
+   * ```
+   */
+  async backup(options: { readonly keep?: number } & ChangeOptions = {}): Promise<BackupEntry> {
+    const { keep } = options;
+    const params = keep === undefined ? {} : { keep };
+    const made = await this.#requests.call("pool.backup", params, options);
+    return {
+      ...made,
+      transactionId: BigInt(made.transactionId),
+      sizeBytes: BigInt(made.sizeBytes),
+    };
+  }
+
+  /**
+   * Makes the pool larger: its files are made so long, or as much is used of its block devices, by
+   * default all. INVALID_PARAMS below the present size, NO_SPACE, FORBIDDEN.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { admin } = await client.rights.whoAmI();
+   * const dataBytes = 2n << 30n;
+   * console.log(admin ? (await client.pool.extend({ dataBytes })).dataBytes : dataBytes);
+   * // prints: 2147483648n
+   * ```
+   */
+  async extend(
+    options: { readonly dataBytes?: bigint; readonly metadataBytes?: bigint } & ChangeOptions = {},
+  ): Promise<Extended> {
+    const { dataBytes, metadataBytes } = options;
+    const params = {
+      ...(dataBytes === undefined ? {} : { dataBytes: dataBytes.toString() }),
+      ...(metadataBytes === undefined ? {} : { metadataBytes: metadataBytes.toString() }),
+    };
+    const extended = await this.#requests.call("pool.extend", params, options);
+    return {
+      outcome: extended.outcome,
+      dataBytes: BigInt(extended.dataBytes),
+      metadataBytes: BigInt(extended.metadataBytes),
+    };
+  }
+}
