@@ -12,6 +12,7 @@ export { type BackupOptions, listBackups } from "./health/backup.ts";
 export { type Backup, DEFAULT_BACKUPS_KEPT } from "./health/backup-files.ts";
 export type { ChangedBlocksOptions, ChangedRange } from "./health/changed-blocks.ts";
 export * from "./health/check-closed.ts";
+export * from "./health/closed-records.ts";
 export type { CheckOptions, CheckReport } from "./health/check-report.ts";
 export * from "./health/destroy.ts";
 export type { Finding, FindingCode } from "./health/findings.ts";

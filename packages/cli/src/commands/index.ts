@@ -28,7 +28,17 @@ import Mount from "./mount.ts";
 import Mounts from "./mounts.ts";
 import PolicyShow from "./policy/show.ts";
 import PolicyTest from "./policy/test.ts";
+import PoolAdopt from "./pool/adopt.ts";
+import PoolBackup from "./pool/backup.ts";
+import PoolCheck from "./pool/check.ts";
 import PoolCreate from "./pool/create.ts";
+import PoolDestroy from "./pool/destroy.ts";
+import PoolEvents from "./pool/events.ts";
+import PoolExtend from "./pool/extend.ts";
+import PoolList from "./pool/list.ts";
+import PoolRecover from "./pool/recover.ts";
+import PoolRepair from "./pool/repair.ts";
+import PoolRestore from "./pool/restore.ts";
 import PoolStatus from "./pool/status.ts";
 import Serve from "./serve.ts";
 import ServiceInstall from "./service/install.ts";
@@ -70,7 +80,17 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   mounts: Mounts,
   "policy:show": PolicyShow,
   "policy:test": PolicyTest,
+  "pool:adopt": PoolAdopt,
+  "pool:backup": PoolBackup,
+  "pool:check": PoolCheck,
   "pool:create": PoolCreate,
+  "pool:destroy": PoolDestroy,
+  "pool:events": PoolEvents,
+  "pool:extend": PoolExtend,
+  "pool:list": PoolList,
+  "pool:recover": PoolRecover,
+  "pool:repair": PoolRepair,
+  "pool:restore": PoolRestore,
   "pool:status": PoolStatus,
   serve: Serve,
   "service:install": ServiceInstall,

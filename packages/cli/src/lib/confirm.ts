@@ -2,9 +2,13 @@
 import { createInterface } from "node:readline/promises";
 import { UsageError } from "./errors.ts";
 
+export function someoneIsThere(): boolean {
+  return process.stdin.isTTY && process.stderr.isTTY;
+}
+
 /** Throws unless the answer is yes. */
 export async function confirm(question: string): Promise<void> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) return;
+  if (!someoneIsThere()) return;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await terminal.question(`${question} [y/N] `);

@@ -110,6 +110,7 @@ export type CommandErrorCode =
   | "USAGE"
   /** A device that is meant as an image is none. */
   | "NO_IMAGE"
+  | "NO_BACKUP"
   /** A folder that is to be copied is not there, or is none. */
   | "NO_FOLDER"
   /** It takes root, and nobody else can be let. */
@@ -126,6 +127,7 @@ export type CommandErrorCode =
 const ofCommand: Readonly<Record<CommandErrorCode, ExitCode>> = {
   USAGE: exitCodes.usage,
   NO_IMAGE: exitCodes.notFound,
+  NO_BACKUP: exitCodes.notFound,
   NO_FOLDER: exitCodes.notFound,
   NOT_ROOT: exitCodes.refused,
   PROGRAM_MISSING: exitCodes.failed,

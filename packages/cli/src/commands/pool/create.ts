@@ -1,12 +1,12 @@
 import { Flags } from "@oclif/core";
-import { BaseCommand } from "../../lib/base-command.ts";
 import { UsageError } from "../../lib/errors.ts";
-import { dryRunFlag, folderFlag, sizeFlag } from "../../lib/flags.ts";
+import { dryRunFlag, sizeFlag } from "../../lib/flags.ts";
+import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize } from "../../lib/size.ts";
 
 const SECTOR_BYTES = 512n;
 
-export default class PoolCreate extends BaseCommand {
+export default class PoolCreate extends PoolCommand {
   static override summary = "Make a new pool, on two sparse files or on two block devices.";
   static override description =
     "Works on the kernel itself, so it needs root. The pool is closed afterwards: `serve` opens it.";
@@ -16,7 +16,6 @@ export default class PoolCreate extends BaseCommand {
   ];
   static override flags = {
     "dry-run": dryRunFlag,
-    folder: folderFlag,
     "data-size": sizeFlag({ summary: "Size of the data file; without it 100 GiB, sparse." }),
     "metadata-size": sizeFlag({ summary: "Size of the metadata file; without it 2 GiB, sparse." }),
     "data-device": Flags.string({
@@ -37,13 +36,8 @@ export default class PoolCreate extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(PoolCreate);
-    const {
-      createPool,
-      linuxKernel,
-      DEFAULT_BLOCK_SECTORS,
-      DEFAULT_DATA_BYTES,
-      DEFAULT_METADATA_BYTES,
-    } = await import("@thinpool/thinpool");
+    const { createPool, DEFAULT_BLOCK_SECTORS, DEFAULT_DATA_BYTES, DEFAULT_METADATA_BYTES } =
+      await import("@thinpool/thinpool");
     const blockSectors = wholeUnits(flags["block-size"], SECTOR_BYTES, "--block-size");
     const blockBytes = (blockSectors ?? DEFAULT_BLOCK_SECTORS) * SECTOR_BYTES;
     const lowWaterBlocks = wholeUnits(flags["low-water"], blockBytes, "--low-water");
@@ -59,25 +53,26 @@ export default class PoolCreate extends BaseCommand {
           : `${dataPath} for the data and ${metadataPath} for the metadata, erasing what they hold`;
       return this.planned(`make a pool with blocks of ${formatSize(blockBytes)} on ${place}`);
     }
-    await using kernel = linuxKernel();
-    const pool = await createPool({
-      folder: flags.folder,
-      kernel,
-      backing:
-        dataPath !== undefined && metadataPath !== undefined
-          ? { type: "block", dataPath, metadataPath }
-          : {
-              type: "files",
-              ...(dataBytes === undefined ? {} : { dataBytes }),
-              ...(metadataBytes === undefined ? {} : { metadataBytes }),
-            },
-      ...(blockSectors === undefined ? {} : { blockSectors }),
-      ...(lowWaterBlocks === undefined ? {} : { lowWaterBlocks }),
+    return await this.withKernel(async (kernel) => {
+      const pool = await createPool({
+        folder: flags.folder,
+        kernel,
+        backing:
+          dataPath !== undefined && metadataPath !== undefined
+            ? { type: "block", dataPath, metadataPath }
+            : {
+                type: "files",
+                ...(dataBytes === undefined ? {} : { dataBytes }),
+                ...(metadataBytes === undefined ? {} : { metadataBytes }),
+              },
+        ...(blockSectors === undefined ? {} : { blockSectors }),
+        ...(lowWaterBlocks === undefined ? {} : { lowWaterBlocks }),
+      });
+      const { uuid, folder } = pool;
+      await pool.close();
+      this.log(uuid);
+      return { uuid, folder };
     });
-    const { uuid, folder } = pool;
-    await pool.close();
-    this.log(uuid);
-    return { uuid, folder };
   }
 }
 

@@ -1,0 +1,76 @@
+/** A closed pool's journal, events and backups as text. */
+import type { Backup, JournalEntry, PlannedRecovery, PoolEvent } from "@thinpool/thinpool";
+import { formatSize } from "../size.ts";
+import { renderTable } from "../table.ts";
+
+const time = (atMs: number): string => new Date(atMs).toISOString();
+
+export function renderDecisions(decisions: PlannedRecovery["decisions"]): string {
+  if (decisions.length === 0) return "Opening would find all in order.";
+  return decisions
+    .map(({ action, object, reason }) => `would ${action} ${object}: ${reason}`)
+    .join("\n");
+}
+
+export function renderJournal(entries: readonly JournalEntry[]): string {
+  return renderTable<JournalEntry>(
+    [
+      { heading: "NUMBER", align: "right", value: ({ number }) => String(number) },
+      { heading: "TIME", value: ({ atMs }) => time(atMs) },
+      { heading: "ACTION", value: ({ action }) => action },
+      { heading: "OBJECT", value: ({ object }) => object },
+      { heading: "REASON", value: ({ reason }) => reason },
+    ],
+    entries,
+  );
+}
+
+export function renderEvents(
+  events: readonly PoolEvent[],
+  { bytes }: { readonly bytes: boolean },
+): string {
+  return renderTable<PoolEvent>(
+    [
+      { heading: "NUMBER", align: "right", value: ({ number }) => String(number) },
+      { heading: "TIME", value: ({ atMs }) => time(atMs) },
+      { heading: "EVENT", value: ({ type }) => type },
+      { heading: "DETAIL", value: (event) => detailOf(event, bytes) },
+    ],
+    events,
+  );
+}
+
+/** "name=one sizeBytes=16 MiB": what an event has beyond its number, time and type. */
+function detailOf(event: PoolEvent, bytes: boolean): string {
+  const { number: _number, atMs: _atMs, type: _type, ...rest } = event;
+  return Object.entries(rest as Readonly<Record<string, unknown>>)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => {
+      const text = typeof value === "bigint" && !bytes ? formatSize(value) : String(value);
+      return `${key}=${text}`;
+    })
+    .join(" ");
+}
+
+export function renderBackups(
+  backups: readonly Backup[],
+  { bytes }: { readonly bytes: boolean },
+): string {
+  return renderTable<Backup>(
+    [
+      { heading: "NAME", value: ({ name }) => name },
+      { heading: "TIME", value: ({ atMs }) => time(atMs) },
+      {
+        heading: "TRANSACTION",
+        align: "right",
+        value: ({ transactionId }) => String(transactionId),
+      },
+      {
+        heading: "SIZE",
+        align: "right",
+        value: ({ sizeBytes }) => (bytes ? String(sizeBytes) : formatSize(sizeBytes)),
+      },
+    ],
+    backups,
+  );
+}
