@@ -33,7 +33,7 @@ function world(): World {
   const begun: World["begun"] = [];
   const observed: EndedCall[] = [];
   const finish = Promise.withResolvers<undefined>();
-  const remove = async (
+  const removing = async (
     { name }: { readonly name: string },
     _principal: unknown,
     { signal }: CallContext,
@@ -43,7 +43,7 @@ function world(): World {
     return {};
   };
   // The only method that is called here.
-  const handlers = { "device.remove": remove } as unknown as Handlers;
+  const handlers = { "device.remove": removing } as unknown as Handlers;
   const keyed = new KeyedCalls({
     poolUuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
     store: new KeyStore(":memory:"),
