@@ -20,17 +20,17 @@ function taken(stream: NodeJS.WriteStream): {
   readonly stop: () => void;
 } {
   let text = "";
-  const original = stream.write;
-  const write = original.bind(stream);
-  stream.write = ((chunk: string | Uint8Array, ...rest: []) => {
+  // A property of its own before the prototype's, and taken away at the end.
+  const write = stream.write.bind(stream);
+  stream.write = (chunk: string | Uint8Array, ...rest: []) => {
     if (typeof chunk !== "string") return write(chunk, ...rest);
     text += chunk;
     return true;
-  }) as typeof stream.write;
+  };
   return {
     text: () => text,
     stop: () => {
-      stream.write = original;
+      Reflect.deleteProperty(stream, "write");
     },
   };
 }
@@ -59,7 +59,7 @@ export async function run(kernel: SimKernel, args: readonly string[]): Promise<O
     stdout.stop();
     stderr.stop();
   }
-  const exitCode = Number(process.exitCode);
+  const exitCode = process.exitCode;
   process.exitCode = before;
   return { exitCode, stdout: stdout.text(), stderr: stderr.text() };
 }
