@@ -88,7 +88,10 @@ test("device clone: a name as text, the device as JSON; ephemeral ones are mount
 });
 
 test("device clone --on-behalf-of: it is the other's", async (t) => {
-  if (ME !== 0) return void t.skip("takes root, who may act for everybody");
+  if (ME !== 0) {
+    t.skip("takes root, who may act for everybody");
+    return;
+  }
   await using b = await bench();
   await b.ok("device", "publish", "base");
   const other = "65533";
@@ -183,7 +186,10 @@ test("device snapshot of several: one moment, all or none", async () => {
 });
 
 test("images: what is published, and nothing else", async (t) => {
-  if (ME !== 0) return void t.skip("images are root's");
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
   await using b = await bench();
   assert.match(await b.ok("image", "list"), /^NAME +SIZE +FILESYSTEM +CREATED +LABELS$/);
   await b.refused(3, "NO_IMAGE", "image", "remove", "base");
@@ -213,7 +219,10 @@ test("images: what is published, and nothing else", async (t) => {
 });
 
 test("image create copies a folder, and publishes what is whole", async (t) => {
-  if (ME !== 0) return void t.skip("images are root's");
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
   await using b = await bench();
   const from = join(b.parent, "content");
   await mkdir(from);
@@ -414,7 +423,10 @@ test("service: its files below another root, where systemd is told nothing", asy
 
 test("logs: where there is no journal it says where they are", async (t) => {
   const { exitCode, stdout, stderr } = await thinpool(["logs"]);
-  if (exitCode === 0) return void t.skip("thinpoold is a service of this machine");
+  if (exitCode === 0) {
+    t.skip("thinpoold is a service of this machine");
+    return;
+  }
   assert.match(stderr, PLAIN_FAILURE);
   assert.match(stderr, /Hint: The log is on the stderr of/);
   assert.deepEqual([exitCode, stdout], [3, ""]);
@@ -427,7 +439,10 @@ test("completion offers images and tokens", async (t) => {
   const id = ((await b.json("token", "create", "base", "--allow", "clone")) as { id: string }).id;
   assert.equal(await complete("token", "revoke"), id);
   assert.equal(await complete("device", "revert", "base"), "base");
-  if (ME !== 0) return void t.skip("images are root's");
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
   assert.equal(await complete("image", "remove"), "");
   await b.ok("image", "publish", "base");
   assert.equal(await complete("image", "remove"), "base");

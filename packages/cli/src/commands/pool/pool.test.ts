@@ -19,7 +19,7 @@ interface World {
   readonly kernel: SimKernel;
   readonly folder: string;
   /** The words of `pool VERB --folder …`. */
-  pool(verb: string, ...more: string[]): string[];
+  readonly pool: (verb: string, ...more: string[]) => string[];
 }
 
 /** A pool of 64 MiB that is down, made by `pool create`, with the device "base" of 16 MiB. */
