@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { report } from "./lib/errors.ts";
+import { quickOf } from "./lib/quick.ts";
 
 const root = dirname(import.meta.dirname);
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
@@ -10,10 +11,18 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as
   readonly version: string;
 };
 const argv = process.argv.slice(2);
+const quick = quickOf(argv, process.env);
 
 if (argv.length === 1 && argv[0] === "--version") {
   // Without oclif, which takes three times as long to load as Node itself.
   process.stdout.write(`thinpool ${manifest.version}\n`);
+} else if (quick !== undefined) {
+  try {
+    const { answerQuickly } = await import("./lib/answer.ts");
+    await answerQuickly(quick);
+  } catch (thrown) {
+    report(thrown, { json: quick.json, verbose: false });
+  }
 } else {
   const target = join(import.meta.dirname, "commands", `index${extname(import.meta.filename)}`);
   // oclif asks for the home folder and the shell as it loads. A user without an account has neither

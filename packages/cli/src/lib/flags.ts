@@ -1,11 +1,9 @@
 /** Flags and arguments that several commands have. */
 import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
+import { DEFAULT_FOLDER, DEFAULT_SOCKET } from "./defaults.ts";
 import { parseDuration } from "./duration.ts";
 import { parseSize } from "./size.ts";
-
-export const DEFAULT_FOLDER = "/var/lib/thinpool";
-export const DEFAULT_SOCKET = "/run/thinpool/thinpool.sock";
 
 /** "10GiB" to bytes. */
 export const sizeFlag = Flags.custom<bigint>({

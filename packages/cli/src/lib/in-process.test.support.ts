@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { PoolCommand } from "./pool-command.ts";
 import { report } from "./errors.ts";
+import { exitCodes } from "./exit-codes.ts";
 import { runThinpool } from "./run.ts";
 
 const SOURCES = join(import.meta.dirname, "..");
@@ -20,7 +21,6 @@ function taken(stream: NodeJS.WriteStream): {
   readonly stop: () => void;
 } {
   let text = "";
-  // A property of its own before the prototype's, and taken away at the end.
   const write = stream.write.bind(stream);
   stream.write = (chunk: string | Uint8Array, ...rest: []) => {
     if (typeof chunk !== "string") return write(chunk, ...rest);
@@ -30,7 +30,7 @@ function taken(stream: NodeJS.WriteStream): {
   return {
     text: () => text,
     stop: () => {
-      Reflect.deleteProperty(stream, "write");
+      stream.write = write;
     },
   };
 }
@@ -45,7 +45,7 @@ export async function run(kernel: SimKernel, args: readonly string[]): Promise<O
     );
   const [stdout, stderr] = [taken(process.stdout), taken(process.stderr)];
   const before = process.exitCode;
-  process.exitCode = 0;
+  process.exitCode = exitCodes.done;
   try {
     await runThinpool({
       argv: args,
@@ -59,7 +59,7 @@ export async function run(kernel: SimKernel, args: readonly string[]): Promise<O
     stdout.stop();
     stderr.stop();
   }
-  const exitCode = process.exitCode;
+  const exitCode: number = process.exitCode ?? exitCodes.done;
   process.exitCode = before;
   return { exitCode, stdout: stdout.text(), stderr: stderr.text() };
 }

@@ -1,5 +1,5 @@
 import { BaseCommand } from "../../lib/base-command.ts";
-import { DEFAULT_SOCKET } from "../../lib/flags.ts";
+import { DEFAULT_SOCKET } from "../../lib/defaults.ts";
 
 export default class CompletionCandidates extends BaseCommand {
   static override summary = "Print what may come next; the shells' completion calls it.";

@@ -1,6 +1,8 @@
 import { DaemonCommand } from "../../lib/daemon-command.ts";
-import { renderDevices } from "../../lib/device.ts";
 import { bytesFlag } from "../../lib/flags.ts";
+import { views } from "../../lib/views.ts";
+
+const view = views["device list"];
 
 export default class DeviceList extends DaemonCommand {
   static override summary = "List the devices of the pool.";
@@ -8,8 +10,8 @@ export default class DeviceList extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(DeviceList);
-    const devices = await this.withClient(flags, (client) => client.list());
-    this.log(renderDevices(devices, flags));
-    return devices;
+    const answer = await this.withClient(flags, view.ask);
+    this.log(view.render(answer, flags));
+    return answer;
   }
 }

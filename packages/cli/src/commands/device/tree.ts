@@ -1,6 +1,8 @@
 import { DaemonCommand } from "../../lib/daemon-command.ts";
-import { renderTree } from "../../lib/device.ts";
 import { bytesFlag } from "../../lib/flags.ts";
+import { views } from "../../lib/views.ts";
+
+const view = views["device tree"];
 
 export default class DeviceTree extends DaemonCommand {
   static override summary = "Draw which device was made from which.";
@@ -8,8 +10,8 @@ export default class DeviceTree extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(DeviceTree);
-    const devices = await this.withClient(flags, (client) => client.list());
-    this.log(renderTree(devices, flags));
-    return devices;
+    const answer = await this.withClient(flags, view.ask);
+    this.log(view.render(answer, flags));
+    return answer;
   }
 }

@@ -1,6 +1,8 @@
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { bytesFlag } from "../../lib/flags.ts";
-import { imagesOf, renderImages } from "../../lib/image.ts";
+import { views } from "../../lib/views.ts";
+
+const view = views["image list"];
 
 export default class ImageList extends DaemonCommand {
   static override summary = "List the images: devices of root's that others may clone.";
@@ -8,8 +10,8 @@ export default class ImageList extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(ImageList);
-    const images = imagesOf(await this.withClient(flags, (client) => client.list()));
-    this.log(renderImages(images, flags));
-    return images;
+    const answer = await this.withClient(flags, view.ask);
+    this.log(view.render(answer, flags));
+    return answer;
   }
 }

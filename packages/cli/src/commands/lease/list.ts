@@ -1,13 +1,15 @@
 import { DaemonCommand } from "../../lib/daemon-command.ts";
-import { leasesOf, renderLeases } from "../../lib/lease.ts";
+import { views } from "../../lib/views.ts";
+
+const view = views["lease list"];
 
 export default class LeaseList extends DaemonCommand {
   static override summary = "List the mounts that end by themselves, the soonest first.";
 
   async run() {
     const { flags } = await this.parse(LeaseList);
-    const leases = leasesOf(await this.withClient(flags, (client) => client.mounts()));
-    this.log(renderLeases(leases));
-    return leases;
+    const answer = await this.withClient(flags, view.ask);
+    this.log(view.render(answer, { bytes: false }));
+    return answer;
   }
 }

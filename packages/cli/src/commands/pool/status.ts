@@ -1,6 +1,8 @@
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { bytesFlag } from "../../lib/flags.ts";
-import { renderPoolStatus } from "../../lib/pool.ts";
+import { views } from "../../lib/views.ts";
+
+const view = views["pool status"];
 
 export default class PoolStatus extends DaemonCommand {
   static override summary = "Show the state of the daemon's pool and how full it is.";
@@ -8,8 +10,8 @@ export default class PoolStatus extends DaemonCommand {
 
   async run() {
     const { flags } = await this.parse(PoolStatus);
-    const status = await this.withClient(flags, (client) => client.status());
-    this.log(renderPoolStatus(status, flags));
-    return status;
+    const answer = await this.withClient(flags, view.ask);
+    this.log(view.render(answer, flags));
+    return answer;
   }
 }
