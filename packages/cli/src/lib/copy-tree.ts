@@ -83,11 +83,7 @@ export async function copyTree(options: {
       code: "COPY_FAILED",
       operation: "copy",
       object: from,
-<<<<<<< HEAD
       reason: said === "" ? `tar ended with ${failed.code}` : said,
-=======
-      reason: said === "" ? `tar ended with ${failed.code ?? "a signal"}` : said,
->>>>>>> cli
       hint: "Let nothing change in the folder meanwhile, and give the image enough space (--size).",
       cause: broken,
     });
