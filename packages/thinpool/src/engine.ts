@@ -12,7 +12,6 @@ import type { Backing } from "./backing.ts";
 import type { Device } from "./device.ts";
 import type { DeviceStates } from "./device-state.ts";
 import { deviceDmName, poolDmName } from "./dm-names.ts";
-import { Emptyings } from "./emptyings.ts";
 import { PoolError } from "./errors.ts";
 import { EventLog } from "./events/event-log.ts";
 import { isNative, poolErrorFrom } from "./errors-from-native.ts";
@@ -31,6 +30,7 @@ import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { ThinMaker } from "./thin-maker.ts";
 import { type Committed, type Member, Transactions } from "./transactions.ts";
+import { TurnBatch } from "./turn-batch.ts";
 import { degradedError, isDoubt } from "./undo.ts";
 
 /** How many mkfs and the like run at a time: each reads and writes as much as the disk gives. */
@@ -90,7 +90,8 @@ export class Engine {
   policy: SpacePolicy;
   readonly events: EventLog;
   readonly space: Space;
-  readonly emptyings: Emptyings;
+  /** Removals that begin: see `Ledger.beginEmptying`. */
+  readonly emptyings: TurnBatch<DeviceRecord>;
   /** mkfs and the like. */
   readonly tools: Limiter = new Limiter(MAX_PARALLEL_TOOLS);
   readonly #lock: Disposable;
@@ -104,7 +105,7 @@ export class Engine {
     this.kernel = parts.kernel;
     this.folder = parts.folder;
     this.ledger = parts.ledger;
-    this.emptyings = new Emptyings(parts.ledger);
+    this.emptyings = new TurnBatch((devices) => this.ledger.beginEmptying(devices));
     this.pool = parts.pool;
     this.thins = parts.thins;
     this.states = parts.states;

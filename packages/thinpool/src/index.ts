@@ -43,6 +43,7 @@ export type { CommitObserver } from "./store/database.ts";
 export type { JournalEntry } from "./store/journal.ts";
 export type { Labels } from "./store/records.ts";
 export { LinuxMetadataTools } from "./tools/linux-metadata-tools.ts";
+export { TurnBatch } from "./turn-batch.ts";
 export type * from "./tools/metadata-tools.ts";
 export type { Lineage, ListFilter } from "./verbs/list.ts";
 export type { RenameResult } from "./verbs/rename.ts";

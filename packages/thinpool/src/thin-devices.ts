@@ -7,7 +7,8 @@ import {
   removeDeviceRetrying,
   sameTable,
 } from "@thinpool/dm-native";
-import { deviceDmName, deviceDmUuid, dmNamePrefix, dmUuidPrefix, poolDmUuid } from "./dm-names.ts";
+import { dmDevicesOf } from "./dm-devices.ts";
+import { deviceDmName, deviceDmUuid, dmUuidPrefix, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
@@ -36,19 +37,6 @@ export interface LiveDifference {
 export interface LiveThin {
   readonly deviceUuid: string;
   readonly info: DmDeviceInfo;
-}
-
-/** Undefined: it went since it was listed. */
-export async function statusOfListed(
-  dm: Kernel["dm"],
-  { dev }: { readonly dev: DevNumber },
-): Promise<DmDeviceInfo | undefined> {
-  try {
-    return await dm.deviceStatus({ dev });
-  } catch (error) {
-    if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
-    throw error;
-  }
 }
 
 export class ThinDevices {
@@ -201,19 +189,13 @@ export class ThinDevices {
 
   /** All dm devices whose uuid says that they are thin devices of this pool. */
   async live(): Promise<readonly LiveThin[]> {
-    const namePrefix = dmNamePrefix(this.#poolUuid);
-    const uuidPrefix = dmUuidPrefix(this.#poolUuid);
-    const found: LiveThin[] = [];
-    for (const entry of await this.#kernel.dm.listDevices()) {
-      // Kernels before 5.14 list no uuids: then the name says which to ask.
-      const perhaps = entry.uuid?.startsWith(uuidPrefix) ?? entry.name.startsWith(namePrefix);
-      if (!perhaps) continue;
-      const info = await statusOfListed(this.#kernel.dm, entry);
-      if (info?.uuid?.startsWith(uuidPrefix) !== true) continue;
-      if (info.uuid === poolDmUuid(this.#poolUuid)) continue;
-      found.push({ deviceUuid: info.uuid.slice(uuidPrefix.length), info });
-    }
-    return found;
+    const { length } = dmUuidPrefix(this.#poolUuid);
+    const infos = await dmDevicesOf(this.#kernel, this.#poolUuid);
+    return infos.flatMap((info) =>
+      info.uuid === undefined || info.uuid === poolDmUuid(this.#poolUuid)
+        ? []
+        : [{ deviceUuid: info.uuid.slice(length), info }],
+    );
   }
 
   /** What a live device has instead of what its record says; opening decides what that means. */

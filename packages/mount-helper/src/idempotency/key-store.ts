@@ -4,6 +4,7 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
+import { TurnBatch } from "@thinpool/thinpool";
 
 /** Old keys go after so many writes: looking for them costs more than a write does. */
 export const PRUNE_STEP = 64;
@@ -40,19 +41,11 @@ export type KeyRecord = UsedKey &
     | { readonly state: "done"; readonly outcome: string }
   );
 
-interface Waiting {
-  readonly used: UsedKey;
-  readonly outcome: string;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
 export class KeyStore implements Disposable {
   readonly #database: DatabaseSync;
   readonly #nowMs: () => number;
   readonly #statements = new Map<string, StatementSync>();
-  /** For the next commit. */
-  #waiting: Waiting[] = [];
+  readonly #outcomes: TurnBatch<{ readonly used: UsedKey; readonly outcome: string }>;
   /** Users whose keys were added to since their old ones went, and how many writes that were. */
   readonly #unpruned = new Set<number>();
   #unprunedWrites = 0;
@@ -60,6 +53,11 @@ export class KeyStore implements Disposable {
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string, nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
+    this.#outcomes = new TurnBatch((outcomes) =>
+      this.#commit(() => {
+        for (const { used, outcome } of outcomes) this.#put(used, null, outcome);
+      }),
+    );
     this.#database = new DatabaseSync(path);
     try {
       // EXCLUSIVE before the first access: no -shm file, and no file locks around each commit.
@@ -105,10 +103,7 @@ export class KeyStore implements Disposable {
 
   /** As `done`; those that are asked for in one turn of the event loop share one commit. */
   doneTogether(used: UsedKey, outcome: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ used, outcome, resolve, reject });
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#commitWaiting());
-    });
+    return this.#outcomes.add({ used, outcome });
   }
 
   /** It was not done: the key is free. */
@@ -126,19 +121,6 @@ export class KeyStore implements Disposable {
 
   #oldestMs(): number {
     return this.#nowMs() - KEY_LIFETIME_MS;
-  }
-
-  #commitWaiting(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    try {
-      this.#commit(() => {
-        for (const { used, outcome } of waiting) this.#put(used, null, outcome);
-      });
-      for (const { resolve } of waiting) resolve();
-    } catch (error) {
-      for (const { reject } of waiting) reject(error);
-    }
   }
 
   #commit(body: () => void): void {

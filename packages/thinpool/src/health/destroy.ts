@@ -3,13 +3,14 @@ import { readdir, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { dmNodePath, removeDeviceRetrying } from "@thinpool/dm-native";
 import { METADATA_HEAD_BYTES } from "../create-pool.ts";
+import { dmDevicesOf } from "../dm-devices.ts";
 import { poolDmUuid } from "../dm-names.ts";
 import { PoolError } from "../errors.ts";
 import { removeFile, removeLedger, syncFolder } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { REMOVE_RETRY } from "../remove-retry.ts";
 import { type ClosedPool, withClosedPool } from "./closed-pool.ts";
-import { dmDevicesOf, loopsOf } from "./leftovers.ts";
+import { loopsOf } from "./leftovers.ts";
 
 export interface DestroyPoolOptions {
   readonly folder: string;

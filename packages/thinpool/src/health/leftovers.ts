@@ -1,11 +1,9 @@
 /** dm devices and loops of a pool that should not be there. */
-import type { DmDeviceInfo } from "@thinpool/dm-native";
-import { dmNamePrefix, dmUuidPrefix } from "../dm-names.ts";
+import { dmDevicesOf } from "../dm-devices.ts";
 import type { Engine } from "../engine.ts";
 import { exists } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
-import { statusOfListed } from "../thin-devices.ts";
 import type { Finding } from "./findings.ts";
 
 /** Of an open pool: thin devices that are live and not known to be active; a second loop on a file. */
@@ -36,24 +34,6 @@ export async function leftoversOfClosed(
       loopLeftover(path, `the pool has no owner, and it is attached to ${file}`),
     ),
   ];
-}
-
-/** Every dm device whose uuid says that it is of this pool. */
-export async function dmDevicesOf(
-  kernel: Kernel,
-  poolUuid: string,
-): Promise<readonly DmDeviceInfo[]> {
-  const found: DmDeviceInfo[] = [];
-  for (const entry of await kernel.dm.listDevices()) {
-    // Kernels before 5.14 list no uuids: then the name says which to ask.
-    const perhaps =
-      entry.uuid?.startsWith(dmUuidPrefix(poolUuid)) ??
-      entry.name.startsWith(dmNamePrefix(poolUuid));
-    if (!perhaps) continue;
-    const info = await statusOfListed(kernel.dm, entry);
-    if (info?.uuid?.startsWith(dmUuidPrefix(poolUuid)) === true) found.push(info);
-  }
-  return found;
 }
 
 /** The loops on a pool's files. */
