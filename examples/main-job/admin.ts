@@ -124,7 +124,7 @@ async function mainJob(): Promise<void> {
       copyBytes = (await dataUsedBytes()) - emptyBytes;
       return `node_modules copied into it: ${manifest.size} files, ${mebibytes(copyBytes)}`;
     });
-    await thinpool("device", "publish", BASE);
+    await thinpool("image", "publish", BASE);
     const beforeBytes = await dataUsedBytes();
     await asClient("fill");
     await step("space", async () => {

@@ -93,7 +93,7 @@ test("device clone --on-behalf-of: it is the other's", async (t) => {
     return;
   }
   await using b = await bench();
-  await b.ok("device", "publish", "base");
+  await b.ok("image", "publish", "base");
   const other = "65533";
   await b.refused(3, "NOT_FOUND", "device", "clone", "base", "his", "--on-behalf-of", other);
   await b.refused(2, "USAGE", "device", "clone", "base", "his", "--on-behalf-of", "-1");
@@ -363,7 +363,17 @@ test("policy show: the built-in one, a file in words, and all that is wrong with
         users: ["root", 1005],
         allow: { clone: { public: true, names: ["base-*"] }, onBehalfOf: "all" },
         mount: { roots: ["/srv/ci"], noExec: false, lazyUnmountAfterSeconds: 90 },
-        limits: { devices: 50, virtualBytes: "1099511627776", holdSeconds: 14_400 },
+        limits: {
+          devices: 50,
+          virtualBytes: "1099511627776",
+          mappedBytes: "10737418240",
+          mounts: 20,
+          leases: 10,
+          holdSeconds: 14_400,
+          requestsInFlight: 64,
+          requestsPerSecond: 100,
+          requestSeconds: 60,
+        },
       },
     ],
   };
@@ -379,7 +389,7 @@ test("policy show: the built-in one, a file in words, and all that is wrong with
       "about:   users root, 1005",
       "may:     see the pool's state and use their own devices; clone public images; clone root's base-*; act in the name of everybody",
       "mounts:  on folders of their own below /srv/ci; programs; taken off 1m 30s after their end",
-      "limits:  50 devices, 1 TiB of devices, leases of 4h",
+      "limits:  50 devices, 1 TiB of devices, 10 GiB of the pool, 20 mounts, 10 leases, leases of 4h, 64 requests at a time, 100 requests a second, calls of 1m",
     ].join("\n"),
   );
   assert.deepEqual(await b.json("policy", "show", "--policy", path), { path, ...file });

@@ -6,7 +6,6 @@ import DeviceClone from "./device/clone.ts";
 import DeviceCreate from "./device/create.ts";
 import DeviceLabel from "./device/label.ts";
 import DeviceList from "./device/list.ts";
-import DevicePublish from "./device/publish.ts";
 import DeviceRemove from "./device/remove.ts";
 import DeviceRename from "./device/rename.ts";
 import DeviceResize from "./device/resize.ts";
@@ -58,7 +57,6 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "device:create": DeviceCreate,
   "device:label": DeviceLabel,
   "device:list": DeviceList,
-  "device:publish": DevicePublish,
   "device:remove": DeviceRemove,
   "device:rename": DeviceRename,
   "device:resize": DeviceResize,

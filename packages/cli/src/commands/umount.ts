@@ -1,7 +1,7 @@
 import { referenceArg } from "../lib/args.ts";
 import { DaemonCommand } from "../lib/daemon-command.ts";
 import { dryRunFlag } from "../lib/flags.ts";
-import { referenceMeant } from "../lib/mount.ts";
+import { referenceMeant, renderRelease } from "../lib/mount.ts";
 
 export default class Umount extends DaemonCommand {
   static override summary = "Release one reference to a mounted device.";
@@ -16,7 +16,7 @@ export default class Umount extends DaemonCommand {
       const reference = await referenceMeant(args.what, client);
       if (flags["dry-run"]) return this.planned(`release reference ${reference}`);
       const { device, count } = await client.release({ reference });
-      this.log(`${device}: ${count === 0 ? "unmounted" : `references left: ${count}`}`);
+      this.log(renderRelease({ device, count }));
       return { reference, device, count };
     });
   }

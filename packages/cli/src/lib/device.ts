@@ -1,7 +1,6 @@
 /** Devices as text. */
 import type { Device } from "@thinpool/sdk";
 import { UsageError } from "./errors.ts";
-import { renderLabels } from "./image.ts";
 import { formatSize } from "./size.ts";
 import { treeOf } from "./device/tree.ts";
 import { renderFields, renderTable } from "./table.ts";
@@ -40,6 +39,12 @@ export function describeDevice({ name, sizeBytes, filesystem }: Device): string 
 export function assertNameFree(devices: readonly Device[], name: string): void {
   if (!devices.some((device) => device.name === name)) return;
   throw new UsageError({ reason: `a device ${name} exists`, hint: "Choose another name." });
+}
+
+/** "a=1 b=2": neither keys nor values have spaces in them. */
+export function renderLabels(labels: Device["labels"]): string {
+  const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
+  return pairs.length === 0 ? "-" : pairs.join(" ");
 }
 
 /** One device, a line for each thing that is known of it. */

@@ -1,5 +1,6 @@
 /** Images: devices of root's that were published. */
 import type { Client, Device } from "@thinpool/sdk";
+import { renderLabels } from "./device.ts";
 import { CommandError } from "./errors.ts";
 import { formatSize } from "./size.ts";
 import { renderTable } from "./table.ts";
@@ -23,12 +24,6 @@ export function renderImages(images: readonly Device[], { bytes }: { bytes: bool
     ],
     images,
   );
-}
-
-/** "a=1 b=2": neither keys nor values have spaces in them. */
-export function renderLabels(labels: Device["labels"]): string {
-  const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
-  return pairs.length === 0 ? "-" : pairs.join(" ");
 }
 
 /** NO_IMAGE for a device that was not published, so that nobody's disk is taken for an image. */

@@ -4,7 +4,7 @@ import { CommandError } from "./errors.ts";
 /**
  * Runs `work` with a signal that the first SIGINT or SIGTERM sets; a second one ends the process as if
  * nobody listened. What work throws after that is reported as CANCELLED, with `left`: what there is of
- * it still.
+ * it still; but a CommandError of its own knows that better.
  */
 export async function interruptible<Result>(
   operation: { readonly name: string; readonly object: string; readonly left: string },
@@ -17,7 +17,7 @@ export async function interruptible<Result>(
   try {
     return await work(controller.signal);
   } catch (error) {
-    if (!controller.signal.aborted) throw error;
+    if (!controller.signal.aborted || error instanceof CommandError) throw error;
     throw new CommandError({
       code: "CANCELLED",
       operation: operation.name,

@@ -16,6 +16,11 @@ export function renderMounts(mounts: readonly MountEntry[]): string {
   );
 }
 
+/** A line about what a release has left. */
+export function renderRelease({ device, count }: Pick<MountEntry, "device" | "count">): string {
+  return `${device}: ${count === 0 ? "unmounted" : `references left: ${count}`}`;
+}
+
 const REFERENCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**

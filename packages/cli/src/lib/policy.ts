@@ -53,7 +53,10 @@ function rightsOf({ allow = {} }: RuleEntry): string[] {
   if (see !== undefined) rights.push(`see devices of ${whose(see)}`);
   if (touch !== undefined) rights.push(`mount and remove devices of ${whose(touch)}`);
   if (onBehalfOf !== undefined) rights.push(`act in the name of ${whose(onBehalfOf)}`);
-  if (admin === true) rights.push("publish, ask about others, see and revoke all tokens");
+  if (admin === true)
+    rights.push(
+      "publish, check, back up and extend the pool, ask about others, see and revoke all tokens",
+    );
   return rights;
 }
 
@@ -70,16 +73,22 @@ function mountsOf({ mount = {} }: RuleEntry): string[] {
   return said;
 }
 
+/** One for each limit that there is: the compiler misses the one that has no words. */
+const LIMITS: Readonly<Record<keyof LimitsEntry, (value: number | string) => string>> = {
+  devices: (count) => `${count} devices`,
+  virtualBytes: (bytes) => `${formatSize(BigInt(bytes))} of devices`,
+  mappedBytes: (bytes) => `${formatSize(BigInt(bytes))} of the pool`,
+  mounts: (count) => `${count} mounts`,
+  leases: (count) => `${count} leases`,
+  holdSeconds: (seconds) => `leases of ${formatDuration(Number(seconds) * 1000)}`,
+  requestsInFlight: (count) => `${count} requests at a time`,
+  requestsPerSecond: (count) => `${count} requests a second`,
+  requestSeconds: (seconds) => `calls of ${formatDuration(Number(seconds) * 1000)}`,
+};
+
 function limitsOf(limits: LimitsEntry): string[] {
-  const { devices, virtualBytes, mounts, leases, holdSeconds } = limits;
-  const { requestsInFlight, requestsPerSecond } = limits;
-  const said: string[] = [];
-  if (devices !== undefined) said.push(`${devices} devices`);
-  if (virtualBytes !== undefined) said.push(`${formatSize(BigInt(virtualBytes))} of devices`);
-  if (mounts !== undefined) said.push(`${mounts} mounts`);
-  if (leases !== undefined) said.push(`${leases} leases`);
-  if (holdSeconds !== undefined) said.push(`leases of ${formatDuration(holdSeconds * 1000)}`);
-  if (requestsInFlight !== undefined) said.push(`${requestsInFlight} requests at a time`);
-  if (requestsPerSecond !== undefined) said.push(`${requestsPerSecond} requests a second`);
-  return said;
+  return Object.entries(LIMITS).flatMap(([limit, say]) => {
+    const value = limits[limit as keyof LimitsEntry];
+    return value === undefined ? [] : [say(value)];
+  });
 }

@@ -1,8 +1,9 @@
 /** Tokens as text; their secrets are told by `token create` alone. */
+import { tokenVerb } from "@thinpool/protocol";
 import type { TokenEntry } from "@thinpool/sdk";
 import { renderTable } from "./table.ts";
 
-export const TOKEN_VERBS = ["clone", "mount-read-only"] as const;
+export const TOKEN_VERBS = tokenVerb.options;
 
 export function renderTokens(tokens: readonly TokenEntry[]): string {
   return renderTable<TokenEntry>(

@@ -81,7 +81,7 @@ export default class ImageCreate extends DaemonCommand {
             signal,
           });
         } catch (error) {
-          await client.remove({ name: created.name });
+          await removeAgain(client, created.name, error);
           throw error;
         }
       });
@@ -122,6 +122,24 @@ export default class ImageCreate extends DaemonCommand {
     }
     const image = isPublic ? await client.rights.publish({ name }) : await client.get({ name });
     return { image, copied };
+  }
+}
+
+/** Where that fails too, both are told: the device is left, and is no image. */
+async function removeAgain(client: Client, name: string, failure: unknown): Promise<void> {
+  try {
+    await client.remove({ name });
+  } catch (error) {
+    const said = (thrown: unknown): string =>
+      thrown instanceof Error ? thrown.message : String(thrown);
+    throw new CommandError({
+      code: "COPY_FAILED",
+      operation: "image create",
+      object: name,
+      reason: `${said(failure)} The device could not be removed again: ${said(error)}`,
+      hint: `Remove it: thinpool device remove ${name}.`,
+      cause: new AggregateError([failure, error]),
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import { deviceArg } from "../../lib/args.ts";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { dryRunFlag } from "../../lib/flags.ts";
-import { publish, publishPlan } from "../../lib/publish.ts";
+import { describeDevice } from "../../lib/device.ts";
 
 export default class ImagePublish extends DaemonCommand {
   static override summary = "Make a device of root's an image, or with --private no longer.";
@@ -19,10 +19,14 @@ export default class ImagePublish extends DaemonCommand {
     return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
         const device = await client.get({ name: args.device });
-        return this.planned(publishPlan(device, !flags.private));
+        const what = describeDevice(device);
+        return this.planned(
+          flags.private ? `let nobody but root clone ${what} any more` : `let others clone ${what}`,
+        );
       }
-      const { device, line } = await publish(client, args.device, !flags.private);
-      this.log(line);
+      const { private: isPrivate } = flags;
+      const device = await client.rights.publish({ name: args.device, public: !isPrivate });
+      this.log(`${device.name} is ${device.public === true ? "public" : "private"}`);
       return device;
     });
   }

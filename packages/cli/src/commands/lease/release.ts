@@ -2,7 +2,7 @@ import { referenceArg } from "../../lib/args.ts";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { dryRunFlag } from "../../lib/flags.ts";
 import { leasesOf } from "../../lib/lease.ts";
-import { referenceMeant } from "../../lib/mount.ts";
+import { referenceMeant, renderRelease } from "../../lib/mount.ts";
 
 export default class LeaseRelease extends DaemonCommand {
   static override summary = "End a lease now.";
@@ -18,7 +18,7 @@ export default class LeaseRelease extends DaemonCommand {
       const reference = await referenceMeant(args.what, leases);
       if (flags["dry-run"]) return this.planned(`end lease ${reference}`);
       const { device, count } = await client.release({ reference });
-      this.log(`${device}: ${count === 0 ? "unmounted" : `references left: ${count}`}`);
+      this.log(renderRelease({ device, count }));
       return { reference, device, count };
     });
   }

@@ -5,8 +5,6 @@ import { PoolCommand } from "../../lib/pool-command.ts";
 import { renderBackups } from "../../lib/pool/records.ts";
 import { Progress } from "../../lib/progress.ts";
 
-const MAX_KEPT = 1000;
-
 export default class PoolBackup extends PoolCommand {
   static override summary = "Back up the pool's metadata and records, or list the backups.";
   static override description =
@@ -14,11 +12,7 @@ export default class PoolBackup extends PoolCommand {
   static override flags = {
     bytes: bytesFlag,
     "dry-run": dryRunFlag,
-    keep: Flags.integer({
-      summary: "How many are kept, this one included; without it 8.",
-      min: 1,
-      max: MAX_KEPT,
-    }),
+    keep: Flags.integer({ summary: "How many are kept, this one included; without it 8." }),
     list: Flags.boolean({ summary: "Make none; list those there are, the newest first." }),
   };
 
@@ -39,8 +33,7 @@ export default class PoolBackup extends PoolCommand {
     const cancelled = { name: "backup", object: folder, left };
     const backup = await this.withPool(folder, (pool) =>
       interruptible(cancelled, async (signal) => {
-        using progress = new Progress({ label: "backing up", silent: this.jsonEnabled() });
-        void progress;
+        using _progress = new Progress({ label: "backing up", silent: this.jsonEnabled() });
         return await pool.backup({ ...(keep === undefined ? {} : { keep }), signal });
       }),
     );

@@ -21,8 +21,7 @@ export default class PoolCheck extends PoolCommand {
     const cancelled = { name: "check", object: folder, left: "Nothing was changed." };
     const report = await this.withKernel((kernel) =>
       interruptible(cancelled, async (signal) => {
-        using progress = new Progress({ label: "checking", silent: this.jsonEnabled() });
-        void progress;
+        using _progress = new Progress({ label: "checking", silent: this.jsonEnabled() });
         return await checkPool({ folder, kernel, mappings, signal });
       }),
     );

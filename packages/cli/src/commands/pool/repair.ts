@@ -40,8 +40,7 @@ export default class PoolRepair extends PoolCommand {
       const left = "The metadata is as it was; a spare may be left, which the next repair uses.";
       const cancelled = { name: "repair", object: folder, left };
       const result = await interruptible(cancelled, async (signal) => {
-        using progress = new Progress({ label: "repairing", silent: this.jsonEnabled() });
-        void progress;
+        using _progress = new Progress({ label: "repairing", silent: this.jsonEnabled() });
         const spare = spareDevice === undefined ? {} : { spareDevice };
         return await repairPool({ folder, kernel, acceptLoss, ...spare, signal });
       });

@@ -49,8 +49,7 @@ export default class PoolRestore extends PoolCommand {
     const cancelled = { name: "restore", object: folder, left };
     const restored = await this.withKernel((kernel) =>
       interruptible(cancelled, async (signal) => {
-        using progress = new Progress({ label: "restoring", silent: this.jsonEnabled() });
-        void progress;
+        using _progress = new Progress({ label: "restoring", silent: this.jsonEnabled() });
         const spare = spareDevice === undefined ? {} : { spareDevice };
         return await restorePool({ folder, kernel, backup: backup.name, ...spare, signal });
       }),

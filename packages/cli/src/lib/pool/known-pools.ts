@@ -3,6 +3,7 @@ import { basename, dirname } from "node:path";
 import {
   type DevNumber,
   type DmListEntry,
+  NativeError,
   SECTOR_SIZE_BYTES,
   sameDevNumber,
   thinPoolFromParams,
@@ -39,7 +40,7 @@ export interface KnownPool {
 export async function knownPools(kernel: Kernel, folder: string): Promise<readonly KnownPool[]> {
   const up: KnownPool[] = [];
   for (const entry of await kernel.dm.listDevices()) {
-    const pool = await poolThatIsUp(kernel, entry);
+    const pool = await poolThatIsUp(kernel, entry).catch(goneMeanwhile);
     if (pool === undefined) continue;
     const open = pool.folder === undefined ? undefined : (await lookAt(kernel, pool.folder)).open;
     up.push({ ...pool, open });
@@ -64,6 +65,12 @@ export async function knownPools(kernel: Kernel, folder: string): Promise<readon
       dataTotalBytes: records?.dataBytes,
     },
   ];
+}
+
+/** A device that was removed since it was listed is no pool that is up. */
+function goneMeanwhile(error: unknown): undefined {
+  if (error instanceof NativeError && error.code === "NATIVE_NOT_FOUND") return undefined;
+  throw error;
 }
 
 type Up = Omit<KnownPool, "open">;
