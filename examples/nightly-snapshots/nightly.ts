@@ -30,11 +30,9 @@ async function* nightly(
     const labels = { [OF]: origin, [DATE]: date };
     await client.devices.update({ name: `${origin}.${date}`, labels });
   }
-  const all = await client.list();
   for (const origin of devices) {
-    const mine = all.flatMap(({ name, labels }) =>
-      labels?.[OF] === origin ? [{ name, date: labels[DATE] ?? "" }] : [],
-    );
+    const made = await client.list({ labels: { [OF]: origin } });
+    const mine = made.map(({ name, labels }) => ({ name, date: labels?.[DATE] ?? "" }));
     for (const name of outdated(mine, keep)) {
       try {
         await client.remove({ name });

@@ -1,97 +1,20 @@
 /** The command line's verbs on a real kernel: as root, as uid 1000, and a stranger with a token. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import {
-  chmod,
-  chown,
-  lstat,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rm,
-  writeFile,
-} from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
-import { type CliOptions, cliArguments, PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
+import { cliWorld, run, STRANGER, USER } from "./cli-world.ts";
 import { kernelState } from "./kernel-state.ts";
 
-/** The group "users" of Debian's base system: its members may connect. */
-const GROUP = { name: "users", gid: 100 };
-const USER = { uid: 1000, gid: GROUP.gid };
-const STRANGER = { uid: 1001, gid: GROUP.gid };
-const READY_TIMEOUT_MS = 60_000;
-const READY_POLL_MS = 200;
-const STOP_TIMEOUT_MS = 60_000;
 const MIB = 1 << 20;
 
-const run = promisify(execFile);
+const untouched = kernelState();
+const w = await cliWorld();
+const { scratch, folder, env, ok, json, refused } = w;
+const policy = join(scratch, "policy.json");
 
 suite("the verbs of thinpool on a real kernel", () => {
-  const untouched = kernelState();
-  let scratch = "";
-  let folder = "";
-  let policy = "";
-  let env: Record<string, string> = {};
-  let runtime = { node: "", repository: "" };
-  let daemon: ChildProcess | undefined;
-
-  async function ok(args: readonly string[], options: CliOptions = {}): Promise<string> {
-    const { exitCode, stdout, stderr } = await thinpool(args, { env, runtime, ...options });
-    assert.equal(exitCode, 0, `${args.join(" ")}: ${stderr}`);
-    return stdout.trim();
-  }
-
-  async function json<Value>(args: readonly string[], options: CliOptions = {}): Promise<Value> {
-    return JSON.parse(await ok([...args, "--json"], options)) as Value;
-  }
-
-  async function refused(
-    exitCode: number,
-    args: readonly string[],
-    options: CliOptions = {},
-  ): Promise<string> {
-    const result = await thinpool(args, { env, runtime, ...options });
-    assert.match(result.stderr, PLAIN_FAILURE);
-    assert.deepEqual([result.exitCode, result.stdout], [exitCode, ""], result.stderr);
-    return result.stderr;
-  }
-
-  async function serve(): Promise<void> {
-    const options = ["--socket-group", GROUP.name, "--mount-root", join(scratch, "mounts")];
-    options.push("--policy", policy);
-    daemon = spawn(process.execPath, cliArguments(["serve", "--teardown", ...options]), {
-      env: { PATH: process.env["PATH"], ...env },
-      stdio: ["ignore", "inherit", "inherit"],
-    });
-    const deadline = Date.now() + READY_TIMEOUT_MS;
-    for (;;) {
-      assert.equal(daemon.exitCode, null, "the daemon ended before it was ready");
-      assert.ok(Date.now() < deadline, `the daemon was not ready in ${READY_TIMEOUT_MS} ms`);
-      if ((await thinpool(["pool", "status"], { env, runtime })).exitCode === 0) return;
-      await delay(READY_POLL_MS);
-    }
-  }
-
-  async function stop(): Promise<void> {
-    assert.ok(daemon !== undefined);
-    const ended = once(daemon, "exit", { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
-    daemon.kill("SIGTERM");
-    assert.deepEqual(await ended, [0, null]);
-    daemon = undefined;
-  }
-
   before(async () => {
-    scratch = await mkdtemp("/tmp/cli-commands-");
-    folder = join(scratch, "pool");
-    env = { THINPOOL_SOCKET: join(scratch, "socket", "thinpool.sock"), THINPOOL_FOLDER: folder };
-    // Where every user can reach them: they may lie in root's home.
-    runtime = { node: join(scratch, "node"), repository: join(scratch, "repository") };
-    policy = join(scratch, "policy.json");
     // By their numbers: the machine has no account of theirs, which would say their groups.
     const rule = {
       name: "testers",
@@ -99,22 +22,13 @@ suite("the verbs of thinpool on a real kernel", () => {
       allow: { clone: { public: true } },
     };
     await writeFile(policy, JSON.stringify({ version: 1, rules: [rule] }), { mode: 0o644 });
-    await mkdir(join(scratch, "socket"));
-    await chmod(scratch, 0o755);
-    await writeFile(runtime.node, "");
-    await mkdir(runtime.repository);
-    await run("mount", ["--bind", process.execPath, runtime.node]);
-    await run("mount", ["--bind", join(import.meta.dirname, "../.."), runtime.repository]);
     const sizes = ["--data-size", "512MiB", "--metadata-size", "8MiB", "--low-water", "16MiB"];
     await ok(["pool", "create", ...sizes]);
-    await serve();
+    await w.serve(["--policy", policy]);
   });
 
   after(async () => {
-    daemon?.kill("SIGKILL");
-    await run("umount", [runtime.node]);
-    await run("umount", [runtime.repository]);
-    await rm(scratch, { recursive: true, force: true });
+    await w[Symbol.asyncDispose]();
     assert.deepEqual(kernelState(), untouched);
   });
 
@@ -249,7 +163,7 @@ suite("the verbs of thinpool on a real kernel", () => {
   });
 
   test("without one: checked, backed up, extended, restored, destroyed", async () => {
-    await stop();
+    await w.stop();
     assert.equal(await ok(["pool", "check", "--mappings"]), "metadata clean, nothing is wrong");
     assert.match(await ok(["pool", "events"]), /device-created +name=own-1 /);
     assert.match(await ok(["pool", "recover", "--plan"]), /^Opening would find all in order\./);

@@ -1,38 +1,22 @@
 /** The command line from a pool's making to its end, in a real kernel: as root and as uid 1000. */
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { chmod, mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, suite, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
-import { connect, hasCode } from "@thinpool/sdk";
+import { after, suite, test } from "node:test";
+import { connect } from "@thinpool/sdk";
 import { cliArguments, PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
-import type { CliOptions, CliResult } from "../e2e/cli-process.ts";
+import type { CliOptions } from "../e2e/cli-process.ts";
+import { cliWorld, run, STRANGER, USER } from "./cli-world.ts";
 import { kernelState } from "./kernel-state.ts";
-import type { KernelState } from "./kernel-state.ts";
 
-/** The group "users" of Debian's base system: its members may connect. */
-const GROUP = { name: "users", gid: 100 };
-const USER = { uid: 1000, gid: GROUP.gid };
-const STRANGER = { uid: 1001, gid: GROUP.gid };
-const READY_TIMEOUT_MS = 30_000;
-const READY_POLL_MS = 50;
-const STOP_TIMEOUT_MS = 30_000;
 const POOL_SIZES = ["--data-size", "256MiB", "--metadata-size", "8MiB", "--low-water", "16MiB"];
 
-const run = promisify(execFile);
+const untouched = kernelState();
+const w = await cliWorld();
+const { scratch, socketPath, env, runtime, ok, json } = w;
+const atStart = kernelState();
 const suffix = randomBytes(4).toString("hex");
-const scratch = `/tmp/cli-${suffix}`;
-const folder = join(scratch, "pool");
-const socket = join(scratch, "socket", "thinpool.sock");
-const env = { THINPOOL_SOCKET: socket, THINPOOL_FOLDER: folder };
-const SERVE = ["--socket-group", GROUP.name, "--mount-root", join(scratch, "mounts")];
-/** Node and the sources bound to where every user can reach them: they may lie in root's home. */
-const runtime = { node: join(scratch, "node"), repository: join(scratch, "repository") };
 const base = `base-${suffix}`;
 const copy = `copy-${suffix}`;
 
@@ -43,20 +27,9 @@ interface MountLine {
   readonly count: number;
 }
 
-/** A command that must succeed; its output. */
-async function ok(args: readonly string[], options: CliOptions = {}): Promise<string> {
-  const { exitCode, stdout, stderr } = await thinpool(args, { env, runtime, ...options });
-  assert.equal(exitCode, 0, `${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
-
-async function json<Value>(args: readonly string[], options: CliOptions = {}): Promise<Value> {
-  return JSON.parse(await ok([...args, "--json"], options)) as Value;
-}
-
 /** What a refused command must leave as it is: all but the time; asked in this process, which is faster. */
 async function everything(): Promise<unknown> {
-  await using client = await connect({ socketPath: socket });
+  await using client = await connect({ socketPath });
   const [devices, mounts, status] = await Promise.all([
     client.list(),
     client.mounts(),
@@ -66,73 +39,19 @@ async function everything(): Promise<unknown> {
   return { devices, mounts: timeless, status, kernel: kernelState() };
 }
 
-/** One clear line and a hint, no stack, the exit code; as JSON the same code. */
 async function refused(
   args: readonly string[],
   expected: { readonly exitCode: number; readonly says: RegExp },
   options: CliOptions = {},
-): Promise<CliResult> {
-  const result = await thinpool(args, { env, runtime, ...options });
-  assert.match(result.stderr, PLAIN_FAILURE);
-  assert.match(result.stderr, expected.says);
-  assert.equal(result.stdout, "");
-  assert.equal(result.exitCode, expected.exitCode, result.stderr);
-  return result;
-}
-
-async function serve(): Promise<ChildProcess> {
-  const daemon = spawn(process.execPath, cliArguments(["serve", "--teardown", ...SERVE]), {
-    env: { PATH: process.env["PATH"], ...env },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  const deadline = Date.now() + READY_TIMEOUT_MS;
-  while (!(await answers())) {
-    assert.equal(daemon.exitCode, null, "the daemon ended before it was ready");
-    assert.ok(Date.now() < deadline, `the daemon was not ready in ${READY_TIMEOUT_MS} ms`);
-    await delay(READY_POLL_MS);
-  }
-  return daemon;
-}
-
-async function answers(): Promise<boolean> {
-  try {
-    const client = await connect({ socketPath: socket });
-    await client.close();
-    return true;
-  } catch (error) {
-    // Not yet: the caller asks again until its limit.
-    if (hasCode(error, "DAEMON_UNREACHABLE")) return false;
-    throw error;
-  }
-}
-
-async function stop(daemon: ChildProcess): Promise<void> {
-  const ended = once(daemon, "exit", { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
-  daemon.kill("SIGTERM");
-  assert.deepEqual(await ended, [0, null]);
+): Promise<void> {
+  assert.match(await w.refused(expected.exitCode, args, options), expected.says);
 }
 
 suite("thinpool on a real kernel", () => {
-  const untouched = kernelState();
-  let atStart: KernelState;
-  let daemon: ChildProcess | undefined;
   let poolUuid: string;
 
-  before(async () => {
-    await mkdir(join(scratch, "socket"), { recursive: true });
-    await chmod(scratch, 0o755);
-    await writeFile(runtime.node, "");
-    await mkdir(runtime.repository);
-    await run("mount", ["--bind", process.execPath, runtime.node]);
-    await run("mount", ["--bind", join(import.meta.dirname, "../.."), runtime.repository]);
-    atStart = kernelState();
-  });
-
   after(async () => {
-    if (daemon?.exitCode === null && daemon.signalCode === null) daemon.kill("SIGKILL");
-    await run("umount", [runtime.node]);
-    await run("umount", [runtime.repository]);
-    await rm(scratch, { recursive: true, force: true });
+    await w[Symbol.asyncDispose]();
     assert.deepEqual(kernelState(), untouched);
   });
 
@@ -143,7 +62,7 @@ suite("thinpool on a real kernel", () => {
   });
 
   test("serve opens it, and pool status tells of it", async () => {
-    daemon = await serve();
+    await w.serve();
     const status = await json<Record<string, unknown>>(["pool", "status"]);
     assert.equal(status["uuid"], poolUuid);
     assert.equal(status["state"], "working");
@@ -157,7 +76,7 @@ suite("thinpool on a real kernel", () => {
 
   test("device create as root, snapshot as a user, list in text and JSON", async () => {
     assert.equal(await ok(["device", "create", base, "--size", "64MiB"]), base);
-    assert.equal(await ok(["device", "publish", base]), `${base} is public`);
+    assert.equal(await ok(["image", "publish", base]), `${base} is public`);
     assert.equal(await ok(["device", "snapshot", base, copy], { user: USER }), copy);
     const devices = await json<{ name: string; ownerUid: number; sizeBytes: string }[]>(
       ["device", "list"],
@@ -264,8 +183,7 @@ suite("thinpool on a real kernel", () => {
     assert.equal(await ok(["device", "remove", copy], { user: USER }), copy);
     assert.deepEqual(await json(["device", "remove", base]), { removed: base });
     assert.deepEqual(await json(["device", "list"]), []);
-    assert.ok(daemon);
-    await stop(daemon);
+    await w.stop();
     await refused(["device", "list"], { exitCode: 7, says: /socket/ });
     assert.deepEqual(kernelState(), atStart);
   });
