@@ -6,6 +6,7 @@ import { lab } from "./commands/lab.ts";
 import { mutants } from "./commands/mutants.ts";
 import { soak } from "./commands/soak.ts";
 import { test } from "./commands/test.ts";
+import { thinpool } from "./commands/thinpool.ts";
 import type { RunCommand } from "./lib/command.ts";
 import { Stopped } from "./lib/run-process.ts";
 
@@ -17,6 +18,7 @@ const COMMANDS: Readonly<Record<string, RunCommand>> = {
   lab,
   doctor,
   bench,
+  thinpool,
 };
 
 function usage(): string {
