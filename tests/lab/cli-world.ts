@@ -51,6 +51,8 @@ export interface CliWorld extends AsyncDisposable {
     args: readonly string[],
     options?: CliOptions,
   ) => Promise<string>;
+  /** Writes a file as that user: in a user's own mount root has no id, and makes nothing. */
+  readonly writeAs: (user: Ids, path: string, text: string) => Promise<void>;
   /** `thinpool serve --teardown` with these flags too, until it answers. */
   readonly serve: (flags?: readonly string[]) => Promise<void>;
   /** SIGTERM; it must end cleanly. */
@@ -100,6 +102,10 @@ export async function cliWorld(): Promise<CliWorld> {
       assert.match(result.stderr, PLAIN_FAILURE);
       assert.deepEqual([result.exitCode, result.stdout], [exitCode, ""], result.stderr);
       return result.stderr;
+    },
+    writeAs: async (user, path, text) => {
+      const script = `fs.writeFileSync(${JSON.stringify(path)}, ${JSON.stringify(text)})`;
+      await run(runtime.node, ["-e", script], user);
     },
     serve: async (flags = []) => {
       const own = ["--socket-group", GROUP.name, "--mount-root", join(scratch, "mounts")];

@@ -96,9 +96,7 @@ suite("thinpool on a real kernel", () => {
 
   test("a user mounts twice, writes, and releases twice", async () => {
     const path = await ok(["mount", copy], { user: USER });
-    await run(runtime.node, ["-e", `fs.writeFileSync(${JSON.stringify(join(path, "f"))}, "1")`], {
-      ...USER,
-    });
+    await w.writeAs(USER, join(path, "f"), "1");
     assert.equal(await readFile(join(path, "f"), "utf8"), "1");
 
     const second = await json<MountLine>(["mount", copy], { user: USER });
