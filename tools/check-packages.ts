@@ -224,9 +224,9 @@ async function runBins(folder: string, packed: readonly PackedPackage[]): Promis
  */
 function checkBundle(folder: string): Problems {
   const path = join(folder, "node_modules", "@thinpool", "cli", "dist", "lib", "answer.js");
-  const imported = [...readFileSync(path, "utf8").matchAll(/^import (?:.*? from )?"([^"]+)"/gm)].map(
-    ([, specifier = ""]) => specifier,
-  );
+  const imported = [
+    ...readFileSync(path, "utf8").matchAll(/^import (?:.*? from )?"([^"]+)"/gm),
+  ].map(([, specifier = ""]) => specifier);
   return imported
     .filter((specifier) => !isBuiltin(specifier))
     .map((specifier) => `dist/lib/answer.js is no bundle: it imports ${specifier}`);
