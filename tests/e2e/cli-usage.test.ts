@@ -13,7 +13,6 @@ const COMMANDS = [
   ["device", "create"],
   ["device", "label"],
   ["device", "list"],
-  ["device", "publish"],
   ["device", "remove"],
   ["device", "rename"],
   ["device", "resize"],
