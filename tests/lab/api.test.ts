@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { linuxKernel } from "@thinpool/thinpool";
 import { USERS, daemonProcess } from "./daemon-process.ts";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const PROGRAM = new URL("./api-user.ts", import.meta.url).pathname;
 const UID = 1000;
@@ -14,7 +15,7 @@ test("the API as uid 1000", async () => {
   await using daemon = await daemonProcess(kernel);
   const args = [String(UID), String(USERS.gid), daemon.socketPath];
   const user = fork(PROGRAM, args, {
-    execArgv: ["--conditions=source"],
+    execArgv: [...NODE_FLAGS],
     // The reporter's text is for people; node:test in the child sets the exit code.
     stdio: ["ignore", "pipe", "inherit", "ipc"],
     env: {},

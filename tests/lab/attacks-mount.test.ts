@@ -14,6 +14,7 @@ import { DEFAULT_MOUNT_RULES, ROOT_MOUNT_RULES, startDaemon } from "@thinpool/mo
 import { connect } from "@thinpool/sdk";
 import { NativeError, createPool, linuxKernel, openFolderAsCaller } from "@thinpool/thinpool";
 import { firstOutput, outcomeOf, run } from "./native-fixture.ts";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const USER_PROGRAM = new URL("daemon-user.ts", import.meta.url).pathname;
 const SWAPPER = new URL("mount-swapper.ts", import.meta.url).pathname;
@@ -45,7 +46,7 @@ async function own(path: string, uid: number, mode = 0o755): Promise<string> {
 /** Runs a scenario of daemon-user.ts; what it printed. */
 async function asUser(scenario: string, env: Record<string, string> = {}): Promise<unknown> {
   const args = [String(ATTACKER), String(GROUP.gid), socketPath, scenario];
-  const child = spawn(process.execPath, ["--conditions=source", USER_PROGRAM, ...args], { env });
+  const child = spawn(process.execPath, [...NODE_FLAGS, USER_PROGRAM, ...args], { env });
   const { code, stdout, stderr } = await outcomeOf(child);
   assert.equal(code, 0, stderr);
   return JSON.parse(stdout) as unknown;
@@ -142,7 +143,7 @@ test("a caller in another mount namespace is told so: its paths are not the daem
   const args = [String(ATTACKER), String(GROUP.gid), socketPath, "folders"];
   const child = spawn(
     "/usr/bin/unshare",
-    ["--mount", process.execPath, "--conditions=source", USER_PROGRAM, ...args],
+    ["--mount", process.execPath, ...NODE_FLAGS, USER_PROGRAM, ...args],
     { env: { FOLDERS: JSON.stringify([plain]) } },
   );
   const { code, stdout, stderr } = await outcomeOf(child);

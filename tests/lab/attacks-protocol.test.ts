@@ -9,8 +9,8 @@ import { after, before, test } from "node:test";
 import type { Client } from "@thinpool/sdk";
 import { connect } from "@thinpool/sdk";
 import { createPool, linuxKernel } from "@thinpool/thinpool";
+import { NODE_FLAGS, THINPOOLD } from "./runtime.ts";
 
-const MAIN = new URL("../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
 const USER = new URL("attacks-protocol-user.ts", import.meta.url).pathname;
 const START_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 120_000;
@@ -29,7 +29,7 @@ let log = "";
 let root: Client;
 
 function spawnDaemon(): ChildProcess {
-  const args = ["--conditions=source", MAIN, "--folder", join(parent, "pool")];
+  const args = [...NODE_FLAGS, THINPOOLD, "--folder", join(parent, "pool")];
   args.push("--socket", socketPath, "--socket-group", GROUP.name, "--policy", policyPath);
   return spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
 }
@@ -52,7 +52,7 @@ async function asUser(
   scenario: string,
   environment: Readonly<Record<string, string>> = {},
 ): Promise<unknown> {
-  const args = ["--conditions=source", USER, String(uid), String(GROUP.gid), socketPath, scenario];
+  const args = [...NODE_FLAGS, USER, String(uid), String(GROUP.gid), socketPath, scenario];
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "inherit"],
     env: environment,

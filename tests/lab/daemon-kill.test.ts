@@ -15,6 +15,7 @@ import type { Client } from "@thinpool/sdk";
 import { connect } from "@thinpool/sdk";
 import { createPool, linuxKernel, openPool } from "@thinpool/thinpool";
 import { firstOutput } from "./native-fixture.ts";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const PROGRAM = new URL("killed-daemon.ts", import.meta.url).pathname;
 const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 8n << 20n } as const;
@@ -54,13 +55,9 @@ after(async () => {
 async function startKilled(
   point: string,
 ): Promise<{ child: ChildProcess; died: Promise<unknown> }> {
-  const child = spawn(
-    process.execPath,
-    ["--conditions=source", PROGRAM, folder, socketPath, point],
-    {
-      stdio: ["ignore", "pipe", "ignore"],
-    },
-  );
+  const child = spawn(process.execPath, [...NODE_FLAGS, PROGRAM, folder, socketPath, point], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   const died = once(child, "exit");
   await firstOutput(child);
   assert.equal(child.exitCode, null, "the daemon runs");

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { connect } from "@thinpool/sdk";
 import type { Kernel } from "@thinpool/thinpool";
 import { createPool } from "@thinpool/thinpool";
+import { NODE_FLAGS, THINPOOLD } from "./runtime.ts";
 
-const MAIN = new URL("../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
 /** Starting Node and opening a pool in the lab. */
 const START_TIMEOUT_MS = 60_000;
 const BACKING = { type: "files", dataBytes: 512n << 20n, metadataBytes: 8n << 20n } as const;
@@ -39,7 +39,7 @@ export async function daemonProcess(
   const start = async (): Promise<ChildProcess> => {
     log = "";
     const args = ["--folder", folder, "--socket", socketPath, "--socket-group", USERS.name];
-    const child = spawn(process.execPath, ["--conditions=source", MAIN, ...args, "--teardown"], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, THINPOOLD, ...args, "--teardown"], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();

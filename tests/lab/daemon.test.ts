@@ -9,8 +9,8 @@ import { after, before, test } from "node:test";
 import type { Client, MountEntry } from "@thinpool/sdk";
 import { connect, hasCode } from "@thinpool/sdk";
 import { createPool, linuxKernel, openPool } from "@thinpool/thinpool";
+import { NODE_FLAGS, THINPOOLD } from "./runtime.ts";
 
-const MAIN = new URL("../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
 const USER = new URL("daemon-user.ts", import.meta.url).pathname;
 const START_TIMEOUT_MS = 60_000;
 const BACKING = { type: "files", dataBytes: 1n << 30n, metadataBytes: 8n << 20n } as const;
@@ -29,7 +29,7 @@ let daemon: ChildProcess | undefined;
 let log = "";
 
 async function startDaemon(): Promise<void> {
-  const args = ["--conditions=source", MAIN, "--folder", folder, "--socket", socketPath];
+  const args = [...NODE_FLAGS, THINPOOLD, "--folder", folder, "--socket", socketPath];
   const child = spawn(process.execPath, [...args, "--socket-group", GROUP.name], {
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -63,7 +63,7 @@ async function asUser(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<unknown> {
   const args = [String(uid), String(GROUP.gid), socketPath, scenario];
-  const child = spawn(process.execPath, ["--conditions=source", USER, ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, USER, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
     env: environment,
   });
@@ -183,7 +183,7 @@ test("two clones of one xfs are mounted side by side", async () => {
 });
 
 test("who is not in the socket's group is told so", async () => {
-  const args = ["--conditions=source", USER, "1002", "65534", socketPath, "work"];
+  const args = [...NODE_FLAGS, USER, "1002", "65534", socketPath, "work"];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
   let text = "";
   child.stderr.setEncoding("utf8").on("data", (part: string) => {

@@ -48,6 +48,7 @@ import type {
   NativeErrorCode,
   ThinPoolStatus,
 } from "@thinpool/dm-native";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const run = promisify(execFile);
 const SUFFIX = `t${process.pid}`;
@@ -635,7 +636,7 @@ describe("device-mapper commands", () => {
     `;
     const { stdout } = await run(
       process.execPath,
-      ["--conditions=source", "--input-type=module", "-e", program],
+      [...NODE_FLAGS, "--input-type=module", "-e", program],
       { cwd: import.meta.dirname },
     );
     assert.match(stdout, /^NATIVE_PERMISSION .*CAP_SYS_ADMIN/);

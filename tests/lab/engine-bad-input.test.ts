@@ -15,6 +15,7 @@ import {
   type ThinPool,
 } from "@thinpool/thinpool";
 import { outcomeOf, run, runAsUser, startModule, SUFFIX } from "./native-fixture.ts";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const kernel = linuxKernel();
 const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
@@ -291,7 +292,7 @@ test("a kernel without dm: one line on what is missing, and no folder is made", 
   const child = startModule(
     `import { spawnSync } from "node:child_process";
      const [, script, scratch, code, folder] = process.argv;
-     const flags = ["--conditions=source", "--input-type=module", "-e", code, folder];
+     const flags = [...NODE_FLAGS, "--input-type=module", "-e", code, folder];
      const child = spawnSync("/usr/bin/unshare",
        ["-m", "sh", "-c", script, "sh", scratch, process.execPath, ...flags],
        { stdio: "inherit" });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { createPool, linuxKernel, openPool, type ThinPool } from "@thinpool/thinpool";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const run = promisify(execFile);
 const kernel = linuxKernel();
@@ -152,7 +153,7 @@ const KILLED = `
 test("what a killed process left live is adopted, mounted or not", async () => {
   const child = spawn(
     process.execPath,
-    ["--conditions=source", "--input-type=module", "-e", KILLED, folder],
+    [...NODE_FLAGS, "--input-type=module", "-e", KILLED, folder],
     { cwd: import.meta.dirname, stdio: ["ignore", "pipe", "inherit"] },
   );
   const [path] = (await once(child.stdout.setEncoding("utf8"), "data")) as [string];

@@ -15,6 +15,7 @@ import { connect } from "@thinpool/sdk";
 import { linuxKernel } from "@thinpool/thinpool";
 import { USERS, daemonProcess } from "./daemon-process.ts";
 import { kernelState } from "./kernel-state.ts";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
 const UID = 1000;
@@ -37,7 +38,7 @@ interface Outcome {
 /** One example's folder, whose programs run as uid 1000. */
 function exampleUser(example: string, socketPath: string) {
   const start = (...args: readonly string[]): ChildProcess =>
-    spawn(process.execPath, ["--conditions=source", ...args], {
+    spawn(process.execPath, [...NODE_FLAGS, ...args], {
       cwd: join(EXAMPLES, example),
       uid: UID,
       gid: USERS.gid,

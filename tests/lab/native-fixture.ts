@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { LinuxLoopDevices, LinuxMounts } from "@thinpool/dm-native";
 import type { LoopStatus } from "@thinpool/dm-native";
+import { NODE_FLAGS } from "./runtime.ts";
 
 /** In the name of every object that a test makes: only those are looked for at the end. */
 export const SUFFIX: string = `${process.pid}-${randomBytes(3).toString("hex")}`;
@@ -98,7 +99,7 @@ export interface ChildOutcome {
 const TESTS_FOLDER = join(import.meta.dirname, "..");
 
 export function startModule(code: string, ...args: readonly string[]): ChildProcess {
-  const flags = ["--conditions=source", "--input-type=module", "-e", code, ...args];
+  const flags = [...NODE_FLAGS, "--input-type=module", "-e", code, ...args];
   return spawn(process.execPath, flags, { cwd: TESTS_FOLDER, stdio: ["pipe", "pipe", "pipe"] });
 }
 
