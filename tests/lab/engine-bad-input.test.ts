@@ -292,7 +292,7 @@ test("a kernel without dm: one line on what is missing, and no folder is made", 
   const child = startModule(
     `import { spawnSync } from "node:child_process";
      const [, script, scratch, code, folder] = process.argv;
-     const flags = [...NODE_FLAGS, "--input-type=module", "-e", code, folder];
+     const flags = [...${JSON.stringify(NODE_FLAGS)}, "--input-type=module", "-e", code, folder];
      const child = spawnSync("/usr/bin/unshare",
        ["-m", "sh", "-c", script, "sh", scratch, process.execPath, ...flags],
        { stdio: "inherit" });
