@@ -4,7 +4,7 @@ import { USER_UID } from "./daemon/user-process.ts";
 import type { Bench } from "./section.ts";
 import { shuffled } from "./statistics.ts";
 
-const PROGRAM = new URL("../../packages/cli/dist/bin.js", import.meta.url).pathname;
+const PROGRAM = new URL("../../packages/cli/bundle/bin.js", import.meta.url).pathname;
 
 export async function startsOfCommandLine(bench: Bench, socketPath: string): Promise<void> {
   const { recorder, bare } = bench;

@@ -1,4 +1,4 @@
-/** Runs `thinpool` as its users do: a process of its own, from the build (`tsc -b` makes it). */
+/** Runs `thinpool` as its users do: a process of its own, from its bundle (the step `build` makes it). */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 
@@ -32,7 +32,7 @@ export function cliArguments(
   args: readonly string[],
   { repository }: Runtime = OWN_RUNTIME,
 ): string[] {
-  return [join(repository, "packages/cli/dist/bin.js"), ...args];
+  return [join(repository, "packages/cli/bundle/bin.js"), ...args];
 }
 
 export async function thinpool(
