@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Failure } from "@thinpool/cli";
 import type { Client } from "@thinpool/sdk";
 import { PLAIN_FAILURE, thinpool } from "./cli-process.ts";
 import { DEVICE_BYTES, world } from "./sim-world.ts";
@@ -17,7 +18,7 @@ interface Bench extends AsyncDisposable {
   /** Runs it against the daemon; it must end with 0. */
   ok(...args: string[]): Promise<string>;
   json(...args: string[]): Promise<unknown>;
-  /** One clear line and a hint, nothing on stdout, the exit code; the code that --json tells. */
+  /** One clear line and a hint, the exit code and the code, as --json tells them; the line. */
   refused(exitCode: number, code: string, ...args: string[]): Promise<string>;
 }
 
@@ -41,13 +42,16 @@ async function bench(): Promise<Bench> {
     ok,
     json: async (...args) => JSON.parse(await ok(...args, "--json")) as unknown,
     refused: async (exitCode, code, ...args) => {
-      const text = await thinpool(args, { env });
-      assert.match(text.stderr, PLAIN_FAILURE, args.join(" "));
-      assert.deepEqual([text.exitCode, text.stdout], [exitCode, ""], text.stderr);
       const json = await thinpool([...args, "--json"], { env });
-      const { error } = JSON.parse(json.stdout) as { error: { code: string; exitCode: number } };
-      assert.deepEqual([error.code, error.exitCode, json.stderr], [code, exitCode, ""]);
-      return text.stderr;
+      const { error } = JSON.parse(json.stdout) as { error: Failure };
+      assert.deepEqual(
+        [error.code, error.exitCode, json.exitCode, json.stderr],
+        [code, exitCode, exitCode, ""],
+        args.join(" "),
+      );
+      // The text is made of these two (cli-usage.test.ts): one line each.
+      for (const line of [error.message, error.hint]) assert.match(line, /^[^\n]+$/);
+      return error.message;
     },
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };
