@@ -152,7 +152,10 @@ async function boot(): Promise<void> {
     await mountDisk();
     states = await check(task.record);
     say("survived");
-    if (task.fresh) await kernel.mounts.unmount(DISK);
+    if (task.fresh) {
+      await kernel.mounts.unmount(DISK);
+      await dm.removeDevice(FLAKEY);
+    }
   }
   if (task.last) return;
   if (task.fresh) states = await begin();
