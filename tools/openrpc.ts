@@ -23,6 +23,7 @@ const SHARED: Readonly<Record<string, v.GenericSchema>> = {
   device: protocol.device,
   mount: protocol.mount,
   poolStatus: protocol.poolStatus,
+  poolEvent: protocol.poolEvent,
   session: protocol.session,
   requestId: protocol.requestId,
   idempotencyKey: protocol.idempotencyKey,

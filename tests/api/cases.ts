@@ -231,6 +231,38 @@ export function apiCases(target: () => Target): void {
     assert.equal((await client.status()).dataTotalBytes, dataBytes);
   });
 
+  test("events: the state, then what happens; from a number on the same once more", async () => {
+    await using client = await target().connect();
+    const seen: string[] = [];
+    let begin: number | undefined;
+    const follow = async (after?: number): Promise<void> => {
+      for await (const event of client.events(after === undefined ? {} : { after })) {
+        if (event.type === "state") {
+          assert.equal(event.because, "start");
+          assert.deepEqual(
+            event.devices.map(({ name }) => name),
+            ["base"],
+          );
+          begin = event.number;
+          await using clone = await client.clone({ origin: "base", name: "api-event" });
+          await using mount = await clone.mount();
+          assert.equal(mount.device, clone.name);
+        } else if ("name" in event && event.name === "api-event") {
+          seen.push(event.type);
+          if (event.type === "device-removed") return;
+        }
+      }
+    };
+    await follow();
+    const whole = ["created", "activated", "deactivated", "removed"];
+    assert.deepEqual(
+      seen,
+      whole.map((type) => `device-${type}`),
+    );
+    await follow(begin);
+    assert.deepEqual(seen.slice(4), seen.slice(0, 4));
+  });
+
   test("errors say what, of what, and what to do", async () => {
     await using client = await target().connect();
     await assert.rejects(client.clone({ origin: "none", name: "api-x" }), (error) => {

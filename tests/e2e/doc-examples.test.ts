@@ -45,7 +45,7 @@ for (const { where, code } of examples) {
       env: { ...process.env, THINPOOL_SOCKET: daemon.socketPath },
       timeout: TIMEOUT_MS,
     });
-    const wanted = Array.from(code.matchAll(/^\/\/ prints: (.*)$/gm), (match) => match[1] ?? "");
+    const wanted = Array.from(code.matchAll(/^ *\/\/ prints: (.*)$/gm), (match) => match[1] ?? "");
     assert.ok(wanted.length > 0, "it says what it prints");
     assert.deepEqual(stdout.trimEnd().split("\n"), wanted);
   });

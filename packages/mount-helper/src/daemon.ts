@@ -115,7 +115,16 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
   const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
   const access = new Access({ pool, live, book, referenceHolder });
-  const work = { pool, mounts, sessions, ephemerals, access, book };
+  const stopping = new AbortController();
+  const work = {
+    pool,
+    mounts,
+    sessions,
+    ephemerals,
+    access,
+    book,
+    stopping: stopping.signal,
+  };
   const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
   const keyed = new KeyedCalls({
     poolUuid: pool.uuid,
@@ -186,6 +195,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     keys,
     live,
     book,
+    stopping,
     dispatcher,
     back,
     listener,
@@ -232,6 +242,7 @@ interface Parts {
   readonly keys: KeyStore;
   readonly live: LivePolicy;
   readonly book: RightsBook;
+  readonly stopping: AbortController;
   readonly dispatcher: Dispatcher;
   readonly back: Back;
   readonly listener: Listener;
@@ -267,6 +278,7 @@ class RunningDaemon implements Daemon {
     const { pool, references, keys, book, dispatcher, back, listener } = this.#parts;
     const { workers, metricsServer, logger } = this.#parts;
     listener.stopAccepting();
+    this.#parts.stopping.abort();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
     }

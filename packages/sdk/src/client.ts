@@ -4,6 +4,8 @@ import type { Dialler } from "./connection.ts";
 import { DeviceVerbs } from "./device-verbs.ts";
 import { clientError } from "./errors.ts";
 import type { ClientState } from "./link.ts";
+import type { EventsOptions, PoolEvent } from "./events.ts";
+import { readEvents } from "./events.ts";
 import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
 import type { MountOptions } from "./mount-options.ts";
@@ -365,6 +367,39 @@ export class Client implements Owner, AsyncDisposable {
     this.#held.delete(reference);
     this.#leases.drop(reference);
     return released;
+  }
+
+  /**
+   * What happens in the pool and to the devices that one may see, as it happens: first the state as it
+   * is, or, with `after`, what came since. Over cuts and restarts of the daemon nothing is missing and
+   * nothing comes twice. Who reads slowly gets events late; who is 10 000 behind, or was, gets the state
+   * anew (`type: "state"`). What becomes visible by publishing or by the policy is no event.
+   *
+   * Goes on until one breaks out of the loop, or throws: ABORTED, CLIENT_CLOSED, FORBIDDEN, LIMIT,
+   * CONNECTION_LOST.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * let clone: Awaited<ReturnType<typeof client.clone>> | undefined;
+   * for await (const event of client.events()) {
+   *   if (event.type === "state") {
+   *     console.log("devices:", event.devices.map(({ name }) => name));
+   *     // prints: devices: [ 'base' ]
+   *     clone = await client.clone({ origin: "base", name: "one" });
+   *   } else if (event.type === "device-created") {
+   *     console.log("made:", event.name, event.sizeBytes);
+   *     // prints: made: one 67108864n
+   *     break;
+   *   }
+   * }
+   * await clone?.remove();
+   * ```
+   */
+  events(options: EventsOptions = {}): AsyncGenerator<PoolEvent, never, undefined> {
+    return readEvents(this.#requests, options);
   }
 
   /**

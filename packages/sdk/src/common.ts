@@ -12,6 +12,7 @@ export type { ChangedRange, Resized, Snapshots } from "./device-verbs.ts";
 export { DeviceVerbs } from "./device-verbs.ts";
 export type { ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, hasCode } from "./errors.ts";
+export type { EventsOptions, PoolEvent, StateSnapshot } from "./events.ts";
 export type { ClientState } from "./link.ts";
 export type { MountOptions } from "./mount-options.ts";
 export type { BackupEntry, CheckReport, Extended } from "./pool-verbs.ts";

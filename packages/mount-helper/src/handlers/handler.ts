@@ -37,6 +37,8 @@ export interface HandlerParts {
   readonly ephemerals: Ephemerals;
   readonly access: Access;
   readonly book: RightsBook;
+  /** Set when the daemon begins to stop: who only waits for something to happen ends. */
+  readonly stopping: AbortSignal;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What each method does, once the policy has let it. A topic is a file, as in the protocol. */
 import { MappedLimit } from "../policy/mapped-limit.ts";
 import { deviceHandlers } from "./device.ts";
+import { eventHandlers } from "./events.ts";
 import type { HandlerParts, Handlers } from "./handler.ts";
 import { mountHandlers } from "./mount.ts";
 import { policyHandlers } from "./policy.ts";
@@ -15,6 +16,7 @@ export function makeHandlers(parts: HandlerParts): Handlers {
   return {
     ...poolHandlers(parts),
     ...deviceHandlers(parts, mapped),
+    ...eventHandlers(parts),
     ...mountHandlers(parts, mapped),
     ...sessionHandlers(parts),
     ...policyHandlers(parts),

@@ -74,7 +74,7 @@ function usageToWire(
   };
 }
 
-function statusToWire(status: PoolStatus): MethodResult<"pool.status"> {
+export function statusToWire(status: PoolStatus): MethodResult<"pool.status"> {
   return {
     uuid: status.uuid,
     state: status.state,

@@ -1,6 +1,6 @@
 /** The policy, the rights that were given, and the objects that both are about, asked as one. */
 import type { KnownRequest } from "@thinpool/protocol";
-import type { Device, ThinPool } from "@thinpool/thinpool";
+import type { Device, DeviceEventBody, ThinPool } from "@thinpool/thinpool";
 import { idsOf } from "../accounts.ts";
 import { RequestError } from "../errors.ts";
 import { MAX_DEVICES_PER_UID, MAX_REFERENCES_PER_UID } from "../references/quota.ts";
@@ -73,6 +73,14 @@ export class Access {
 
   sees(who: Who, device: Device): boolean {
     return this.decide(who, "see", { device: this.factsOf(device) }).allowed;
+  }
+
+  /** Of a device as it was when the event happened, by that name: there may be no record of it now. */
+  saw(who: Who, event: DeviceEventBody, name: string): boolean {
+    const { deviceUuid, ownerUid } = event;
+    // Only an image's being public decides anything, so nobody else's is looked up.
+    const isPublic = ownerUid === 0 && this.#parts.book.wasPublic(deviceUuid);
+    return this.decide(who, "see", { device: { name, ownerUid, isPublic } }).allowed;
   }
 
   /** May he mount and remove it by his own right, not only by a token? */

@@ -55,6 +55,8 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.check": { rule: "root", object: undefined, turn: undefined },
   "pool.backup": { rule: "root", object: undefined, turn: undefined },
   "pool.extend": { rule: "root", object: undefined, turn: undefined },
+  // Which events, and which devices, the handler looks at.
+  "events.next": { rule: "anyone", object: undefined, turn: undefined },
   "device.create": { rule: "creates", object: "name", turn: "name" },
   "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
   // Whether the origin may be seen, the handler looks at.

@@ -38,6 +38,11 @@ export class RightsBook {
     return this.#public.has(deviceUuid);
   }
 
+  /** The same of a device that may have been removed since. */
+  wasPublic(deviceUuid: string): boolean {
+    return this.isPublic(deviceUuid) || this.#store.wasPublic(deviceUuid);
+  }
+
   setPublic(deviceUuid: string, isPublic: boolean): void {
     this.#store.setPublic(deviceUuid, isPublic);
     if (isPublic) this.#public.add(deviceUuid);

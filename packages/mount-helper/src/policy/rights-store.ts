@@ -3,10 +3,22 @@
  * file of its own in the pool's folder; each call is on disk when it returns (synchronous=FULL).
  */
 import { DatabaseSync } from "node:sqlite";
+import { MAX_KEPT_EVENTS } from "@thinpool/thinpool";
+
+/** Of so many the events can still tell (the engine keeps as many events). */
+export const MAX_REMOVED_IMAGES: number = MAX_KEPT_EVENTS;
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = `
 CREATE TABLE public_devices (device_uuid TEXT PRIMARY KEY) STRICT;
+-- Public to their end: whoever saw them is told of it.
+CREATE TABLE removed_images (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  device_uuid TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TRIGGER removed_images_bounded AFTER INSERT ON removed_images BEGIN
+  DELETE FROM removed_images WHERE number <= NEW.number - ${MAX_REMOVED_IMAGES};
+END;
 CREATE TABLE tokens (
   id TEXT PRIMARY KEY,
   secret_hash BLOB NOT NULL UNIQUE,
@@ -61,6 +73,14 @@ export class RightsStore implements Disposable {
     return rows.map((row) => String(row["device_uuid"]));
   }
 
+  wasPublic(deviceUuid: string): boolean {
+    return (
+      this.#database
+        .prepare("SELECT 1 FROM removed_images WHERE device_uuid = ?")
+        .get(deviceUuid) !== undefined
+    );
+  }
+
   setPublic(deviceUuid: string, isPublic: boolean): void {
     const sql = isPublic
       ? "INSERT OR IGNORE INTO public_devices VALUES (?)"
@@ -111,6 +131,12 @@ export class RightsStore implements Disposable {
 
   /** The device is no more: nothing of it is left to be given to another of its name. */
   forgetDevice(deviceUuid: string): void {
+    this.#database
+      .prepare(
+        `INSERT OR IGNORE INTO removed_images (device_uuid)
+         SELECT device_uuid FROM public_devices WHERE device_uuid = ?`,
+      )
+      .run(deviceUuid);
     this.#database.prepare("DELETE FROM public_devices WHERE device_uuid = ?").run(deviceUuid);
     this.#database.prepare("DELETE FROM tokens WHERE device_uuid = ?").run(deviceUuid);
   }

@@ -5,6 +5,7 @@
 import type * as v from "valibot";
 import { deviceVerbMethods } from "./device-verbs.ts";
 import { deviceMethods } from "./device.ts";
+import { eventMethods } from "./events.ts";
 import { mountMethods } from "./mount.ts";
 import { policyMethods } from "./policy.ts";
 import { poolMethods } from "./pool.ts";
@@ -13,6 +14,7 @@ import { tokenMethods } from "./token.ts";
 
 export * from "./device-verbs.ts";
 export * from "./device.ts";
+export * from "./events.ts";
 export * from "./method.ts";
 export * from "./mount.ts";
 export * from "./policy.ts";
@@ -25,6 +27,7 @@ export const methods = {
   ...poolMethods,
   ...deviceMethods,
   ...deviceVerbMethods,
+  ...eventMethods,
   ...mountMethods,
   ...sessionMethods,
   ...policyMethods,

@@ -20,6 +20,8 @@ export class EventLog {
   readonly #current: () => TransactionId;
   readonly #failed: (error: unknown) => void;
   #waiting: (() => void)[] = [];
+  /** Undefined where it has to be looked up: many readers ask for it after each commit. */
+  #last: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -34,10 +36,13 @@ export class EventLog {
     this.#current = options.current;
     this.#failed = options.failed;
     this.#table.onCommitted = () => this.settled();
+    // What opening noted has its number before anybody asks for the last one.
+    this.#flushInTime();
   }
 
   get last(): number {
-    return this.#table.last(this.#current());
+    this.#last ??= this.#table.last(this.#current());
+    return this.#last;
   }
 
   note(event: NotedEvent): void {
@@ -48,6 +53,7 @@ export class EventLog {
 
   /** The pool's transaction id has moved, or a commit was made: readers look again. */
   settled(): void {
+    this.#last = undefined;
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const wake of waiting) wake();

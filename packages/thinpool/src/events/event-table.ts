@@ -57,9 +57,13 @@ export class EventTable {
         continue;
       }
       const { type, deviceUuid, atMs } = event;
-      const row = this.#db.get("SELECT name FROM device WHERE uuid = ?", deviceUuid);
+      const row = this.#db.get("SELECT name, owner_uid FROM device WHERE uuid = ?", deviceUuid);
       const name = row?.["name"];
-      const detail = { deviceUuid, name: typeof name === "string" ? name : "" };
+      const detail = {
+        deviceUuid,
+        name: typeof name === "string" ? name : "",
+        ownerUid: Number(row?.["owner_uid"] ?? 0n),
+      };
       this.#insert(atMs, type, deviceUuid, JSON.stringify(detail));
     }
   }
@@ -130,7 +134,7 @@ const CREATED = `
 const removed = (transactionId: string): string => `
   INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
   VALUES (${NOW_MS}, ${transactionId}, 'device-removed', NEW.uuid,
-    json_object('name', OLD.name, 'deviceUuid', NEW.uuid));`;
+    json_object('name', OLD.name, 'deviceUuid', NEW.uuid, 'ownerUid', NEW.owner_uid));`;
 
 /** Part of the ledger's schema. Numbers are the rows' own: the last row is never deleted. */
 export const EVENT_SCHEMA: string = `
@@ -172,13 +176,14 @@ CREATE TRIGGER event_renamed AFTER UPDATE OF name ON device
 WHEN OLD.name <> NEW.name AND NEW.filling = 0 BEGIN
   INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
   VALUES (${NOW_MS}, NULL, 'device-renamed', NEW.uuid,
-    json_object('name', NEW.name, 'deviceUuid', NEW.uuid, 'from', OLD.name));
+    json_object('name', NEW.name, 'deviceUuid', NEW.uuid, 'ownerUid', NEW.owner_uid,
+      'from', OLD.name));
 END;
 CREATE TRIGGER event_resized AFTER UPDATE OF size_bytes ON device
 WHEN OLD.size_bytes <> NEW.size_bytes BEGIN
   INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
   VALUES (${NOW_MS}, NULL, 'device-resized', NEW.uuid, json_object('name', NEW.name,
-    'deviceUuid', NEW.uuid, 'sizeBytes', CAST(NEW.size_bytes AS TEXT),
-    'fromBytes', CAST(OLD.size_bytes AS TEXT)));
+    'deviceUuid', NEW.uuid, 'ownerUid', NEW.owner_uid,
+    'sizeBytes', CAST(NEW.size_bytes AS TEXT), 'fromBytes', CAST(OLD.size_bytes AS TEXT)));
 END;
 `;

@@ -52,31 +52,30 @@ export type PoolEventBody =
   /** The event that had this number first belonged to an operation that was undone. */
   | { readonly type: "undone"; readonly was: string };
 
-export type DeviceEventBody =
-  | {
-      readonly type: "device-created";
-      readonly name: string;
-      readonly deviceUuid: string;
-      readonly originUuid: string | undefined;
-      readonly sizeBytes: bigint;
-      readonly ownerUid: number;
-    }
-  | { readonly type: "device-removed"; readonly name: string; readonly deviceUuid: string }
-  | {
-      readonly type: "device-renamed";
-      readonly name: string;
-      readonly deviceUuid: string;
-      readonly from: string;
-    }
-  | {
-      readonly type: "device-resized";
-      readonly name: string;
-      readonly deviceUuid: string;
-      readonly sizeBytes: bigint;
-      readonly fromBytes: bigint;
-    }
-  | { readonly type: "device-activated"; readonly name: string; readonly deviceUuid: string }
-  | { readonly type: "device-deactivated"; readonly name: string; readonly deviceUuid: string };
+/** Which device, as it was then: of a removed one there is no record any more. */
+interface EventDevice {
+  readonly name: string;
+  readonly deviceUuid: string;
+  readonly ownerUid: number;
+}
+
+export type DeviceEventBody = EventDevice &
+  (
+    | {
+        readonly type: "device-created";
+        readonly originUuid: string | undefined;
+        readonly sizeBytes: bigint;
+      }
+    | { readonly type: "device-removed" }
+    | { readonly type: "device-renamed"; readonly from: string }
+    | {
+        readonly type: "device-resized";
+        readonly sizeBytes: bigint;
+        readonly fromBytes: bigint;
+      }
+    | { readonly type: "device-activated" }
+    | { readonly type: "device-deactivated" }
+  );
 
 export type PoolEvent = PoolEventBody & {
   /** From 1 on, without gaps. */
