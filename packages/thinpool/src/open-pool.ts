@@ -67,6 +67,8 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         current: status.transactionId,
       });
       ledger.events.note({ body: { type: "pool-opened" } }, Date.now());
+      // It has its number before a reader asks for the last one: who began after it is not told of it.
+      ledger.events.flush();
       await releaseLeftSnapshot(ledger, pool, status);
       return new Pool({
         kernel,

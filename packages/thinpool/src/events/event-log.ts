@@ -36,8 +36,6 @@ export class EventLog {
     this.#current = options.current;
     this.#failed = options.failed;
     this.#table.onCommitted = () => this.settled();
-    // What opening noted has its number before anybody asks for the last one.
-    this.#flushInTime();
   }
 
   get last(): number {
