@@ -34,12 +34,15 @@ export function startLoad(options: {
       await acknowledged(worker, number + 1);
     }
   };
-  const done = Promise.all([...states.keys()].map((worker) => work(worker))).then(() => undefined);
+  const working = [...states.keys()].map((worker) => work(worker));
+  const done = Promise.all(working).then(() => undefined);
   return {
     done,
-    stop() {
+    async stop() {
       stopping.abort();
-      return done;
+      // One that failed does not end the others.
+      await Promise.allSettled(working);
+      await done;
     },
   };
 }

@@ -146,6 +146,24 @@ test("device rename, resize, revert", async () => {
   await b.refused(5, "BUSY", "device", "rename", "uno", "one");
 });
 
+test("device trim and diff", async () => {
+  await using b = await bench();
+  await b.ok("device", "clone", "base", "one");
+  await b.refused(3, "NOT_MOUNTED", "device", "trim", "one");
+  await b.ok("mount", "one");
+  assert.equal(await b.ok("device", "trim", "one", "--dry-run"), "would trim one (16 MiB, ext4)");
+  assert.match(await b.ok("device", "trim", "one"), /^one: [0-9.]+ \S+ not in use, given back$/);
+  const { trimmedBytes } = (await b.json("device", "trim", "one")) as { trimmedBytes: string };
+  assert.match(trimmedBytes, /^[0-9]+$/);
+  await b.ok("umount", "one");
+  assert.equal(await b.ok("device", "diff", "one", "base"), "");
+  assert.deepEqual(await b.json("device", "diff", "one", "base"), {
+    differentBytes: "0",
+    ranges: [],
+  });
+  await b.refused(3, "NOT_FOUND", "device", "diff", "one", "never");
+});
+
 test("device label: set, shown, taken away; device show has them", async () => {
   await using b = await bench();
   assert.equal(

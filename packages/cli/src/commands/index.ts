@@ -4,6 +4,7 @@ import CompletionCandidates from "./completion/candidates.ts";
 import CompletionScript from "./completion/script.ts";
 import DeviceClone from "./device/clone.ts";
 import DeviceCreate from "./device/create.ts";
+import DeviceDiff from "./device/diff.ts";
 import DeviceLabel from "./device/label.ts";
 import DeviceList from "./device/list.ts";
 import DeviceRemove from "./device/remove.ts";
@@ -13,6 +14,7 @@ import DeviceRevert from "./device/revert.ts";
 import DeviceShow from "./device/show.ts";
 import DeviceSnapshot from "./device/snapshot.ts";
 import DeviceTree from "./device/tree.ts";
+import DeviceTrim from "./device/trim.ts";
 import Doctor from "./doctor.ts";
 import Explain from "./explain.ts";
 import ImageCreate from "./image/create.ts";
@@ -55,6 +57,7 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "completion:script": CompletionScript,
   "device:clone": DeviceClone,
   "device:create": DeviceCreate,
+  "device:diff": DeviceDiff,
   "device:label": DeviceLabel,
   "device:list": DeviceList,
   "device:remove": DeviceRemove,
@@ -64,6 +67,7 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "device:show": DeviceShow,
   "device:snapshot": DeviceSnapshot,
   "device:tree": DeviceTree,
+  "device:trim": DeviceTrim,
   doctor: Doctor,
   explain: Explain,
   "image:create": ImageCreate,

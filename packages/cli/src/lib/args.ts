@@ -1,6 +1,6 @@
 /**
- * Arguments that several commands have. By their names completion knows what to offer: `device` and
- * `origin` are devices that exist, `name` is one that does not yet.
+ * Arguments that several commands have. By their names completion knows what to offer: `device`,
+ * `origin` and `older` are devices that exist, `name` is one that does not yet.
  */
 import { Args } from "@oclif/core";
 import { parseSize } from "./size.ts";
@@ -12,6 +12,11 @@ export const deviceArg = Args.string({
 
 export const originArg = Args.string({
   description: "The device to start from.",
+  required: true,
+});
+
+export const olderArg = Args.string({
+  description: "The older device to compare with.",
   required: true,
 });
 

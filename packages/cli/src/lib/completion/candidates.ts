@@ -14,6 +14,7 @@ export interface LiveNames {
 const LIVE_ARGUMENTS: Readonly<Record<string, readonly (keyof LiveNames)[]>> = {
   device: ["devices"],
   origin: ["devices"],
+  older: ["devices"],
   more: ["devices"],
   snapshot: ["devices"],
   image: ["images"],
