@@ -86,6 +86,17 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "measured !== undefined ? 0n :",
     ],
   ]),
+  ...inFile("store-file.ts", "store-file.test.ts", [
+    ["refuse a newer file", "if (found > schema.version) {", "if (found < 0) {"],
+  ]),
+  ...inFile("worker/spares.ts", "worker/worker-pool.test.ts", [
+    [
+      "let a dying spare wait longer each time",
+      "last === 0 ? WORKER_FIRST_BACKOFF_MS : last * 2",
+      "WORKER_FIRST_BACKOFF_MS",
+    ],
+    ["end the spares with the daemon", 'child.kill("SIGKILL");', ""],
+  ]),
   ...inFile("worker/frames.ts", "worker/frames.test.ts", [
     ["limit a frame", " || length > this.#maxBytes", ""],
     ["check a frame's head", "headEnd > frame.length", "headEnd < 0"],

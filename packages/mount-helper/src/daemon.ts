@@ -28,7 +28,7 @@ import { Back } from "./server/back.ts";
 import { directChannel } from "./server/direct-channel.ts";
 import { helloTo } from "./server/hello.ts";
 import type { Identify } from "./server/listener.ts";
-import { Listener, identifyByKernel } from "./server/listener.ts";
+import { Listener, identifyByKernel, pinByKernel } from "./server/listener.ts";
 import { StartError } from "./start-error.ts";
 import { rootWorkerIdentity } from "./worker/root-identity.ts";
 import { MAX_SPARE_WORKERS } from "./worker/limits.ts";
@@ -101,12 +101,13 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const socketGid = await groupIdOf(socketGroup ?? DEFAULT_SOCKET_GROUP);
   const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const queue = new KeyedQueue();
+  const rulesFor = options.mountRulesFor ?? mountRulesBy(live);
   const references = await openReferences({
     pool,
     kernel,
     mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
     queue,
-    rulesFor: options.mountRulesFor ?? mountRulesBy(live),
+    rulesFor,
     logger,
     graceMs: options.sessionGraceMs,
   });
@@ -123,6 +124,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     ephemerals,
     access,
     book,
+    rulesFor,
     stopping: stopping.signal,
   };
   const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
@@ -184,6 +186,8 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     back,
     logger,
     identify,
+    pin: (socket, principal) =>
+      rulesFor(principal).otherNamespaces ? pinByKernel(socket, principal) : undefined,
   });
   undo.move();
   reaper.start();

@@ -28,7 +28,8 @@ import { legacyMountFlags, missingFlags } from "./mount-flags.ts";
 import { describeHolders, findHolders } from "./mount-holders.ts";
 import { checkMountOptions, legacyMountData } from "./mount-options.ts";
 import { parseMountInfo, topmostAt } from "./mountinfo.ts";
-import type { MountInfo, MountRequest, Mounts } from "./mounts.ts";
+import { inNamespace } from "./in-namespace.ts";
+import type { MountInfo, MountRequest, Mounts, UnmountOptions } from "./mounts.ts";
 
 /** linux/fs.h; the argument of the first two is not used, FITRIM's is struct fstrim_range. */
 const FIFREEZE = requestReadWrite(0x58, 119, 4);
@@ -119,7 +120,13 @@ export class LinuxMounts implements Mounts {
     if (this.#ownsLane) await this.#lane.close();
   }
 
-  async list(): Promise<readonly MountInfo[]> {
+  async list(
+    options: { readonly namespaceDescriptor?: number } = {},
+  ): Promise<readonly MountInfo[]> {
+    const { namespaceDescriptor: namespace } = options;
+    if (namespace !== undefined) {
+      return parseMountInfo(await inNamespace(namespace, { type: "list" }, "a mount namespace"));
+    }
     return parseMountInfo(await readFile("/proc/self/mountinfo", "utf8"));
   }
 
@@ -147,6 +154,10 @@ export class LinuxMounts implements Mounts {
 
   /** Takes `mountFd` over. */
   async #attach(request: MountRequest, mountFd: number, targetFd: number): Promise<MountInfo> {
+    const { namespaceDescriptor: namespace } = request;
+    if (namespace !== undefined) {
+      return this.#attachInNamespace({ request, mountFd, targetFd, namespace });
+    }
     try {
       const moved = await syscallMoveMount.async(
         SYS_MOVE_MOUNT,
@@ -175,9 +186,60 @@ export class LinuxMounts implements Mounts {
     }
   }
 
+  /** Takes `mountFd` over. */
+  async #attachInNamespace(parts: {
+    readonly request: MountRequest;
+    readonly mountFd: number;
+    readonly targetFd: number;
+    readonly namespace: number;
+  }): Promise<MountInfo> {
+    const { request, mountFd, targetFd, namespace } = parts;
+    const { target } = request;
+    let info: MountInfo | undefined;
+    try {
+      const mountId = await mountIdOf(mountFd);
+      const ownPeerGroups = peerGroupsOf(await this.list());
+      const attach = { type: "attach", ownPeerGroups } as const;
+      const text = await inNamespace(namespace, attach, target, [mountFd, targetFd]);
+      info = parseMountInfo(text).find((entry) => entry.mountId === mountId);
+      await assertInPlace(request, info, targetFd);
+      return verified(request, info);
+    } catch (error) {
+      if (info !== undefined) {
+        const { mountId, mountPoint } = info;
+        await this.#unmountInNamespace(namespace, mountPoint, { mountId, lazy: true });
+      }
+      throw error;
+    } finally {
+      await closeDescriptor(mountFd);
+    }
+  }
+
+  async #unmountInNamespace(
+    namespace: number,
+    target: string,
+    { mountId, lazy }: UnmountOptions,
+  ): Promise<void> {
+    if (mountId === undefined) {
+      const hint = "Give the mount's id.";
+      throw invalid("umount2", target, "in another mount namespace a path proves nothing", hint);
+    }
+    const flags = UMOUNT_NOFOLLOW | (lazy === true ? MNT_DETACH : 0);
+    await inNamespace(namespace, { type: "unmount", target, mountId, flags }, target);
+  }
+
   /** mount(2): the flags go with the call, the target is the pinned folder by its magic link. */
   async #mountInOneCall(request: MountRequest, targetFd: number): Promise<MountInfo> {
     const { source, type, flags, options = {} } = request;
+    if (request.namespaceDescriptor !== undefined) {
+      throw new NativeError({
+        code: "NATIVE_UNSUPPORTED",
+        operation: "mount",
+        object: source,
+        reason: "mount(2) can't attach a mount in another mount namespace",
+        hint: "Linux 5.8 or newer is needed.",
+      });
+    }
     if (request.idMap !== undefined || request.topFolderOwner !== undefined) {
       throw new NativeError({
         code: "NATIVE_UNSUPPORTED",
@@ -222,11 +284,13 @@ export class LinuxMounts implements Mounts {
     });
   }
 
-  async unmount(
-    target: string,
-    options: { readonly mountId?: number; readonly lazy?: boolean } = {},
-  ): Promise<void> {
+  async unmount(target: string, options: UnmountOptions = {}): Promise<void> {
     checkMountPoint("umount2", target);
+    const { namespaceDescriptor: namespace } = options;
+    if (namespace !== undefined) {
+      await this.#unmountInNamespace(namespace, target, options);
+      return;
+    }
     if (options.mountId !== undefined) await this.#checkTopmost(target, options.mountId);
     // The parent is pinned, so that no symlink on the way is followed; the mount itself must not
     // be, a descriptor would keep it busy. The last component is umount2's own to not follow.
@@ -340,6 +404,13 @@ export class LinuxMounts implements Mounts {
       await closeDescriptor(fd);
     }
   }
+}
+
+/** The groups whose members show what is mounted in one of them ("shared:N"), and those that follow. */
+function peerGroupsOf(mounts: readonly MountInfo[]): readonly string[] {
+  const fields = mounts.flatMap(({ optionalFields }) => optionalFields);
+  const numbers = fields.map((field) => /^(?:shared|master):(\d+)$/.exec(field)?.[1]);
+  return [...new Set(numbers)].flatMap((group) => (group === undefined ? [] : [`shared:${group}`]));
 }
 
 /** The path may lead elsewhere since mountinfo was read: what the pinned parent holds is what counts. */

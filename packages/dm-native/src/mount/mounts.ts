@@ -30,6 +30,11 @@ export interface MountRequest {
    * it meanwhile. The caller closes it.
    */
   readonly targetDescriptor?: number;
+  /**
+   * The mount namespace that `targetDescriptor` is in, where it is not this process's. NATIVE_UNSUPPORTED
+   * where the mount would be seen in this process's as well (shared mounts, mount_namespaces(7)).
+   */
+  readonly namespaceDescriptor?: number;
   readonly flags: MountFlags;
   /** Options of the filesystem itself; true where the key has no value. */
   readonly options?: Readonly<Record<string, string | true>>;
@@ -52,6 +57,14 @@ export interface MountInfo {
   readonly superOptions: readonly string[];
 }
 
+export interface UnmountOptions {
+  /** Must be given for another mount namespace. */
+  readonly mountId?: number;
+  readonly lazy?: boolean;
+  /** The mount namespace that the target is in, where it is not this process's. */
+  readonly namespaceDescriptor?: number;
+}
+
 export interface Mounts {
   /** All flags stand before the mount is visible; whatever fails, nothing is mounted. */
   mount(request: MountRequest): Promise<MountInfo>;
@@ -59,11 +72,9 @@ export interface Mounts {
    * Never follows a symlink. With `mountId`, only if the topmost mount there is that one
    * (else NATIVE_NOT_FOUND). EBUSY -> NATIVE_BUSY.
    */
-  unmount(
-    target: string,
-    options?: { readonly mountId?: number; readonly lazy?: boolean },
-  ): Promise<void>;
-  list(): Promise<readonly MountInfo[]>;
+  unmount(target: string, options?: UnmountOptions): Promise<void>;
+  /** Of this process's mount namespace, or that one. */
+  list(options?: { readonly namespaceDescriptor?: number }): Promise<readonly MountInfo[]>;
   freeze(mountPoint: string): Promise<void>;
   thaw(mountPoint: string): Promise<void>;
   /** FITRIM; the bytes that the filesystem discarded. */

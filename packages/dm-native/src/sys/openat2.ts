@@ -15,6 +15,7 @@ const RESOLVE_NO_XDEV = 0x01;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_NO_SYMLINKS = 0x04;
 const RESOLVE_BENEATH = 0x08;
+const RESOLVE_IN_ROOT = 0x10;
 /** sizeof(struct open_how): flags u64, mode u64, resolve u64. */
 const OPEN_HOW_BYTES = 24;
 
@@ -47,6 +48,15 @@ export async function openFolderWithoutSymlinks(
   return expectFolder(outcome, path);
 }
 
+/** The same on this thread, for one that may be in another mount namespace than the process. */
+export function pinFolderWithoutSymlinks(path: string): SyscallResult {
+  const how = openHow(
+    O_PATH | O_DIRECTORY | O_CLOEXEC,
+    RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+  );
+  return openat2.sync(SYS_OPENAT2, AT_FDCWD, path, how, OPEN_HOW_BYTES);
+}
+
 /** One entry of an open folder, as `openFolderWithoutSymlinks` opens the whole way. */
 export async function openEntryWithoutSymlinks(folderFd: number, name: string): Promise<number> {
   const how = openHow(
@@ -69,8 +79,10 @@ export function openFolderAsCaller(options: {
   readonly root: string;
   readonly path: string;
   readonly ids: CallerIds;
+  /** What "/" is: a caller's own, in another mount namespace; default: this process's. */
+  readonly topDescriptor?: number | undefined;
 }): number {
-  const { root, path, ids } = options;
+  const { root, path, ids, topDescriptor } = options;
   checkPath("openat2", path);
   const prefix = root === "/" ? "/" : `${root}/`;
   if (!path.startsWith(prefix) || path.length === prefix.length) {
@@ -88,7 +100,12 @@ export function openFolderAsCaller(options: {
     withCallerIds(ids, () =>
       openat2.sync(SYS_OPENAT2, at, name, openHow(flags, resolve | more), OPEN_HOW_BYTES),
     );
-  const rootFd = expectFolder(open(AT_FDCWD, root, 0), root);
+  const rootFd = expectFolder(
+    topDescriptor === undefined
+      ? open(AT_FDCWD, root, 0)
+      : open(topDescriptor, root, RESOLVE_IN_ROOT),
+    root,
+  );
   try {
     const below = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
     return expectFolder(open(rootFd, path.slice(prefix.length), below), path);

@@ -2,6 +2,7 @@
 import type { MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import type { Device, ThinPool } from "@thinpool/thinpool";
 import type { Caller } from "../caller.ts";
+import type { RulesFor } from "../mounts/rules.ts";
 import type { Access } from "../policy/access.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { RightsBook } from "../policy/rights-book.ts";
@@ -37,6 +38,7 @@ export interface HandlerParts {
   readonly ephemerals: Ephemerals;
   readonly access: Access;
   readonly book: RightsBook;
+  readonly rulesFor: RulesFor;
   /** Set when the daemon begins to stop: who only waits for something to happen ends. */
   readonly stopping: AbortSignal;
 }

@@ -1,14 +1,27 @@
 /** mount.*: references to mounted devices. */
 import type { MethodResult } from "@thinpool/protocol";
+import type { OpenNamespace, PeerProcess } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
-import { assertSameMounts } from "../mounts/namespace.ts";
+import { namespaceOfCaller } from "../mounts/namespace.ts";
 import type { MappedLimit } from "../policy/mapped-limit.ts";
+import type { Principal } from "../policy/policy.ts";
 import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 
 export function mountHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"mount"> {
-  const { pool, mounts, sessions, access } = parts;
+  const { pool, mounts, sessions, access, rulesFor } = parts;
+  const namespaceFor = (
+    principal: Principal,
+    peer: PeerProcess | undefined,
+    folder: string,
+  ): Promise<OpenNamespace | undefined> =>
+    namespaceOfCaller({
+      pid: principal.pid,
+      peer,
+      allowed: rulesFor(principal).otherNamespaces,
+      folder,
+    });
   const references = new Quota("references");
   const leases = new Quota("leases");
   return {
@@ -18,13 +31,15 @@ export function mountHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"
       const { readOnly, noExec, noSymFollow, ownership } = params;
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: device });
-      if (folder !== undefined) await assertSameMounts(principal.pid, folder);
+      await using namespace =
+        folder === undefined ? undefined : await namespaceFor(principal, call.peer, folder);
       const wish = {
         holder:
           holder.type === "session"
             ? { ...holder, session: sessions.of(uid, call.connection) }
             : holder,
         folder,
+        namespace,
         asOwn: !access.touches(principal, judged),
         form: {
           ...(readOnly === undefined ? {} : { readOnly }),

@@ -2,16 +2,15 @@
  * The idempotency keys that were used, in a SQLite file of their own beside the pool's ledger. What a
  * call writes is on disk when it returns, or resolves (synchronous=FULL).
  */
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
 import { TurnBatch } from "@thinpool/thinpool";
+import { inTransaction, openStoreFile } from "../store-file.ts";
+import type { StoreSchema } from "../store-file.ts";
 
 /** Old keys go after so many writes: looking for them costs more than a write does. */
 export const PRUNE_STEP = 64;
-/** PRAGMA user_version of this schema. */
-const SCHEMA_VERSION = 1;
-
-const SCHEMA = `
+const CREATE = `
 CREATE TABLE keys (
   uid INTEGER NOT NULL,
   key TEXT NOT NULL,
@@ -26,8 +25,9 @@ CREATE TABLE keys (
   CHECK ((evidence IS NULL) <> (outcome IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keys_by_age ON keys (uid, used_at_ms);
-PRAGMA user_version = ${SCHEMA_VERSION};
 `;
+
+const SCHEMA: StoreSchema = { version: 1, create: CREATE };
 
 export interface UsedKey {
   readonly uid: number;
@@ -58,26 +58,10 @@ export class KeyStore implements Disposable {
         for (const { used, outcome } of outcomes) this.#put(used, null, outcome);
       }),
     );
-    this.#database = new DatabaseSync(path);
-    try {
-      // EXCLUSIVE before the first access: no -shm file, and no file locks around each commit.
-      this.#database.exec(
-        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
-      );
-      const version = this.#database.prepare("PRAGMA user_version").get()?.["user_version"];
-      if (version === 0) this.#database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
-      else if (version !== SCHEMA_VERSION) {
-        throw new Error(
-          `${path} has version ${String(version)}, this thinpoold knows ${SCHEMA_VERSION}: update it`,
-        );
-      }
-      this.#database
-        .prepare("DELETE FROM keys WHERE outcome IS NOT NULL AND used_at_ms <= ?")
-        .run(this.#oldestMs());
-    } catch (error) {
-      this.#database.close();
-      throw error;
-    }
+    this.#database = openStoreFile(path, SCHEMA);
+    this.#database
+      .prepare("DELETE FROM keys WHERE outcome IS NOT NULL AND used_at_ms <= ?")
+      .run(this.#oldestMs());
   }
 
   find(uid: number, key: string): KeyRecord | undefined {
@@ -124,16 +108,10 @@ export class KeyStore implements Disposable {
   }
 
   #commit(body: () => void): void {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
+    inTransaction(this.#database, () => {
       body();
       if (this.#unprunedWrites >= PRUNE_STEP) this.#prune();
-      this.#database.exec("COMMIT");
-    } catch (error) {
-      // SQLite rolls some failures back by itself, and then refuses a second time.
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw error;
-    }
+    });
   }
 
   #put({ uid, key, callSha256 }: UsedKey, evidence: string | null, outcome: string | null): void {

@@ -64,12 +64,14 @@ export function rootOf(path: string, roots: readonly string[]): string | undefin
 
 /**
  * Opens the folder for mounting on it: an empty one, of an ordinary filesystem, that the caller owns
- * and can go to, below a root that the policy allows. The caller of this closes the descriptor.
+ * and can go to, below a root that the policy allows. `topDescriptor`: the caller's own "/", where it is
+ * another than the daemon's. The caller of this closes the descriptor.
  */
 export async function openMountFolder(
   path: string,
   roots: readonly string[],
   ids: CallerIds,
+  topDescriptor?: number,
 ): Promise<number> {
   checkFolderPath(path);
   const root = rootOf(path, roots);
@@ -82,7 +84,7 @@ export async function openMountFolder(
       "Mount without a folder, or ask an administrator to allow it in the policy.",
     );
   }
-  const fd = open(path, root, ids);
+  const fd = open({ root, path, ids, topDescriptor });
   try {
     await check(fd, path, ids);
     return fd;
@@ -92,9 +94,10 @@ export async function openMountFolder(
   }
 }
 
-function open(path: string, root: string, ids: CallerIds): number {
+function open(options: Parameters<typeof openFolderAsCaller>[0]): number {
+  const { path } = options;
   try {
-    return openFolderAsCaller({ root, path, ids });
+    return openFolderAsCaller(options);
   } catch (error) {
     if (!(error instanceof NativeError)) throw error;
     const codes = { NATIVE_PERMISSION: "FORBIDDEN", NATIVE_NOT_FOUND: "INVALID_PARAMS" } as const;

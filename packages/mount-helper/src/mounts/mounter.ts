@@ -1,10 +1,19 @@
 /** One device's way from active to mounted and back, with the proof that it is the right one. */
-import type { CallerIds, Device, DmUuid, Kernel, MountInfo } from "@thinpool/thinpool";
+import type {
+  CallerIds,
+  Device,
+  DmUuid,
+  Kernel,
+  MountInfo,
+  MountRequest,
+  OpenNamespace,
+} from "@thinpool/thinpool";
 import {
   NativeError,
   closeDescriptor,
   dmUuid,
   formatDevNumber,
+  openMountNamespace,
   sameDevNumber,
 } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
@@ -26,9 +35,12 @@ export interface MadeMount {
 export interface FolderRights {
   readonly ids: CallerIds;
   readonly roots: readonly string[];
+  /** The mount namespace that the folder is in; undefined: the daemon's own. */
+  readonly namespace: Pick<OpenNamespace, "descriptor" | "topDescriptor"> | undefined;
 }
 
-type Wanted = Pick<MountRecord, "dmUuid" | "owner" | "place" | "target" | "form">;
+type Wanted = Pick<MountRecord, "dmUuid" | "owner" | "place" | "target" | "namespace" | "form">;
+type Place = Pick<MountRecord, "namespace" | "mountId" | "dev">;
 
 export class Mounter {
   readonly #kernel: Kernel;
@@ -53,9 +65,13 @@ export class Mounter {
     }
     const { target } = wanted;
     if (wanted.place === "folder") {
-      const targetDescriptor = await openMountFolder(target, rights.roots, rights.ids);
+      const { roots, ids, namespace } = rights;
+      const top = namespace?.topDescriptor;
+      const targetDescriptor = await openMountFolder(target, roots, ids, top);
       try {
-        return await this.#mountOn(device, filesystem, wanted, targetDescriptor);
+        const within = namespace && { namespaceDescriptor: namespace.descriptor };
+        const on = { targetDescriptor, ...within };
+        return await this.#mountOn(device, filesystem, wanted, on);
       } finally {
         await closeDescriptor(targetDescriptor);
       }
@@ -63,7 +79,7 @@ export class Mounter {
     const mountPoints = new Set((await this.#kernel.mounts.list()).map((info) => info.mountPoint));
     await this.#folders.makeTarget(wanted.owner, device.name, mountPoints);
     try {
-      return await this.#mountOn(device, filesystem, wanted, undefined);
+      return await this.#mountOn(device, filesystem, wanted, {});
     } catch (error) {
       await this.#folders.removeTarget(target);
       throw error;
@@ -73,8 +89,8 @@ export class Mounter {
   async #mountOn(
     device: Device,
     type: "ext4" | "xfs",
-    { dmUuid: uuid, owner, target, form }: Wanted,
-    targetDescriptor: number | undefined,
+    { dmUuid: uuid, owner, target, form, namespace }: Wanted,
+    on: Pick<MountRequest, "targetDescriptor" | "namespaceDescriptor">,
   ): Promise<MadeMount> {
     const active = await this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
     const idMap = form.ownership === "mapped" ? idMapFor(owner) : undefined;
@@ -82,13 +98,13 @@ export class Mounter {
       source: device.path,
       type,
       target,
-      ...(targetDescriptor === undefined ? {} : { targetDescriptor }),
+      ...on,
       flags: mountFlags(form),
       options: mountOptions(type, form),
       ...(idMap === undefined ? {} : { idMap }),
       ...(form.ownership === "top-folder" ? { topFolderOwner: owner } : {}),
     });
-    await this.#prove(info, active.dev);
+    await this.#prove(info, active.dev, namespace);
     return { mountId: info.mountId, dev: formatDevNumber(info.dev) };
   }
 
@@ -97,12 +113,10 @@ export class Mounter {
    * caller may have moved the folder that it is on. `lazy` takes it off the tree at once.
    */
   async unmount(
-    record: Pick<MountRecord, "place" | "target" | "mountId" | "dev">,
+    record: Place & Pick<MountRecord, "place" | "target">,
     options: { readonly lazy?: boolean } = {},
   ): Promise<"unmounted" | "gone"> {
-    const { mountId, dev, target } = record;
-    if (mountId === undefined) throw new Error(`no mount id of ${target}`);
-    const outcome = await this.#unmountById(mountId, dev, options);
+    const outcome = await this.#unmountById(record, options);
     await this.tidy(record);
     return outcome;
   }
@@ -121,16 +135,19 @@ export class Mounter {
     }
   }
 
-  /** What the kernel shows for the device with this dm uuid. */
-  async observe(uuid: string, bootId: string): Promise<Observed> {
+  /** What the kernel shows for the device with this dm uuid, where the record's mount would be. */
+  async observe(
+    { dmUuid: uuid, namespace }: Pick<MountRecord, "dmUuid" | "namespace">,
+    bootId: string,
+  ): Promise<Observed> {
     const [active, mounts] = await Promise.all([
       this.#activeDev(dmUuid(uuid)),
-      this.#kernel.mounts.list(),
+      this.#within(namespace, (where) => this.#kernel.mounts.list(where)),
     ]);
     return {
       bootId,
       activeDev: active,
-      mounts: mounts.map((info) => ({
+      mounts: (mounts ?? []).map((info) => ({
         mountId: info.mountId,
         dev: formatDevNumber(info.dev),
         mountPoint: info.mountPoint,
@@ -156,9 +173,14 @@ export class Mounter {
   }
 
   /** The node's name was used; the mount's own device number is what counts. */
-  async #prove(info: MountInfo, expected: MountInfo["dev"]): Promise<void> {
+  async #prove(
+    info: MountInfo,
+    expected: MountInfo["dev"],
+    namespace: number | undefined,
+  ): Promise<void> {
     if (sameDevNumber(info.dev, expected)) return;
-    await this.#unmountById(info.mountId, formatDevNumber(info.dev), {});
+    const { mountId } = info;
+    await this.#unmountById({ namespace, mountId, dev: formatDevNumber(info.dev) }, {});
     throw new RequestError({
       code: "INTERNAL",
       operation: "mount",
@@ -167,14 +189,42 @@ export class Mounter {
     });
   }
 
-  /** Where the mount is by now: its caller may be moving the folder at this very moment. */
+  /**
+   * Runs `work` in the mount namespace of that number. Undefined where no process is in it: then nobody
+   * sees its mounts any more, and they go with it. It is held no longer than that.
+   */
+  async #within<T>(
+    namespace: number | undefined,
+    work: (where: { readonly namespaceDescriptor?: number }) => Promise<T>,
+  ): Promise<T | undefined> {
+    if (namespace === undefined) return work({});
+    const namespaceDescriptor = await openMountNamespace(namespace);
+    if (namespaceDescriptor === undefined) return undefined;
+    try {
+      return await work({ namespaceDescriptor });
+    } finally {
+      await closeDescriptor(namespaceDescriptor);
+    }
+  }
+
   async #unmountById(
-    mountId: number,
-    dev: string | undefined,
+    place: Place,
     options: { readonly lazy?: boolean },
   ): Promise<"unmounted" | "gone"> {
+    const outcome = await this.#within(place.namespace, (where) =>
+      this.#unmountIn(place, { ...options, ...where }),
+    );
+    return outcome ?? "gone";
+  }
+
+  /** Where the mount is by now: its caller may be moving the folder at this very moment. */
+  async #unmountIn(
+    { mountId, dev }: Place,
+    options: { readonly lazy?: boolean; readonly namespaceDescriptor?: number },
+  ): Promise<"unmounted" | "gone"> {
+    if (mountId === undefined) throw new Error("a mount without an id can't be unmounted");
     for (let attempt = 1; ; attempt += 1) {
-      const info = (await this.#kernel.mounts.list()).find(
+      const info = (await this.#kernel.mounts.list(options)).find(
         (mount) => mount.mountId === mountId && formatDevNumber(mount.dev) === dev,
       );
       if (info === undefined) return "gone";

@@ -6,6 +6,8 @@ export interface MountRules {
   readonly folderRoots: readonly string[];
   /** No program may be started from the mount. */
   readonly noExec: boolean;
+  /** A folder may be in the caller's own mount namespace (a container). */
+  readonly otherNamespaces: boolean;
   /** Symbolic links in the mount are not followed. */
   readonly noSymFollow: boolean;
   /**
@@ -23,6 +25,7 @@ export const DEFAULT_MOUNT_RULES: MountRules = {
   folderRoots: [],
   noExec: false,
   noSymFollow: false,
+  otherNamespaces: false,
   lazyAfterMs: undefined,
   maxLeaseMs: MAX_LEASE_MS,
   permanent: false,
@@ -32,6 +35,7 @@ export const DEFAULT_MOUNT_RULES: MountRules = {
 export const ROOT_MOUNT_RULES: MountRules = {
   ...DEFAULT_MOUNT_RULES,
   folderRoots: ["/"],
+  otherNamespaces: true,
   permanent: true,
 };
 

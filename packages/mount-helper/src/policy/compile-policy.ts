@@ -60,6 +60,7 @@ function compileRule(entry: RuleEntry, { users, groups }: Resolvers): Rule {
     noExec: mount.noExec,
     noSymFollow: mount.noSymFollow,
     permanentMounts: mount.permanent ?? false,
+    otherNamespaces: mount.otherNamespaces ?? false,
     lazyUnmountAfterMs:
       mount.lazyUnmountAfterSeconds === undefined
         ? undefined

@@ -12,6 +12,7 @@ const ci = {
   mountRoots: ["/srv/ci"],
   noExec: false,
   permanentMounts: true,
+  otherNamespaces: true,
   lazyUnmountAfterMs: 5_000,
   limits: { holdMs: 60_000 },
 };
@@ -28,6 +29,7 @@ test("the first rule that says something holds; roots add up; root is free", () 
     noSymFollow: false,
     lazyAfterMs: 5_000,
     maxLeaseMs: 60_000,
+    otherNamespaces: true,
     permanent: true,
   });
 });

@@ -42,6 +42,7 @@ export function mountRulesOf(policy: Policy, who: Who): MountRules {
     noSymFollow: first(({ noSymFollow }) => noSymFollow) ?? DEFAULT_MOUNT_RULES.noSymFollow,
     lazyAfterMs: first(({ lazyUnmountAfterMs }) => lazyUnmountAfterMs),
     maxLeaseMs: first(({ limits }) => limits.holdMs) ?? DEFAULT_MOUNT_RULES.maxLeaseMs,
+    otherNamespaces: own.some(({ otherNamespaces }) => otherNamespaces),
     permanent: own.some(({ permanentMounts }) => permanentMounts),
   };
 }

@@ -42,6 +42,7 @@ export interface RuleEntry {
         readonly noExec?: boolean | undefined;
         readonly noSymFollow?: boolean | undefined;
         readonly permanent?: boolean | undefined;
+        readonly otherNamespaces?: boolean | undefined;
         readonly lazyUnmountAfterSeconds?: number | undefined;
       }
     | undefined;
@@ -113,6 +114,7 @@ const mount = v.strictObject({
   noExec: v.optional(v.boolean()),
   noSymFollow: v.optional(v.boolean()),
   permanent: v.optional(v.boolean()),
+  otherNamespaces: v.optional(v.boolean()),
   lazyUnmountAfterSeconds: v.optional(seconds),
 });
 

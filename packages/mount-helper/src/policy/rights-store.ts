@@ -2,14 +2,15 @@
  * What rights there are besides the policy's: which devices are public, and the tokens. In a SQLite
  * file of its own in the pool's folder; each call is on disk when it returns (synchronous=FULL).
  */
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { MAX_KEPT_EVENTS } from "@thinpool/thinpool";
+import { openStoreFile } from "../store-file.ts";
+import type { StoreSchema } from "../store-file.ts";
 
 /** Of so many the events can still tell (the engine keeps as many events). */
 export const MAX_REMOVED_IMAGES: number = MAX_KEPT_EVENTS;
 
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
+const CREATE = `
 CREATE TABLE public_devices (device_uuid TEXT PRIMARY KEY) STRICT;
 -- Public to their end: whoever saw them is told of it.
 CREATE TABLE removed_images (
@@ -29,8 +30,9 @@ CREATE TABLE tokens (
   created_at_ms INTEGER NOT NULL,
   expires_at_ms INTEGER NOT NULL
 ) STRICT;
-PRAGMA user_version = ${SCHEMA_VERSION};
 `;
+
+const SCHEMA: StoreSchema = { version: 1, create: CREATE };
 
 /** What a token lets its bearer do with its one device. */
 export const tokenVerbs = ["clone", "mount-read-only"] as const;
@@ -52,20 +54,7 @@ export class RightsStore implements Disposable {
 
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    try {
-      this.#database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-      const version = this.#database.prepare("PRAGMA user_version").get()?.["user_version"];
-      if (version === 0) this.#database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
-      else if (version !== SCHEMA_VERSION) {
-        throw new Error(
-          `${path} has version ${String(version)}, this thinpoold knows ${SCHEMA_VERSION}: update it`,
-        );
-      }
-    } catch (error) {
-      this.#database.close();
-      throw error;
-    }
+    this.#database = openStoreFile(path, SCHEMA);
   }
 
   publicDevices(): readonly string[] {

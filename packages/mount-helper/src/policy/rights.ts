@@ -51,6 +51,7 @@ export interface Rule {
   readonly noExec: boolean | undefined;
   readonly noSymFollow: boolean | undefined;
   readonly permanentMounts: boolean;
+  readonly otherNamespaces: boolean;
   readonly lazyUnmountAfterMs: number | undefined;
   readonly limits: Partial<Limits>;
 }
@@ -113,6 +114,7 @@ export const EMPTY_RULE: Rule = {
   noExec: undefined,
   noSymFollow: undefined,
   permanentMounts: false,
+  otherNamespaces: false,
   lazyUnmountAfterMs: undefined,
   limits: {},
 };

@@ -6,7 +6,7 @@
  * The caller runs the operations on one device one after another (`KeyedQueue`).
  */
 import { randomUUID } from "node:crypto";
-import type { Device } from "@thinpool/thinpool";
+import type { Device, OpenNamespace } from "@thinpool/thinpool";
 import { deviceDmUuid } from "@thinpool/thinpool";
 import { primaryGroupOf } from "../accounts.ts";
 import { RequestError } from "../errors.ts";
@@ -58,6 +58,8 @@ export interface MountWish {
   readonly holder: HolderWish;
   /** A folder of the caller's own; undefined: the daemon's place for the device. */
   readonly folder?: string | undefined;
+  /** The one that the folder is in; undefined: the daemon's own. */
+  readonly namespace?: OpenNamespace | undefined;
   readonly form?: Partial<MountForm> | undefined;
   /** In the caller's own place and shown as his, though the device is another's: by a token. */
   readonly asOwn?: boolean | undefined;
@@ -140,12 +142,14 @@ export class MountService {
     if (acquired.step === "share") records.save(record);
     else {
       const { uid, gid, groups = [] } = claimant;
-      const rights = { ids: { uid, gid, groups }, roots: rules.folderRoots };
-      this.#taken.add(fresh.target);
+      const { namespace } = wish;
+      const rights = { ids: { uid, gid, groups }, roots: rules.folderRoots, namespace };
+      const place = placeOf(fresh);
+      this.#taken.add(place);
       try {
         record = await steps.mount(device, record, rights);
       } finally {
-        this.#taken.delete(fresh.target);
+        this.#taken.delete(place);
       }
     }
     ephemerals.mounted(device);
@@ -412,6 +416,7 @@ export class MountService {
       dmUuid: deviceDmUuid(poolUuid, device.uuid),
       place: folder === undefined ? "own" : "folder",
       target: folder ?? folders.targetOf(uid, device.name),
+      namespace: wish.namespace?.inode,
       form: {
         readOnly: form.readOnly ?? false,
         noExec: rules.noExec || (form.noExec ?? false),
@@ -426,14 +431,15 @@ export class MountService {
   /** The mount that the wish is one more reference to, if there is one; refuses what does not go together. */
   #currentAt(fresh: Omit<MountRecord, "state" | "mountId" | "dev" | "references">) {
     const { records } = this.#parts;
-    const { deviceName: object, target } = fresh;
+    const { deviceName: object } = fresh;
+    const place = placeOf(fresh);
     const refuse = (reason: string, hint: string): never => {
       throw new RequestError({ code: "BUSY", operation: "mount.create", object, reason, hint });
     };
     const there = records.all().filter(isThere);
-    const current = there.find((record) => record.target === target);
+    const current = there.find((record) => placeOf(record) === place);
     const other = current !== undefined && current.deviceUuid !== fresh.deviceUuid;
-    if (other || this.#taken.has(target)) {
+    if (other || this.#taken.has(place)) {
       return refuse("another device is mounted in that folder", "Take another folder.");
     }
     const beside = there.find(({ deviceUuid }) => deviceUuid === fresh.deviceUuid);
@@ -484,6 +490,11 @@ export class MountService {
       logger.log("warn", "mount-without-record-left-alone", fields);
     }
   }
+}
+
+/** The same path in two mount namespaces is two places. */
+function placeOf({ namespace, target }: Pick<MountRecord, "namespace" | "target">): string {
+  return `${namespace ?? "own"} ${target}`;
 }
 
 /** False for a record of which only the device's deactivation is left. */

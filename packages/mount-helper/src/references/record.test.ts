@@ -11,6 +11,7 @@ const FRESH: NewMount = {
   owner: { uid: 1000, gid: 1000 },
   dmUuid: "THINPOOL-p-u",
   place: "own",
+  namespace: undefined,
   target: "/m/1000/one",
   form: { readOnly: false, noExec: false, noSymFollow: false, ownership: "mapped" },
   lazyAfterMs: undefined,

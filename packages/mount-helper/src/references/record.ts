@@ -50,6 +50,8 @@ export interface MountRecord {
   /** "own": below the daemon's root of mounts. "folder": a folder of the holder's. */
   readonly place: "own" | "folder";
   readonly target: string;
+  /** The number of the mount namespace that `target` is in; undefined: the daemon's own. */
+  readonly namespace: number | undefined;
   readonly form: MountForm;
   /** After so long in "releasing" it is unmounted lazily; undefined: never. */
   readonly lazyAfterMs: number | undefined;
@@ -187,7 +189,8 @@ export function settle(
   if (record.state === "deactivating") return { step: "deactivate", reason: "it is unmounted" };
   const held = record.references.length > 0;
   if (record.bootId !== observed.bootId) {
-    if (record.state === "mounted" && held) {
+    // No other mount namespace has outlived the boot.
+    if (record.state === "mounted" && held && record.namespace === undefined) {
       const unknown = { mountId: undefined, dev: undefined, bootId: observed.bootId } as const;
       return { step: "remount", record: { ...record, ...unknown, state: "absent" } };
     }

@@ -72,7 +72,7 @@ export class MountSteps {
   /** Brings the record in line with the kernel: gone, "mounted" or "releasing", and really so. */
   async settle(record: MountRecord): Promise<void> {
     const { mounter, records, logger, bootId } = this.#parts;
-    const observed = await mounter.observe(record.dmUuid, bootId);
+    const observed = await mounter.observe(record, bootId);
     const settlement = settle(record, observed, records.takenBeside(record));
     const { deviceName: device, state } = record;
     switch (settlement.step) {
@@ -160,6 +160,10 @@ export class MountSteps {
   async #rightsOfHolder(record: MountRecord): Promise<FolderRights> {
     const uid = record.references[0]?.holderUid ?? record.owner.uid;
     const [gid, groups] = await Promise.all([primaryGroupOf(uid), groupIdsOf(uid)]);
-    return { ids: { uid, gid, groups }, roots: this.#parts.rulesFor({ uid }).folderRoots };
+    return {
+      ids: { uid, gid, groups },
+      roots: this.#parts.rulesFor({ uid }).folderRoots,
+      namespace: undefined,
+    };
   }
 }

@@ -17,6 +17,7 @@ const FRESH: NewMount = {
   owner: { uid: 1000, gid: 100 },
   dmUuid: "THINPOOL-p-u",
   place: "folder",
+  namespace: 4_026_532_345,
   target: "/home/one",
   form: { readOnly: true, noExec: false, noSymFollow: true, ownership: "top-folder" },
   lazyAfterMs: 5_000,

@@ -4,16 +4,15 @@
  * one transaction that is on disk when it returns (synchronous=FULL): a crash finds it whole or not at
  * all.
  */
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import type { EphemeralRecord, EphemeralStore } from "./ephemerals.ts";
 import type { Holder, Reference } from "./holder.ts";
 import type { MountForm, MountRecord, MountState } from "./record.ts";
 import type { SessionRecord, SessionStore } from "./sessions.ts";
+import { inTransaction, openStoreFile } from "../store-file.ts";
+import type { StoreSchema } from "../store-file.ts";
 
-/** PRAGMA user_version of this schema. */
-const SCHEMA_VERSION = 1;
-
-const SCHEMA = `
+const CREATE = `
 CREATE TABLE mounts (
   id TEXT PRIMARY KEY,
   device_uuid TEXT NOT NULL,
@@ -33,6 +32,8 @@ CREATE TABLE mounts (
   mount_id INTEGER,
   dev TEXT,
   boot_id TEXT NOT NULL,
+  -- Of the target, where it is not the daemon's own.
+  namespace INTEGER,
   CHECK (state NOT IN ('mounted', 'releasing') OR (mount_id IS NOT NULL AND dev IS NOT NULL))
 ) STRICT;
 CREATE TABLE refs (
@@ -62,8 +63,13 @@ CREATE TABLE ephemerals (
   device_uuid TEXT,
   session TEXT
 ) STRICT;
-PRAGMA user_version = ${SCHEMA_VERSION};
 `;
+
+const SCHEMA: StoreSchema = {
+  version: 2,
+  create: CREATE,
+  upgrades: { 2: "ALTER TABLE mounts ADD COLUMN namespace INTEGER;" },
+};
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -72,22 +78,7 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
 
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    try {
-      this.#database.exec(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-      );
-      const version = this.#database.prepare("PRAGMA user_version").get()?.["user_version"];
-      if (version === 0) this.#transaction(() => this.#database.exec(SCHEMA));
-      else if (version !== SCHEMA_VERSION) {
-        throw new Error(
-          `${path} has version ${String(version)}, this thinpoold knows ${SCHEMA_VERSION}: update it`,
-        );
-      }
-    } catch (error) {
-      this.#database.close();
-      throw error;
-    }
+    this.#database = openStoreFile(path, SCHEMA);
   }
 
   load(): readonly MountRecord[] {
@@ -106,10 +97,10 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
   /** Writes the record as it is now, with exactly its references. */
   save(record: MountRecord): void {
     const { form } = record;
-    this.#transaction(() => {
+    inTransaction(this.#database, () => {
       this.#database
         .prepare(
-          `INSERT INTO mounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          `INSERT INTO mounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET target = excluded.target, state = excluded.state,
              mount_id = excluded.mount_id, dev = excluded.dev, boot_id = excluded.boot_id`,
         )
@@ -131,6 +122,7 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
           record.mountId ?? null,
           record.dev ?? null,
           record.bootId,
+          record.namespace ?? null,
         );
       this.#database.prepare("DELETE FROM refs WHERE mount_id = ?").run(record.id);
       const insert = this.#database.prepare(
@@ -194,18 +186,6 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
   #all(query: string): readonly Row[] {
     return this.#database.prepare(query).all();
   }
-
-  #transaction(work: () => void): void {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      work();
-      this.#database.exec("COMMIT");
-    } catch (error) {
-      // SQLite rolls some failures back by itself, and then refuses a second time.
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw error;
-    }
-  }
 }
 
 function textOf(value: unknown): string | undefined {
@@ -267,6 +247,7 @@ function recordFrom(row: Row, references: readonly Reference[]): MountRecord {
     owner: { uid: Number(row["owner_uid"]), gid: Number(row["owner_gid"]) },
     dmUuid: String(row["dm_uuid"]),
     target: String(row["target"]),
+    namespace: numberOf(row["namespace"]),
     // The table's CHECKs allow only these.
     place: String(row["place"]) as MountRecord["place"],
     form: {

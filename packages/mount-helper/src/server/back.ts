@@ -13,6 +13,7 @@ import {
   errorObjectOf,
 } from "@thinpool/protocol";
 import type { KnownRequest, RequestId } from "@thinpool/protocol";
+import type { PeerProcess } from "@thinpool/thinpool";
 import type { RequestError } from "../errors.ts";
 import type { Dispatcher } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
@@ -64,6 +65,7 @@ export type RequestLimits = Pick<Limits, "requestsInFlight" | "requestsPerSecond
 interface Connection {
   readonly number: number;
   readonly principal: Principal;
+  readonly peer: PeerProcess | undefined;
   readonly waiting: Map<RequestId, AbortController>;
   opened: boolean;
   notes: number;
@@ -90,13 +92,14 @@ export class Back {
     return this.#fronts.size;
   }
 
-  /** Takes an accepted connection, of which nothing was read. Never throws. */
-  accept(principal: Principal, socket: Socket): void {
+  /** Takes an accepted connection, of which nothing was read, and `peer`, over. Never throws. */
+  accept(principal: Principal, socket: Socket, peer?: PeerProcess): void {
     const { uid, pid } = principal;
     const own = this.#fronts.get(uid)?.size ?? 0;
     if (this.connectionCount >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_PER_UID) {
       this.#parts.logger.log("warn", "too-many-connections", { uid, pid, own });
       refuseConnection(socket, "503 Service Unavailable", "There are too many connections.");
+      peer?.close();
       return;
     }
     let front: UidFront;
@@ -105,11 +108,12 @@ export class Back {
     } catch (error) {
       this.#parts.logger.log("error", "no-worker", { uid, pid, error: errorText(error) });
       refuseConnection(socket, "503 Service Unavailable", "The daemon has no worker for you now.");
+      peer?.close();
       return;
     }
     const number = this.#nextConnection;
     this.#nextConnection += 1;
-    front.adopt(number, principal, socket);
+    front.adopt({ number, principal, peer }, socket);
   }
 
   /** Sends a whole message to one client; false where it is not connected any more. */
@@ -173,10 +177,11 @@ class UidFront implements BackPort {
     return this.#connections.size;
   }
 
-  adopt(number: number, principal: Principal, socket: Socket): void {
+  adopt(whose: Pick<Connection, "number" | "principal" | "peer">, socket: Socket): void {
     clearTimeout(this.#idle);
+    const { number } = whose;
     const waiting = new Map<RequestId, AbortController>();
-    this.#connections.set(number, { number, principal, waiting, opened: false, notes: 0 });
+    this.#connections.set(number, { ...whose, waiting, opened: false, notes: 0 });
     this.#port.adopt(number, socket);
   }
 
@@ -286,12 +291,13 @@ class UidFront implements BackPort {
 
   /** Never rejects: the dispatcher answers everything. */
   async #serve(request: KnownRequest, connection: Connection): Promise<void> {
-    const { number, principal, waiting } = connection;
+    const { number, principal, peer, waiting } = connection;
     const canceller = new AbortController();
     waiting.set(request.id, canceller);
     this.#inFlight += 1;
     const caller = {
       principal,
+      peer,
       connection: number,
       signal: canceller.signal,
       giveUp: (reason: RequestError) => canceller.abort(reason),
@@ -313,8 +319,9 @@ class UidFront implements BackPort {
 
   /** What still runs for it goes on, unless it can be cancelled; nobody waits for the answer. */
   #forget(connection: Connection, reason: string): void {
-    const { number, principal, waiting, opened } = connection;
+    const { number, principal, peer, waiting, opened } = connection;
     this.#connections.delete(number);
+    peer?.close();
     for (const canceller of waiting.values()) canceller.abort();
     if (this.#connections.size === 0) {
       clearTimeout(this.#idle);

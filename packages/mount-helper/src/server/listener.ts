@@ -5,7 +5,7 @@
 import type { Server, Socket } from "node:net";
 import { createServer } from "node:net";
 import { MAX_CONNECTIONS } from "@thinpool/protocol";
-import { peerCredentials, socketFd } from "@thinpool/thinpool";
+import { PeerProcess, peerCredentials, socketFd } from "@thinpool/thinpool";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
@@ -19,6 +19,13 @@ const SPARE_CONNECTIONS = 32;
 /** Who is at the other end; throws where that is not beyond doubt. */
 export type Identify = (socket: Socket) => Principal;
 
+/** Pins the process at the other end; undefined where that can't be, or is not needed. */
+export type Pin = (socket: Socket, principal: Principal) => PeerProcess | undefined;
+
+export function pinByKernel(socket: Socket, principal: Principal): PeerProcess | undefined {
+  return PeerProcess.of(socketFd(socket), principal);
+}
+
 export function identifyByKernel(socket: Socket): Principal {
   return peerCredentials(socketFd(socket));
 }
@@ -30,6 +37,8 @@ export interface ListenerOptions {
   readonly back: Back;
   readonly logger: Logger;
   readonly identify: Identify;
+  /** For what is done in the caller's own mount namespace. */
+  readonly pin: Pin;
 }
 
 export class Listener {
@@ -64,15 +73,17 @@ export class Listener {
   }
 
   #accept(socket: Socket): void {
-    const { back, identify, logger } = this.#options;
+    const { back, identify, pin, logger } = this.#options;
     let principal: Principal;
+    let peer: PeerProcess | undefined;
     try {
       principal = identify(socket);
+      peer = pin(socket, principal);
     } catch (error) {
       logger.log("warn", "peer-unknown", { error: errorText(error) });
       socket.destroy();
       return;
     }
-    back.accept(principal, socket);
+    back.accept(principal, socket, peer);
   }
 }

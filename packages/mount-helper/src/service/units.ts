@@ -19,13 +19,14 @@ export interface UnitOptions {
 
 /**
  * What the daemon may do, and no more. Each is here for a reason:
- * SYS_ADMIN: device-mapper, loop devices, mounts, namespaces. DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER,
+ * SYS_ADMIN: device-mapper, loop devices, mounts, namespaces. SYS_CHROOT: mount namespaces. DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER,
  * CHOWN: folders of mounts in users' hands. SETUID, SETGID: workers, and a user's rights to a folder.
  * MKNOD: nodes where no udev makes them. SYS_PTRACE: which process keeps a mount busy. KILL: workers.
  * SYS_RESOURCE: their limits.
  */
 const CAPABILITIES = [
   "CAP_SYS_ADMIN",
+  "CAP_SYS_CHROOT",
   "CAP_DAC_OVERRIDE",
   "CAP_DAC_READ_SEARCH",
   "CAP_FOWNER",
