@@ -15,6 +15,7 @@ import { DEFAULT_MOUNT_RULES, ROOT_MOUNT_RULES, startDaemon } from "@thinpool/mo
 import { connect } from "@thinpool/sdk";
 import { createPool, linuxKernel } from "@thinpool/thinpool";
 import { run } from "./native-fixture.ts";
+import { NODE_FLAGS } from "./runtime.ts";
 
 const USER_PROGRAM = new URL("namespace-user.ts", import.meta.url).pathname;
 const BACKING = { type: "files", dataBytes: 512n << 20n, metadataBytes: 8n << 20n } as const;
@@ -43,7 +44,7 @@ interface Container extends AsyncDisposable {
 }
 
 async function container(uid: number, propagation = "private"): Promise<Container> {
-  const program = [process.execPath, "--conditions=source", USER_PROGRAM];
+  const program = [process.execPath, ...NODE_FLAGS, USER_PROGRAM];
   const args = ["--mount", `--propagation=${propagation}`, ...program];
   const child = spawn("/usr/bin/unshare", [...args, String(uid), String(GROUP.gid), socketPath], {
     stdio: ["pipe", "pipe", "inherit"],
