@@ -143,8 +143,12 @@ const BY_NAME: readonly Step[] = [
   },
   {
     name: "kernel-daemon",
-    what: "attacks on mounting and the protocol, and the daemon killed at every step",
-    command: inLab("uml", 2048, labTest("attacks-mount attacks-protocol daemon-kill")),
+    what: "containers, attacks on mounting and the protocol, the daemon killed at every step",
+    command: inLab(
+      "uml",
+      2048,
+      labTest("mount-namespace attacks-protocol daemon-kill attacks-mount"),
+    ),
   },
   {
     name: "kernel-protocol",
