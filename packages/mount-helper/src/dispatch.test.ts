@@ -1,6 +1,7 @@
 /** A call's time: what becomes of one that takes too long, and of those behind it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import type { KnownRequest } from "@thinpool/protocol";
 import { parseResponse } from "@thinpool/protocol";
 import type { Caller } from "./caller.ts";
@@ -17,7 +18,7 @@ const UID = 1000;
 
 interface World {
   readonly dispatcher: Dispatcher;
-  /** What handlers were called with, in order; each waits for `finish`. */
+  /** What handlers were called with, in order; each waits for `finish`, "stops" for its signal too. */
   readonly begun: { readonly name: string; readonly signal: AbortSignal }[];
   readonly finish: PromiseWithResolvers<undefined>;
   readonly observed: EndedCall[];
@@ -39,7 +40,9 @@ function world(): World {
     { signal }: CallContext,
   ): Promise<object> => {
     begun.push({ name, signal });
-    await finish.promise;
+    const stopped = Promise.withResolvers<never>();
+    if (name === "stops") signal.addEventListener("abort", () => stopped.reject(signal.reason));
+    await Promise.race([finish.promise, stopped.promise]);
     return {};
   };
   // The only method that is called here.
@@ -135,6 +138,19 @@ test("a call with a key whose turn did not come leaves the key to who asks again
   const withdrawn = ask(w, remove("one", "k"));
   assert.deepEqual([await before, await withdrawn], ["TIMEOUT", "TIMEOUT"]);
   const again = ask(w, remove("one", "k"));
+  w.finish.resolve(undefined);
+  assert.equal(await again, "done");
+  assert.equal(w.begun.length, 2);
+});
+
+test("one that was stopped half way, with nothing done, is done for who asked again meanwhile", async () => {
+  const w = world();
+  const cut = new AbortController();
+  const first = w.dispatcher.answer(remove("stops", "k"), { ...caller(), signal: cut.signal });
+  const again = ask(w, remove("stops", "k"));
+  while (w.begun.length === 0) await setImmediate();
+  cut.abort();
+  assert.match(await first, /"CANCELLED"/);
   w.finish.resolve(undefined);
   assert.equal(await again, "done");
   assert.equal(w.begun.length, 2);

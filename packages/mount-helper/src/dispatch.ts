@@ -13,7 +13,7 @@ import {
   parseResult,
 } from "@thinpool/protocol";
 import type { Caller } from "./caller.ts";
-import { NotBegunError, RequestError, describeError } from "./errors.ts";
+import { RequestError, WithdrawnError, describeError } from "./errors.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
 import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
@@ -131,11 +131,10 @@ export class Dispatcher {
       return answer;
     } catch (thrown) {
       const named = { operation: method, object: objectOf(request) };
-      const error = asCancelled(thrown, call.caller.signal, named);
-      const description = describeError(error, named);
+      const description = describeError(thrown, named);
       if (description.code === "INTERNAL") {
         const fields = { call: call.number, id: String(request.id), method };
-        this.#parts.logger.log("error", "internal-error", { ...fields, error: errorText(error) });
+        this.#parts.logger.log("error", "internal-error", { ...fields, error: errorText(thrown) });
       }
       this.#ended(call, description.code);
       return encodeFailure(request.id, errorObjectOf(description));
@@ -251,10 +250,8 @@ export class Dispatcher {
     const { principal } = await access.actingAs(caller.principal, request);
     // After the last wait: what is told to its caller as not begun is not begun.
     if (caller.signal.aborted) {
-      const why: unknown = caller.signal.reason;
-      if (why instanceof RequestError) throw new NotBegunError(why.description);
       const reason = "its caller gave it up before its turn came";
-      throw new NotBegunError({ code: "CANCELLED", operation, object, reason });
+      throw withdrawn(caller.signal, { operation, object, reason });
     }
     const verdict = access.judge(principal, request);
     trail.rule = verdict.rule;
@@ -269,18 +266,25 @@ export class Dispatcher {
     ) => Promise<unknown>;
     call.state = "begun";
     work.begin();
-    return handler(request.params, principal, { ...caller, newUuid: work.newUuid });
+    try {
+      return await handler(request.params, principal, { ...caller, newUuid: work.newUuid });
+    } catch (error) {
+      // A handler that was stopped half way, with nothing done, throws the signal's own reason.
+      if (!caller.signal.aborted || error !== caller.signal.reason) throw error;
+      throw withdrawn(caller.signal, { operation, object, reason: "its caller gave it up" });
+    }
   }
 }
 
-/** A handler that was stopped half way, with nothing done, throws the signal's own reason. */
-function asCancelled(
-  thrown: unknown,
+/** By its caller, for his reason, or by the daemon, for the one that it gave to the signal. */
+function withdrawn(
   signal: AbortSignal,
-  call: { readonly operation: string; readonly object: string },
-): unknown {
-  if (!signal.aborted || thrown !== signal.reason || thrown instanceof RequestError) return thrown;
-  return new RequestError({ ...call, code: "CANCELLED", reason: "its caller gave it up" });
+  byCaller: { readonly operation: string; readonly object: string; readonly reason: string },
+): WithdrawnError {
+  const why: unknown = signal.reason;
+  return new WithdrawnError(
+    why instanceof RequestError ? why.description : { ...byCaller, code: "CANCELLED" },
+  );
 }
 
 function encodeChecked(request: KnownRequest, result: unknown): string {

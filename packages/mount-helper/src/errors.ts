@@ -19,8 +19,8 @@ export class RequestError extends Error {
   }
 }
 
-/** A call that was withdrawn before it was begun: nothing of it was done, and nothing will be. */
-export class NotBegunError extends RequestError {}
+/** A call that was withdrawn, before its turn or half way: nothing of it was done, and nothing will be. */
+export class WithdrawnError extends RequestError {}
 
 export const BY_POOL_CODE: Readonly<Record<PoolErrorCode, ErrorCode>> = {
   POOL_OVERLOADED: "LIMIT",

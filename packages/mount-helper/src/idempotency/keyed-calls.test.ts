@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KnownRequest } from "@thinpool/protocol";
-import { NotBegunError, RequestError } from "../errors.ts";
+import { RequestError, WithdrawnError } from "../errors.ts";
 import { callSha256, derivedUuid } from "./call-identity.ts";
 import { KeyStore } from "./key-store.ts";
 import type { KeyedWork, Recognise } from "./keyed-calls.ts";
@@ -69,13 +69,13 @@ test("what failed may be tried again with its key", async () => {
   assert.equal(await keyed.run(clone("one"), 1, () => Promise.resolve("done")), "done");
 });
 
-test("who joins a call that was given up before it was begun runs it himself", async () => {
+test("who joins a call that was withdrawn runs it himself", async () => {
   const { keyed } = world();
   const { promise, reject } = Promise.withResolvers<string>();
   const given = keyed.run(clone("one"), 1, () => promise);
   const joined = keyed.run(clone("one"), 1, () => Promise.resolve("done"));
   const [operation, object] = ["device.clone", "base"];
-  reject(new NotBegunError({ code: "CANCELLED", operation, object, reason: "given up" }));
+  reject(new WithdrawnError({ code: "CANCELLED", operation, object, reason: "given up" }));
   await assert.rejects(given);
   assert.equal(await joined, "done");
 });

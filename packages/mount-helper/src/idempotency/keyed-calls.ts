@@ -6,7 +6,7 @@
  * compared with what is there after a crash, before anything else can change it.
  */
 import type { KnownRequest, MethodName } from "@thinpool/protocol";
-import { NotBegunError, RequestError } from "../errors.ts";
+import { RequestError, WithdrawnError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { callSha256, derivedUuid } from "./call-identity.ts";
 import type { KeyRecord, KeyStore, UsedKey } from "./key-store.ts";
@@ -84,8 +84,8 @@ export class KeyedCalls {
       try {
         return await running.work;
       } catch (error) {
-        // Given up by its caller, cut off, or out of time, before it was begun: this one still wants it.
-        if (!(error instanceof NotBegunError)) throw error;
+        // Given up by its caller, cut off, or out of time, and not done: this one still wants it.
+        if (!(error instanceof WithdrawnError)) throw error;
       }
     }
     const earlier = this.#earlier(request, used);
