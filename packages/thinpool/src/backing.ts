@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { type DevNumber, type LoopStatus, sameDevNumber } from "@thinpool/dm-native";
 import { PoolError } from "./errors.ts";
-import { isNative } from "./errors-from-native.ts";
+import { isErrno, isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
 import type { PoolRecord } from "./store/ledger.ts";
 import type { Undo } from "./undo.ts";
@@ -106,7 +106,7 @@ async function statOrMismatch(path: string) {
   try {
     return await stat(path, { bigint: true });
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") {
+    if (isErrno(error, "ENOENT")) {
       throw mismatch(path, "it is missing", "Put the pool's file or device back at this path.");
     }
     throw error;

@@ -113,3 +113,8 @@ function sqliteCode(primary: number): readonly [PoolErrorCode, string] {
 export function isNative(error: unknown, code: NativeErrorCode): boolean {
   return error instanceof NativeError && error.code === code;
 }
+
+/** One of node:fs, with this code: "ENOENT". */
+export function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}

@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { chmod, lstat, mkdir, open, realpath, rmdir, unlink } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { PoolError } from "./errors.ts";
+import { isErrno } from "./errors-from-native.ts";
 import type { Undo } from "./undo.ts";
 
 const FOLDER_MODE = 0o700;
@@ -43,7 +44,7 @@ export async function exists(path: string): Promise<boolean> {
     await lstat(path);
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    if (isErrno(error, "ENOENT")) return false;
     throw error;
   }
 }
@@ -119,7 +120,7 @@ export async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
+    if (isErrno(error, "ENOENT")) return;
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 /** Backups in the pool's folder: a dump of the metadata, and the ledger of the same moment beside it. */
 import { mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isErrno } from "../errors-from-native.ts";
 import { type FolderPaths, removeFile, syncFolder } from "../folder.ts";
 import { syncFile } from "./swap.ts";
 
@@ -88,7 +89,12 @@ export async function listBackupFiles(paths: FolderPaths): Promise<readonly Back
     const [, year, month, day, hour, minute, second, milli, transaction = "0"] = parts;
     const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.${milli}Z`;
     const moment = { atMs: Date.parse(iso), transactionId: BigInt(transaction) };
-    backups.push(await describe(paths, name, moment));
+    try {
+      backups.push(await describe(paths, name, moment));
+    } catch (error) {
+      // The pool's daemon has made a newer one since its name was read, and removed this one.
+      if (!isErrno(error, "ENOENT")) throw error;
+    }
   }
   return backups;
 }
@@ -97,7 +103,7 @@ async function readNames(folder: string): Promise<readonly string[]> {
   try {
     return await readdir(folder);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (isErrno(error, "ENOENT")) return [];
     throw error;
   }
 }

@@ -33,7 +33,7 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
   try {
     engine.assertNotClosed("backup", engine.folder);
     checkKeep(keep);
-    const made = await engine.metadataSnapshot.use(
+    return await engine.metadataSnapshot.use(
       { owner: "backup", signal },
       async () => {
         const staged = await stageBackup(paths);
@@ -46,11 +46,12 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
         const dataBlocks = dataBytes / (blockSectors * SECTOR_SIZE_BYTES);
         const dump = { path, snapshot: true, signal: held, file: staged.dump, dataBlocks };
         await toolCall(() => engine.kernel.metadataTools.dump(dump));
-        return nameBackup(paths, staged, moment);
+        const made = await nameBackup(paths, staged, moment);
+        // Here, where backups are one after another: none lists what another one removes.
+        await pruneBackups(paths, keep);
+        return made;
       },
     );
-    await pruneBackups(paths, keep);
-    return made;
   } catch (error) {
     if (signal?.aborted === true && error === signal.reason) throw error;
     throw poolErrorFrom(error, { operation: "backup", object: engine.folder });

@@ -6,6 +6,7 @@ import { METADATA_HEAD_BYTES } from "../create-pool.ts";
 import { dmDevicesOf } from "../dm-devices.ts";
 import { poolDmUuid } from "../dm-names.ts";
 import { PoolError } from "../errors.ts";
+import { isErrno } from "../errors-from-native.ts";
 import { removeFile, removeLedger, syncFolder } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { REMOVE_RETRY } from "../remove-retry.ts";
@@ -99,8 +100,4 @@ async function removeIfEmpty(folder: string): Promise<void> {
   } catch (error) {
     if (!isErrno(error, "ENOTEMPTY") && !isErrno(error, "EBUSY")) throw error;
   }
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }

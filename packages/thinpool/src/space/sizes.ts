@@ -1,7 +1,7 @@
 /** How large the two devices of a pool are, and what a growth that did not end left of it. */
 import { stat } from "node:fs/promises";
 import { PoolError } from "../errors.ts";
-import { isNative } from "../errors-from-native.ts";
+import { isErrno, isNative } from "../errors-from-native.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 
@@ -45,7 +45,7 @@ async function fileSize(_kernel: Kernel, path: string): Promise<bigint> {
   try {
     return (await stat(path, { bigint: true })).size;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") throw missing(path);
+    if (isErrno(error, "ENOENT")) throw missing(path);
     throw error;
   }
 }
