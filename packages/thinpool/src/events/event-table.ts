@@ -58,14 +58,26 @@ export class EventTable {
       }
       const { type, deviceUuid, atMs } = event;
       const row = this.#db.get("SELECT name, owner_uid FROM device WHERE uuid = ?", deviceUuid);
-      const name = row?.["name"];
-      const detail = {
-        deviceUuid,
-        name: typeof name === "string" ? name : "",
-        ownerUid: Number(row?.["owner_uid"] ?? 0n),
-      };
+      // Its making was undone meanwhile: readers have never heard of it.
+      if (row === undefined) continue;
+      const detail = { deviceUuid, name: row["name"], ownerUid: Number(row["owner_uid"]) };
       this.#insert(atMs, type, deviceUuid, JSON.stringify(detail));
     }
+  }
+
+  /**
+   * In a ledger that is put back: numbers go on after `last`, the highest that was given away, so that
+   * none comes to mean two things. Who knows an event that was taken back with the rest is behind.
+   */
+  goOnAfter(last: number): void {
+    this.#db.write("events of a ledger that is put back", () => {
+      this.#db.run("DELETE FROM event");
+      this.#db.run(
+        `INSERT INTO event (number, at_ms, transaction_id, type, device_uuid, detail)
+         VALUES (?, ${NOW_MS}, NULL, 'undone', NULL, json_object('was', 'restore'))`,
+        BigInt(last),
+      );
+    });
   }
 
   /** The transaction that `writeBuffered` was part of is durable. */
@@ -83,6 +95,11 @@ export class EventTable {
       current,
     )?.["number"];
     if (typeof unsettled === "bigint") return Number(unsettled) - 1;
+    return this.highest();
+  }
+
+  /** The highest number that was given away, whether it counts yet or not. */
+  highest(): number {
     return Number(this.#db.get("SELECT max(number) AS number FROM event")?.["number"] ?? 0n);
   }
 

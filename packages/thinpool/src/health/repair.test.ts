@@ -183,6 +183,7 @@ test("backups: the last N are kept, and one is put back with the ledger of its m
     [third.name, second.name],
   );
   await pool.remove({ name: "one" });
+  const lastEvent = pool.lastEventNumber;
   await pool.close();
   await damage(world, [0, 1, 2]);
 
@@ -198,6 +199,10 @@ test("backups: the last N are kept, and one is put back with the ledger of its m
     restored.list().map(({ name }) => name),
     ["base", "later", "one"],
   );
+  // An event that was taken back has its number for itself: who knows it is told that he is behind.
+  assert.ok(restored.lastEventNumber > lastEvent);
+  const events = restored.events({ after: lastEvent - 2 });
+  await assert.rejects(events.next(), withCode("POOL_EVENTS_LOST"));
   const { device } = await restored.activate({ name: "one" });
   assert.equal(await firstByte(kernel, device.path, 1), "a");
   assert.deepEqual((await restored.check()).findings, []);
@@ -216,6 +221,20 @@ test("a backup that fails leaves none, and the next one works", async () => {
     (await listBackups({ folder })).map((backup) => backup.name),
     [name],
   );
+  await pool.close();
+});
+
+test("backups that are asked for at once are made one after another, while others list them", async () => {
+  const { folder, kernel } = await closedWorld();
+  const pool = await openPool({ folder, kernel });
+  const backups = Array.from({ length: 8 }, () => pool.backup({ keep: 1 }));
+  let isDone = false;
+  const all = Promise.all(backups).finally(() => (isDone = true));
+  while (!isDone) assert.ok((await listBackups({ folder })).length <= 2);
+  const names = (await all).map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length);
+  const [left, ...others] = await listBackups({ folder });
+  assert.deepEqual([left?.name, others], [names.at(-1), []]);
   await pool.close();
 });
 

@@ -61,14 +61,15 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
       record.backing === "files"
         ? keptName(record.metadataPath, "replaced", atMs)
         : record.metadataPath;
-    stageLedger(staged, record, (ledger) =>
+    stageLedger(staged, record, (ledger) => {
+      ledger.events.goOnAfter(pool.ledger.events.highest());
       ledger.health.beginSwap({
         kind: "restore",
         sparePath: spare.path,
         keptPath: keptMetadataPath,
         atMs,
-      }),
-    );
+      });
+    });
     await syncFile(staged);
     const keptLedgerPath = keptName(pool.paths.ledger, "replaced", atMs);
     await pool.replaceLedger(async () => {
