@@ -158,7 +158,13 @@ export function apiCases(target: () => Target): void {
     assert.deepEqual(await found({ labels: { team: "storage" } }), both);
     assert.deepEqual(await found({ labels: { team: "storage", stage: "live" } }), ["api-find-two"]);
     // Names that a JavaScript object has by itself are labels like any other.
-    assert.deepEqual(await found({ labels: { constructor: "x" } }), []);
+    const odd = { constructor: "x" };
+    assert.deepEqual(await found({ labels: odd }), []);
+    const { labels } = await devices.update({ name: one.name, labels: odd });
+    assert.deepEqual(labels, { constructor: "x", stage: "test", team: "storage" });
+    assert.deepEqual(await found({ labels: odd }), [one.name]);
+    const bad = devices.update({ name: one.name, labels: { ["__proto__"]: "x" } });
+    await assert.rejects(bad, code("INVALID_PARAMS"));
     assert.deepEqual(await found({ origin: "base" }), ["api-find-one"]);
     assert.deepEqual(await found({ origin: "api-find-one" }), ["api-find-two"]);
     assert.deepEqual(await found({ origin: "base", labels: { stage: "live" } }), []);

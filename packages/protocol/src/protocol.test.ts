@@ -78,6 +78,22 @@ function create(sizeBytes: unknown): string {
   return JSON.stringify({ jsonrpc: "2.0", id: 1, method: "device.create", params });
 }
 
+test("no label is passed over, whatever it is called", () => {
+  const update = (labels: string) =>
+    parseRequest(
+      `{"jsonrpc":"2.0","id":1,"method":"device.update","params":{"name":"a","labels":${labels}}}`,
+    );
+  const labels = '{"__proto__":null,"constructor":"x","prototype":"y","team":"z"}';
+  const parsed = update(labels);
+  assert.ok(parsed.ok && parsed.value.method === "device.update");
+  assert.equal(JSON.stringify(parsed.value.params.labels), labels);
+  const long = JSON.stringify("x".repeat(129));
+  for (const wrong of ["1", long, "{}"]) {
+    const refused = update(`{"team":"z","constructor":${wrong}}`);
+    assert.ok(!refused.ok && refused.code === "INVALID_PARAMS", wrong);
+  }
+});
+
 test("64-bit values are decimal strings within their bounds", () => {
   assert.equal(parseRequest(create("18446744073709551615")).ok, true);
   for (const bad of [

@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { device } from "./device.ts";
 import type { Methods } from "./method.ts";
-import { count, deviceName, label, u64 } from "./scalars.ts";
+import { count, deviceName, label, labelsTo, u64 } from "./scalars.ts";
 
 /** Snapshots of one moment that one call may ask for. */
 export const MAX_SNAPSHOTS_AT_ONCE = 64;
@@ -49,7 +49,7 @@ export const deviceVerbMethods = {
     summary: "Changes labels (null takes one away), and whether a device is read-only.",
     params: v.object({
       name: deviceName,
-      labels: v.optional(v.record(label, v.nullable(label))),
+      labels: v.optional(labelsTo(v.nullable(label))),
       readOnly: v.optional(v.boolean()),
     }),
     result: device,

@@ -1,7 +1,17 @@
 /** device.*: the disks in the pool. */
 import * as v from "valibot";
 import type { Methods } from "./method.ts";
-import { deviceName, filesystem, label, timeMs, tokenSecret, u64, uid, uuid } from "./scalars.ts";
+import {
+  deviceName,
+  filesystem,
+  label,
+  labelsTo,
+  timeMs,
+  tokenSecret,
+  u64,
+  uid,
+  uuid,
+} from "./scalars.ts";
 
 /** As many as a device can have. */
 export const MAX_FILTER_LABELS = 32;
@@ -19,7 +29,7 @@ export const device = v.object({
   active: v.boolean(),
   readOnly: v.optional(v.boolean()),
   /** What users wrote on it, by key. */
-  labels: v.optional(v.record(label, label)),
+  labels: v.optional(labelsTo(label)),
   /** Growing it has not ended: its filesystem does not fill it. */
   filesystemSmaller: v.optional(v.boolean()),
   /** An image of root's that others may clone. */

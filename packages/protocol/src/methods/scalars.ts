@@ -21,6 +21,28 @@ export const uuid = v.pipe(v.string(), v.uuid());
 export const uid = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_fffe));
 /** A label's key or value; the engine says which characters. */
 export const label = v.pipe(v.string(), v.maxLength(128));
+
+/** As `v.record`, which passes over labels that are named as what an object has by itself ("constructor"). */
+export function labelsTo<V extends v.GenericSchema>(
+  value: V,
+): v.RecordSchema<typeof label, V, undefined> {
+  const record = v.record(label, value);
+  const entries = v.array(v.tuple([label, value]));
+  return {
+    ...record,
+    "~run"(dataset, config) {
+      const input = dataset.value;
+      const known = record["~run"](dataset, config);
+      if (!known.typed || Object.keys(known.value).length === Object.keys(input as object).length) {
+        return known;
+      }
+      const all = entries["~run"]({ value: Object.entries(input as object) }, config);
+      // The entries' types are the record's; the compiler can't follow.
+      return { ...all, value: all.typed ? Object.fromEntries(all.value) : input } as typeof known;
+    },
+  };
+}
+
 /** How many of something there are. */
 export const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 /** Milliseconds since 1970. */
