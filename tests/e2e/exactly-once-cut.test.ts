@@ -1,6 +1,6 @@
 /**
  * The connection cut right before and right after every message of every method: the client goes on by
- * itself, and each change has happened exactly once (INV-30).
+ * itself, each change has happened exactly once (INV-30), and the events tell each once.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -17,10 +17,29 @@ import { DEVICE_BYTES, world } from "./sim-world.ts";
  */
 const TRANSACTIONS = 9n;
 
+/** What `life` does to devices, each thing once. */
+const EVENTS = [
+  "created made",
+  "created copy",
+  "activated copy",
+  "deactivated copy",
+  "created copy-then",
+  "created made-then",
+  "renamed copied",
+  "resized copied",
+  // The revert gives it the snapshot's size.
+  "resized copied",
+  "removed copy-then",
+  "removed made-then",
+  "removed copied",
+  "removed made",
+];
+
 /** Every method once at least, each answer checked: done twice, or not at all, it would be another. */
 async function life(client: Client): Promise<void> {
   const { devices } = client;
   const { transactionId } = await client.status();
+  const { value: beginning } = await client.events().next();
   await client.create({ name: "made", sizeBytes: DEVICE_BYTES, filesystem: "ext4" });
   await client.clone({ origin: "made", name: "copy" });
   assert.deepEqual(
@@ -70,6 +89,12 @@ async function life(client: Client): Promise<void> {
     ["base"],
   );
   assert.equal((await client.status()).transactionId, transactionId + TRANSACTIONS);
+  const happened: string[] = [];
+  for await (const event of client.events({ after: beginning.number })) {
+    if ("name" in event) happened.push(`${event.type.replace("device-", "")} ${event.name}`);
+    if (happened.at(-1) === "removed made") break;
+  }
+  assert.deepEqual(happened, EVENTS);
 }
 
 test("cut at every message of every method", async (t) => {

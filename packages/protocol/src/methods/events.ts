@@ -121,9 +121,9 @@ export const poolEvent = v.union([known, unknownEvent]);
 /** All that the events tell of, as it is: nothing before `last` is needed besides. */
 export const eventState = v.object({
   /**
-   * "start": the caller named no number. "behind": events after that number are no longer kept, or the
-   * pool has not come to it: it is another pool's, or of before a restore. "restart": the daemon was
-   * started anew, maybe after a crash.
+   * "start": the caller named no number. "behind": events after that number are no longer kept, or went
+   * with the restore of a backup, or the pool has not come to it. "restart": the daemon was started anew,
+   * maybe after a crash.
    */
   because: v.picklist(["start", "behind", "restart"]),
   pool: poolStatus,
