@@ -3,10 +3,10 @@
  * the testing daemon. A case uses only what both promise.
  */
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { ChangedRange, Client } from "@thinpool/sdk";
+import type { ChangedRange, Client, Mount } from "@thinpool/sdk";
 import { ThinpoolError, hasCode } from "@thinpool/sdk";
 
 export interface Target {
@@ -24,6 +24,20 @@ const code =
   (wanted: Parameters<typeof hasCode>[1]) =>
   (error: unknown): boolean =>
     hasCode(error, wanted);
+
+/** Far from what a filesystem has at its beginning. */
+const DISK_OFFSET_BYTES = 48 << 20;
+
+/** What is written is there, and it is not taken away from who has it open. */
+async function useAsDisk(disk: Mount): Promise<void> {
+  const written = Buffer.alloc(4096, "thinpool");
+  await using file = await open(disk.path, "r+");
+  await file.write(written, 0, written.length, DISK_OFFSET_BYTES);
+  await file.sync();
+  await assert.rejects(disk.release(), { code: "BUSY" });
+  const { buffer } = await file.read(Buffer.alloc(4096), 0, 4096, DISK_OFFSET_BYTES);
+  assert.deepEqual(buffer, written);
+}
 
 export function apiCases(target: () => Target): void {
   test("clone, mount, write, read, release, remove", async () => {
@@ -267,6 +281,29 @@ export function apiCases(target: () => Target): void {
     );
     await follow(begin);
     assert.deepEqual(seen.slice(4), seen.slice(0, 4));
+  });
+
+  test("a clone as a block device: one's own, never mounted beside it", async (t) => {
+    if (!target().isReal && !target().isRoot) {
+      t.skip("takes a policy that lets users have block devices, or root");
+      return;
+    }
+    await using client = await target().connect();
+    await using clone = await client.clone({ origin: "base", name: "api-disk" });
+    {
+      await using disk = await clone.activate();
+      assert.match(disk.path, /\/api-disk$/);
+      const [entry] = await client.mounts();
+      assert.deepEqual([entry?.block, entry?.path], [true, disk.path]);
+      await assert.rejects(clone.mount(), { code: "BUSY" });
+      await assert.rejects(clone.remove(), { code: "BUSY" });
+      const again = await clone.activate();
+      assert.equal((await again.release()).count, 1);
+      if (target().isReal) await useAsDisk(disk);
+    }
+    await using mount = await clone.mount();
+    assert.equal(mount.device, clone.name);
+    await assert.rejects(clone.activate(), { code: "BUSY" });
   });
 
   test("errors say what, of what, and what to do", async () => {

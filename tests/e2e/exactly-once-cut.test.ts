@@ -62,10 +62,13 @@ async function life(client: Client): Promise<void> {
   assert.equal((await client.pool.backup({ keep: 1 })).transactionId, transactionId + 2n);
   const dataBytes = (await client.status()).dataTotalBytes + (1n << 20n);
   assert.equal((await client.pool.extend({ dataBytes })).dataBytes, dataBytes);
+  await assert.rejects(client.activate({ device: "copy" }), { code: "BUSY" });
   const { reference } = first;
   assert.deepEqual(await client.release({ reference }), { device: "copy", count: 1 });
   assert.deepEqual(await second.release(), { device: "copy", count: 0 });
   assert.deepEqual(await client.mounts(), []);
+  const disk = await client.activate({ device: "copy" });
+  assert.deepEqual(await disk.release(), { device: "copy", count: 0 });
   const names = ["copy", "made"].map((origin) => ({ origin, name: `${origin}-then` }));
   const then = await devices.snapshotMany({ snapshots: names });
   assert.deepEqual(

@@ -35,6 +35,7 @@ export async function world(): Promise<World> {
   const folder = join(parent, "pool");
   const socketPath = join(parent, "run", "thinpool.sock");
   const mountRoot = join(parent, "mounts");
+  const blockRoot = join(parent, "blocks");
   const log: string[] = [];
   const pool = await createPool({ folder, kernel, backing: BACKING });
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
@@ -48,7 +49,15 @@ export async function world(): Promise<World> {
     log,
     start: () => {
       const logger = jsonLogger((line) => log.push(line));
-      return startDaemon({ folder, socketPath, kernel, mountRoot, logger, workers: "in-process" });
+      return startDaemon({
+        folder,
+        socketPath,
+        kernel,
+        mountRoot,
+        blockRoot,
+        logger,
+        workers: "in-process",
+      });
     },
     connect: () => connect({ socketPath, timeoutMs: 5_000 }),
     [Symbol.asyncDispose]: () => rm(parent, { recursive: true, force: true }),

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "@thinpool/sdk";
 import type { Kernel } from "@thinpool/thinpool";
@@ -13,6 +13,18 @@ import { NODE_FLAGS, THINPOOLD } from "./runtime.ts";
 const START_TIMEOUT_MS = 60_000;
 const BACKING = { type: "files", dataBytes: 512n << 20n, metadataBytes: 8n << 20n } as const;
 const DEFAULT_IMAGE_BYTES = 64n << 20n;
+/** As without a file, and block devices: whoever may connect may have those. */
+const POLICY = {
+  version: 1,
+  rules: [
+    {
+      name: "users",
+      users: "all",
+      allow: { clone: { public: true } },
+      mount: { blockDevices: true },
+    },
+  ],
+};
 /** Debian's own group of all users. */
 export const USERS: { readonly name: string; readonly gid: number } = { name: "users", gid: 100 };
 
@@ -35,10 +47,13 @@ export async function daemonProcess(
   const pool = await createPool({ folder, kernel, backing: BACKING });
   await pool.createDevice({ name: "base", sizeBytes: options.imageBytes ?? DEFAULT_IMAGE_BYTES });
   await pool.detach();
+  const policyFile = join(parent, "policy.json");
+  await writeFile(policyFile, JSON.stringify(POLICY), { mode: 0o600 });
   let log = "";
   const start = async (): Promise<ChildProcess> => {
     log = "";
     const args = ["--folder", folder, "--socket", socketPath, "--socket-group", USERS.name];
+    args.push("--policy", policyFile);
     const child = spawn(process.execPath, [...NODE_FLAGS, THINPOOLD, ...args, "--teardown"], {
       stdio: ["ignore", "ignore", "pipe"],
     });

@@ -7,6 +7,7 @@ import {
   type DevNumber,
   findSignature,
   MAX_READ_BYTES,
+  type NodeRequest,
 } from "@thinpool/dm-native";
 import type { Disk } from "./disk.ts";
 import { type Gate, Refusal } from "./faults.ts";
@@ -199,6 +200,21 @@ export class SimBlockDevices implements BlockDevices {
 
   inUse(path: string): Promise<boolean> {
     return this.#gate.call("O_EXCL", path, "", () => this.#node(path).claim !== undefined);
+  }
+
+  /** To whom it belongs decides nothing here: nobody asks for leave to open. */
+  makeNode(path: string, { dev }: NodeRequest): Promise<void> {
+    return this.#gate.call("mknod", path, "", () => {
+      const isThere = this.#machine.byPath(path) !== undefined || existsSync(path);
+      if (isThere || this.#machine.madeNodes.has(path)) {
+        throw new Refusal("EEXIST", "something is there already");
+      }
+      this.#machine.madeNodes.set(path, dev);
+    });
+  }
+
+  removeNode(path: string): Promise<boolean> {
+    return this.#gate.call("unlink", path, "", () => this.#machine.madeNodes.delete(path));
   }
 
   #node(path: string): BlockNode {

@@ -116,6 +116,8 @@ export class Stores {
 export class Machine {
   readonly stores: Stores;
   readonly #nodes = new Set<BlockNode>();
+  /** What mknod(2) made, beside the nodes that devices have by themselves. */
+  readonly madeNodes: Map<string, DevNumber> = new Map();
 
   constructor(stores: Stores) {
     this.stores = stores;
@@ -130,6 +132,8 @@ export class Machine {
   }
 
   byPath(path: string): BlockNode | undefined {
+    const made = this.madeNodes.get(path);
+    if (made !== undefined) return this.byNumber(made);
     return [...this.#nodes].find((node) => node.paths().includes(path));
   }
 

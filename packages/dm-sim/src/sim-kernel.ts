@@ -234,7 +234,7 @@ export class SimKernel {
     const devices = this.#simDm.all().map((device) => device.paths()[0] ?? device.name);
     const loops = (await this.loops.list()).map((loop) => loop.path);
     const mounts = (await this.mounts.list()).map((mount) => mount.mountPoint);
-    return [...devices, ...loops, ...mounts];
+    return [...devices, ...loops, ...mounts, ...this.#machine.madeNodes.keys()];
   }
 
   #metadataOf(path: string): ThinMetadata {

@@ -34,6 +34,7 @@ import { rootWorkerIdentity } from "./worker/root-identity.ts";
 import { MAX_SPARE_WORKERS } from "./worker/limits.ts";
 import { WorkerPool } from "./worker/worker-pool.ts";
 
+export const DEFAULT_BLOCK_ROOT = "/dev/thinpool";
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const DEFAULT_SPARE_WORKERS = 1;
 const KEY_FILE = "keys.sqlite";
@@ -66,6 +67,8 @@ export interface DaemonOptions {
   readonly metrics?: MetricsAddress | undefined;
   /** Default: /run/thinpool/mounts. */
   readonly mountRoot?: string;
+  /** Where users' block devices are; below /dev, or what is there is none. Default: /dev/thinpool. */
+  readonly blockRoot?: string;
   /** What users' mounts may be; default: what the policy says. */
   readonly mountRulesFor?: RulesFor;
   /** How long a session outlives its connection; default: half a minute. */
@@ -106,6 +109,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     pool,
     kernel,
     mountRoot: options.mountRoot ?? DEFAULT_MOUNT_ROOT,
+    blockRoot: options.blockRoot ?? DEFAULT_BLOCK_ROOT,
     queue,
     rulesFor,
     logger,

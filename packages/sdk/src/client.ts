@@ -8,7 +8,7 @@ import type { EventsOptions, PoolEvent } from "./events.ts";
 import { readEvents } from "./events.ts";
 import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
-import type { MountOptions } from "./mount-options.ts";
+import type { ActivateOptions, MountOptions } from "./mount-options.ts";
 import { mountParams } from "./mount-options.ts";
 import { PoolVerbs } from "./pool-verbs.ts";
 import type { CallOptions, ChangeOptions } from "./requests.ts";
@@ -321,11 +321,42 @@ export class Client implements Owner, AsyncDisposable {
    * ```
    */
   async mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount> {
-    const { device, holder } = options;
-    const params = { device, ...mountParams(options) };
-    const made = await this.#requests.call("mount.create", params, options);
+    const params = { device: options.device, ...mountParams(options) };
+    return this.#take(await this.#requests.call("mount.create", params, options), options);
+  }
+
+  /**
+   * The device as a block device of one's own, `path`, for a virtual machine's disk. Nobody mounts it
+   * meanwhile; further references share the node. Held and released as a mount is. NOT_FOUND, BUSY while
+   * it is mounted, FORBIDDEN where the policy has no `mount.blockDevices` for the caller, LIMIT.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using root = await client.clone({ origin: "base", name: "vm-1" });
+   * await using disk = await root.activate();
+   * console.log(disk.path.endsWith("/vm-1"), (await client.mounts())[0]?.block);
+   * // prints: true true
+   * ```
+   */
+  async activate(
+    options: { readonly device: string } & ActivateOptions & ChangeOptions,
+  ): Promise<Mount> {
+    const { device: name, holder, readOnly } = options;
+    const params = {
+      name,
+      ...(holder === undefined ? {} : { holder }),
+      ...(readOnly === undefined ? {} : { readOnly }),
+    };
+    return this.#take(await this.#requests.call("device.activate", params, options), options);
+  }
+
+  /** A reference that was made is this client's to hold. */
+  #take(made: MountEntry, { holder }: Pick<MountOptions, "holder">): Mount {
     const { reference } = made;
-    this.#held.delete(device);
+    this.#held.delete(made.device);
     if (holder === undefined || holder.type === "session") this.#held.add(reference);
     if (holder?.type === "lease") this.#leases.keep(reference, holder.ttlMs);
     return new Mount(this, made);

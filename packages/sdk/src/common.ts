@@ -14,7 +14,7 @@ export type { ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, hasCode } from "./errors.ts";
 export type { EventsOptions, PoolEvent, StateSnapshot } from "./events.ts";
 export type { ClientState } from "./link.ts";
-export type { MountOptions } from "./mount-options.ts";
+export type { ActivateOptions, MountOptions } from "./mount-options.ts";
 export type { BackupEntry, CheckReport, Extended } from "./pool-verbs.ts";
 export { PoolVerbs } from "./pool-verbs.ts";
 export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";

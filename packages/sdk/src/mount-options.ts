@@ -24,6 +24,9 @@ export interface MountOptions {
   readonly token?: string;
 }
 
+/** Of a block device: what keeps it, and whether it can be written to. */
+export type ActivateOptions = Pick<MountOptions, "holder" | "readOnly">;
+
 /** As the wire has them; what else an options object holds stays behind. */
 export function mountParams(options: MountOptions): Omit<MethodParams<"mount.create">, "device"> {
   const { holder, folder, readOnly, noExec, noSymFollow, ownership, token } = options;

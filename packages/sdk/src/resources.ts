@@ -1,7 +1,7 @@
 /** What calls give back: devices as values, clones and mounts as things to be released. */
 import type { MethodResult } from "@thinpool/protocol";
 import { hasCode } from "./errors.ts";
-import type { MountOptions } from "./mount-options.ts";
+import type { ActivateOptions, MountOptions } from "./mount-options.ts";
 import type { ChangeOptions } from "./requests.ts";
 
 export type Filesystem = "ext4" | "xfs" | "none";
@@ -88,6 +88,8 @@ export interface MountEntry {
   /** Of a lease: the time that is left of it. */
   readonly leaseLeftMs?: number | undefined;
   readonly readOnly?: boolean | undefined;
+  /** `path` is a block device: it is not mounted. */
+  readonly block?: boolean | undefined;
   /** False where it is to be mounted again after a reboot and is not yet. */
   readonly mounted?: boolean | undefined;
 }
@@ -101,6 +103,7 @@ export interface ReleaseResult {
 /** What the resources need of their client. */
 export interface Owner {
   mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount>;
+  activate(options: { readonly device: string } & ActivateOptions & ChangeOptions): Promise<Mount>;
   release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult>;
   remove(options: { readonly name: string } & ChangeOptions): Promise<void>;
 }
@@ -199,6 +202,11 @@ export class Clone implements AsyncDisposable {
 
   async mount(options: MountOptions & ChangeOptions = {}): Promise<Mount> {
     return this.#owner.mount({ ...options, device: this.name });
+  }
+
+  /** As a block device of one's own: `path` of what it returns (`Client.activate`). */
+  async activate(options: ActivateOptions & ChangeOptions = {}): Promise<Mount> {
+    return this.#owner.activate({ ...options, device: this.name });
   }
 
   /** BUSY while it is mounted. */

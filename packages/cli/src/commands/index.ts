@@ -2,8 +2,10 @@
 import type { Command } from "@oclif/core";
 import CompletionCandidates from "./completion/candidates.ts";
 import CompletionScript from "./completion/script.ts";
+import DeviceActivate from "./device/activate.ts";
 import DeviceClone from "./device/clone.ts";
 import DeviceCreate from "./device/create.ts";
+import DeviceDeactivate from "./device/deactivate.ts";
 import DeviceDiff from "./device/diff.ts";
 import DeviceLabel from "./device/label.ts";
 import DeviceList from "./device/list.ts";
@@ -55,8 +57,10 @@ import WhoAmI from "./whoami.ts";
 export const commands: Readonly<Record<string, Command.Class>> = {
   "completion:candidates": CompletionCandidates,
   "completion:script": CompletionScript,
+  "device:activate": DeviceActivate,
   "device:clone": DeviceClone,
   "device:create": DeviceCreate,
+  "device:deactivate": DeviceDeactivate,
   "device:diff": DeviceDiff,
   "device:label": DeviceLabel,
   "device:list": DeviceList,

@@ -9,6 +9,8 @@ export default class Umount extends DaemonCommand {
     "With the last reference the device is unmounted and deactivated. Given a device's name, the last of your own references to it is released.";
   static override args = { what: referenceArg };
   static override flags = { "dry-run": dryRunFlag };
+  /** What the last release does to the device. */
+  protected readonly ended: string = "unmounted";
 
   async run() {
     const { args, flags } = await this.parse(Umount);
@@ -16,7 +18,7 @@ export default class Umount extends DaemonCommand {
       const reference = await referenceMeant(args.what, client);
       if (flags["dry-run"]) return this.planned(`release reference ${reference}`);
       const { device, count } = await client.release({ reference });
-      this.log(renderRelease({ device, count }));
+      this.log(renderRelease({ device, count }, this.ended));
       return { reference, device, count };
     });
   }

@@ -7,44 +7,55 @@ import { durationFlag, tokenFlag } from "./flags.ts";
 /** This program ends at once, so its session can't hold the mount. */
 const USER_LEASE_MS = 24 * 60 * 60 * 1000;
 
-export const mountFlags = {
+/** Of all that takes a reference. */
+export const activateFlags = {
   lease: durationFlag({
-    summary: "Let the mount end by itself after this time; without it a user's end after a day.",
+    summary: "Let it end by itself after this time; without it a user's end after a day.",
     exclusive: ["permanent"],
   }),
   permanent: Flags.boolean({
     summary: "Keep it until it is released, also over a reboot; without it only root's are kept.",
   }),
+  "read-only": Flags.boolean({ summary: "Write nothing to the device." }),
+};
+
+export const mountFlags = {
+  ...activateFlags,
   at: Flags.string({
     summary: "An empty folder of your own to mount on, where the policy lets you.",
     helpValue: "FOLDER",
     parse: async (path) => resolve(path),
   }),
-  "read-only": Flags.boolean({ summary: "Write nothing to the device." }),
   "no-exec": Flags.boolean({ summary: "Let no program be started from the mount." }),
   "no-symlinks": Flags.boolean({ summary: "Follow no symbolic link in the mount." }),
   token: tokenFlag,
 };
 
-export interface MountFlags {
+export interface HolderFlags {
   readonly lease: number | undefined;
   readonly permanent: boolean;
+}
+
+export interface MountFlags extends HolderFlags {
   readonly at: string | undefined;
   readonly "read-only": boolean;
   readonly "no-exec": boolean;
   readonly "no-symlinks": boolean;
 }
 
-/** Without a word about it root's mounts are permanent, and a user's a lease of a day. */
-export function mountOptions(
-  flags: MountFlags,
+/** Without a word about it root's references are permanent, and a user's a lease of a day. */
+export function holderMeant(
+  flags: HolderFlags,
   isRoot: boolean = process.geteuid?.() === 0,
-): Omit<MountOptions, "token"> {
-  const permanent = flags.permanent || (isRoot && flags.lease === undefined);
+): NonNullable<MountOptions["holder"]> {
+  return flags.permanent || (isRoot && flags.lease === undefined)
+    ? { type: "permanent" }
+    : { type: "lease", ttlMs: flags.lease ?? USER_LEASE_MS };
+}
+
+export function mountOptions(flags: MountFlags, isRoot?: boolean): Omit<MountOptions, "token"> {
   return {
-    holder: permanent
-      ? { type: "permanent" }
-      : { type: "lease", ttlMs: flags.lease ?? USER_LEASE_MS },
+    holder: holderMeant(flags, isRoot),
     ...(flags.at === undefined ? {} : { folder: flags.at }),
     ...(flags["read-only"] ? { readOnly: true } : {}),
     ...(flags["no-exec"] ? { noExec: true } : {}),

@@ -16,9 +16,12 @@ export function renderMounts(mounts: readonly MountEntry[]): string {
   );
 }
 
-/** A line about what a release has left. */
-export function renderRelease({ device, count }: Pick<MountEntry, "device" | "count">): string {
-  return `${device}: ${count === 0 ? "unmounted" : `references left: ${count}`}`;
+/** A line about what a release has left; `ended`: what the last one did. */
+export function renderRelease(
+  { device, count }: Pick<MountEntry, "device" | "count">,
+  ended: string,
+): string {
+  return `${device}: ${count === 0 ? ended : `references left: ${count}`}`;
 }
 
 const REFERENCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

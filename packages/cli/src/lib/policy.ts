@@ -62,11 +62,14 @@ function rightsOf({ allow = {} }: RuleEntry): string[] {
 
 function mountsOf({ mount = {} }: RuleEntry): string[] {
   const { roots = [], noExec, noSymFollow, permanent, lazyUnmountAfterSeconds } = mount;
+  const { otherNamespaces, blockDevices } = mount;
   const said: string[] = [];
   if (roots.length > 0) said.push(`on folders of their own below ${roots.join(", ")}`);
   if (noExec !== undefined) said.push(noExec ? "no programs" : "programs");
   if (noSymFollow !== undefined) said.push(noSymFollow ? "no symbolic links" : "symbolic links");
   if (permanent === true) said.push("permanent ones");
+  if (otherNamespaces === true) said.push("in their containers");
+  if (blockDevices === true) said.push("devices as block devices");
   if (lazyUnmountAfterSeconds !== undefined) {
     said.push(`taken off ${formatDuration(lazyUnmountAfterSeconds * 1000)} after their end`);
   }

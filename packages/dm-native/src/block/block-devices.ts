@@ -13,6 +13,15 @@ export interface BlockSignature {
   readonly offsetBytes: bigint;
 }
 
+/** A node of one's own for a device: who may open it, whatever the device's other nodes allow. */
+export interface NodeRequest {
+  readonly dev: DevNumber;
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
 export const MAX_READ_BYTES: bigint = 1n << 20n;
 
 export interface BlockDevices {
@@ -27,4 +36,12 @@ export interface BlockDevices {
   signature(path: string): Promise<BlockSignature | undefined>;
   /** True where it is mounted, a swap, part of another device, or opened exclusively (O_EXCL gives EBUSY). */
   inUse(path: string): Promise<boolean>;
+  /**
+   * Makes a node (mknod(2)), in a folder in which only root can change anything: between making and
+   * giving it away nobody may put another file there. NATIVE_EXISTS where something is. Whatever fails,
+   * there is none.
+   */
+  makeNode(path: string, node: NodeRequest): Promise<void>;
+  /** Takes it away; whoever has it open keeps it so. False where there was none. */
+  removeNode(path: string): Promise<boolean>;
 }

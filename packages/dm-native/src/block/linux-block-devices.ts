@@ -1,8 +1,8 @@
 /** `BlockDevices` on the kernel: ioctls of linux/fs.h. Needs read or write access to the node. */
-import { open as openFile, stat } from "node:fs/promises";
+import { chmod, lchown, lstat, open as openFile, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { BigIntStats } from "node:fs";
-import { devNumberOf } from "../dev-number.ts";
+import { devNumberOf, stDevOf } from "../dev-number.ts";
 import type { DevNumber } from "../dev-number.ts";
 import { NativeError } from "../errors.ts";
 import {
@@ -17,10 +17,10 @@ import {
 } from "../sys/descriptor.ts";
 import { ERRNO, errnoOfNodeError, nativeErrorFromErrno } from "../sys/errno.ts";
 import { ioctl, ioctlLong, requestNone, requestRead } from "../sys/ioctl.ts";
-import { open } from "../sys/libc.ts";
+import { mknod, open } from "../sys/libc.ts";
 import { LongWaitLane } from "../sys/long-wait.ts";
 import { MAX_READ_BYTES } from "./block-devices.ts";
-import type { BlockDevices, BlockSignature, ByteRange } from "./block-devices.ts";
+import type { BlockDevices, BlockSignature, ByteRange, NodeRequest } from "./block-devices.ts";
 import { findSignature, HEAD_BYTES, TAIL_BYTES } from "./signatures.ts";
 
 /** linux/fs.h. The size in BLKGETSIZE64 is that of a size_t, the answer is 8 bytes. */
@@ -28,6 +28,8 @@ const BLKGETSIZE64 = requestRead(0x12, 114, 8);
 const BLKSSZGET = requestNone(0x12, 104);
 const BLKDISCARD = requestNone(0x12, 119);
 const BLKZEROOUT = requestNone(0x12, 127);
+/** linux/stat.h */
+const S_IFBLK = 0o060000;
 
 /** Discards and zeroings that run at the same time; both may take minutes on a large device. */
 const MAX_WAITING_THREADS = 2;
@@ -45,10 +47,14 @@ async function statOf(path: string): Promise<BigIntStats> {
   try {
     return await stat(path, { bigint: true });
   } catch (error) {
-    const errno = errnoOfNodeError(error);
-    if (errno === 0) throw error;
-    throw nativeErrorFromErrno({ operation: "stat", object: path, errno, cause: error });
+    throw nativeErrorOf("stat", path, error);
   }
+}
+
+/** Of what Node's own functions throw; anything else as it is. */
+function nativeErrorOf(operation: string, object: string, error: unknown): unknown {
+  const errno = errnoOfNodeError(error);
+  return errno === 0 ? error : nativeErrorFromErrno({ operation, object, errno, cause: error });
 }
 
 function notBlock(operation: string, path: string): NativeError {
@@ -189,6 +195,32 @@ export class LinuxBlockDevices implements BlockDevices {
     const fd = expectResult({ result, errno }, { operation: "open", object: path });
     await closeDescriptor(fd);
     return false;
+  }
+
+  async makeNode(path: string, { dev, uid, gid, mode }: NodeRequest): Promise<void> {
+    checkPath("mknod", path);
+    // Nobody's until it is given away.
+    const made = await mknod.async(path, S_IFBLK, stDevOf(dev));
+    expectResult(made, { operation: "mknod", object: path });
+    try {
+      await lchown(path, uid, gid);
+      await chmod(path, mode);
+    } catch (error) {
+      await unlink(path);
+      throw nativeErrorOf("chown", path, error);
+    }
+  }
+
+  async removeNode(path: string): Promise<boolean> {
+    checkPath("unlink", path);
+    try {
+      if (!(await lstat(path)).isBlockDevice()) throw notBlock("unlink", path);
+      await unlink(path);
+      return true;
+    } catch (error) {
+      if (errnoOfNodeError(error) === ERRNO.ENOENT) return false;
+      throw nativeErrorOf("unlink", path, error);
+    }
   }
 
   async #ask(operation: string, path: string, request: number, answer: Buffer): Promise<void> {

@@ -9,7 +9,11 @@ import { deviceVerbHandlers } from "./device-verbs.ts";
 import type { HandlerParts, Topic, Within } from "./handler.ts";
 import { seenDevice } from "./seen-device.ts";
 
-export function deviceHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"device"> {
+/** All but `device.activate`, which takes a reference as mounting does (mount.ts). */
+export function deviceHandlers(
+  parts: HandlerParts,
+  mapped: MappedLimit,
+): Omit<Topic<"device">, "device.activate"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
   const devices = new Quota("devices");
   const virtualBytes = new Quota("bytes of devices");

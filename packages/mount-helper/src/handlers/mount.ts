@@ -1,5 +1,5 @@
 /** mount.*: references to mounted devices. */
-import type { MethodResult } from "@thinpool/protocol";
+import type { MethodParams, MethodResult } from "@thinpool/protocol";
 import type { OpenNamespace, PeerProcess } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import { namespaceOfCaller } from "../mounts/namespace.ts";
@@ -7,9 +7,15 @@ import type { MappedLimit } from "../policy/mapped-limit.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { HeldReference } from "../references/mount-service.ts";
 import { Quota } from "../references/quota.ts";
-import type { HandlerParts, Topic } from "./handler.ts";
+import type { CallContext, HandlerParts, Handlers, Topic } from "./handler.ts";
 
-export function mountHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"mount"> {
+/** `block`: not to be mounted, but a block device of the caller's. */
+type Wish = MethodParams<"mount.create"> & { readonly block?: true };
+
+export function mountHandlers(
+  parts: HandlerParts,
+  mapped: MappedLimit,
+): Topic<"mount"> & Pick<Handlers, "device.activate"> {
   const { pool, mounts, sessions, access, rulesFor } = parts;
   const namespaceFor = (
     principal: Principal,
@@ -24,47 +30,55 @@ export function mountHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"
     });
   const references = new Quota("references");
   const leases = new Quota("leases");
+  const create = async (
+    params: Wish,
+    principal: Principal,
+    call: CallContext,
+  ): Promise<MethodResult<"mount.create">> => {
+    const { uid } = principal;
+    const { device, holder = { type: "session" }, folder, block = false } = params;
+    const { readOnly, noExec, noSymFollow, ownership } = params;
+    // The one that the policy has just judged: nothing was awaited since.
+    const judged = pool.get({ name: device });
+    await using namespace =
+      folder === undefined ? undefined : await namespaceFor(principal, call.peer, folder);
+    const wish = {
+      holder:
+        holder.type === "session"
+          ? { ...holder, session: sessions.of(uid, call.connection) }
+          : holder,
+      folder,
+      namespace,
+      block,
+      asOwn: !access.touches(principal, judged),
+      form: {
+        ...(readOnly === undefined ? {} : { readOnly }),
+        ...(noExec === undefined ? {} : { noExec }),
+        ...(noSymFollow === undefined ? {} : { noSymFollow }),
+        ...(ownership === undefined ? {} : { ownership }),
+      },
+    };
+    const limits = access.limits(principal);
+    const own = mounts.list().filter(({ holderUid }) => holderUid === uid);
+    const mount = (): Promise<HeldReference> =>
+      mounts.create(principal, judged, wish, call.newUuid());
+    // What can be written to can come to map more.
+    const writesOwn = readOnly !== true && judged.ownerUid === uid;
+    const make = writesOwn ? () => mapped.within(principal, [], mount) : mount;
+    const held = BigInt(own.length);
+    const limit = BigInt(limits.mounts);
+    const made = await references.reserve({ uid, held, more: 1n, limit }, () => {
+      if (holder.type !== "lease") return make();
+      const leased = BigInt(own.filter((each) => each.holder === "lease").length);
+      const most = BigInt(limits.leases);
+      return leases.reserve({ uid, held: leased, more: 1n, limit: most }, make);
+    });
+    return mountToWire(made);
+  };
   return {
-    "mount.create": async (params, principal, call) => {
-      const { uid } = principal;
-      const { device, holder = { type: "session" }, folder } = params;
-      const { readOnly, noExec, noSymFollow, ownership } = params;
-      // The one that the policy has just judged: nothing was awaited since.
-      const judged = pool.get({ name: device });
-      await using namespace =
-        folder === undefined ? undefined : await namespaceFor(principal, call.peer, folder);
-      const wish = {
-        holder:
-          holder.type === "session"
-            ? { ...holder, session: sessions.of(uid, call.connection) }
-            : holder,
-        folder,
-        namespace,
-        asOwn: !access.touches(principal, judged),
-        form: {
-          ...(readOnly === undefined ? {} : { readOnly }),
-          ...(noExec === undefined ? {} : { noExec }),
-          ...(noSymFollow === undefined ? {} : { noSymFollow }),
-          ...(ownership === undefined ? {} : { ownership }),
-        },
-      };
-      const limits = access.limits(principal);
-      const own = mounts.list().filter(({ holderUid }) => holderUid === uid);
-      const mount = (): Promise<HeldReference> =>
-        mounts.create(principal, judged, wish, call.newUuid());
-      // What can be written to can come to map more.
-      const writesOwn = readOnly !== true && judged.ownerUid === uid;
-      const make = writesOwn ? () => mapped.within(principal, [], mount) : mount;
-      const held = BigInt(own.length);
-      const limit = BigInt(limits.mounts);
-      const made = await references.reserve({ uid, held, more: 1n, limit }, () => {
-        if (holder.type !== "lease") return make();
-        const leased = BigInt(own.filter((each) => each.holder === "lease").length);
-        const most = BigInt(limits.leases);
-        return leases.reserve({ uid, held: leased, more: 1n, limit: most }, make);
-      });
-      return mountToWire(made);
-    },
+    "mount.create": create,
+    "device.activate": ({ name, ...wish }, principal, call) =>
+      create({ ...wish, device: name, block: true }, principal, call),
 
     "mount.renew": ({ reference, ttlMs }) => {
       const renewed = mounts.renew(reference, ttlMs);
@@ -97,7 +111,7 @@ export function mountHandlers(parts: HandlerParts, mapped: MappedLimit): Topic<"
 }
 
 export function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
-  const { reference, device, path, holderUid, count, holder, leaseLeftMs, readOnly } = held;
+  const { reference, device, path, block, holderUid, count, holder, leaseLeftMs, readOnly } = held;
   return {
     reference,
     device,
@@ -107,6 +121,7 @@ export function mountToWire(held: HeldReference): MethodResult<"mount.create"> {
     holder,
     ...(leaseLeftMs === undefined ? {} : { leaseLeftMs: Math.max(0, Math.round(leaseLeftMs)) }),
     readOnly,
+    block,
     mounted: held.state === "mounted",
   };
 }

@@ -119,6 +119,7 @@ export function recognitionRules(
     "device.publish": { how: "repeated" },
     "device.remove": removed,
     "mount.create": mounted,
+    "device.activate": mounted,
     "mount.release": released,
     "mount.renew": { how: "repeated" },
     "token.create": { how: "replaced" },

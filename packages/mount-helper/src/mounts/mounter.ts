@@ -19,11 +19,15 @@ import {
 import { RequestError } from "../errors.ts";
 import type { MountRecord, Observed } from "../references/record.ts";
 import { openMountFolder } from "./caller-folder.ts";
+import type { BlockNodes } from "./block-nodes.ts";
 import type { MountFolders } from "./folders.ts";
 import { idMapFor, mountFlags, mountOptions } from "./mount-table.ts";
 
 /** How often a mount is looked for again whose folder was moved between looking and unmounting. */
 const MAX_UNMOUNT_ATTEMPTS = 5;
+
+/** In place of a mount id, of what is no mount: the kernel's begin at 1. */
+const NO_MOUNT = 0;
 
 export interface MadeMount {
   readonly mountId: number;
@@ -45,14 +49,17 @@ type Place = Pick<MountRecord, "namespace" | "mountId" | "dev">;
 export class Mounter {
   readonly #kernel: Kernel;
   readonly #folders: MountFolders;
+  readonly #nodes: BlockNodes;
 
-  constructor(kernel: Kernel, folders: MountFolders) {
+  constructor(kernel: Kernel, folders: MountFolders, nodes: BlockNodes) {
     this.#kernel = kernel;
     this.#folders = folders;
+    this.#nodes = nodes;
   }
 
   /** The device must be active. Whatever fails, nothing is mounted and the daemon's own target is gone. */
   async mount(device: Device, wanted: Wanted, rights: FolderRights): Promise<MadeMount> {
+    if (wanted.place === "block") return this.#giveNode(wanted);
     const { filesystem } = device;
     if (filesystem === "none") {
       throw new RequestError({
@@ -86,6 +93,12 @@ export class Mounter {
     }
   }
 
+  async #giveNode({ dmUuid: uuid, owner, target, form }: Wanted): Promise<MadeMount> {
+    const { dev } = await this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
+    await this.#nodes.give(target, { dev, owner, readOnly: form.readOnly });
+    return { mountId: NO_MOUNT, dev: formatDevNumber(dev) };
+  }
+
   async #mountOn(
     device: Device,
     type: "ext4" | "xfs",
@@ -113,17 +126,40 @@ export class Mounter {
    * caller may have moved the folder that it is on. `lazy` takes it off the tree at once.
    */
   async unmount(
-    record: Place & Pick<MountRecord, "place" | "target">,
+    record: Place & Pick<MountRecord, "place" | "target" | "owner" | "form" | "dmUuid">,
     options: { readonly lazy?: boolean } = {},
   ): Promise<"unmounted" | "gone"> {
+    if (record.place === "block") return this.#takeNodeBack(record, options);
     const outcome = await this.#unmountById(record, options);
     await this.tidy(record);
     return outcome;
   }
 
-  /** The daemon's own folder for the mount goes; a caller's stays. Only an empty one can go. */
+  /** BUSY while somebody has the device open, and then the node stays. */
+  async #takeNodeBack(
+    record: Pick<MountRecord, "target" | "owner" | "form" | "dmUuid">,
+    { lazy = false }: { readonly lazy?: boolean },
+  ): Promise<"unmounted" | "gone"> {
+    const { target, owner, form, dmUuid: uuid } = record;
+    // First, so that nobody opens it between looking and taking.
+    const outcome = (await this.#nodes.takeBack(target)) ? "unmounted" : "gone";
+    const { openCount, dev } = await this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
+    if (openCount === 0 || lazy) return outcome;
+    await this.#nodes.give(target, { dev, owner, readOnly: form.readOnly });
+    throw new RequestError({
+      code: "BUSY",
+      operation: "device.deactivate",
+      object: target,
+      reason: `it is open (${openCount} ${openCount === 1 ? "time" : "times"})`,
+      hint: "End the program that uses it: fuser -v shows which.",
+    });
+  }
+
+  /** The daemon's own folder for the mount, or its node, goes; a caller's folder stays. */
   async tidy({ place, target }: Pick<MountRecord, "place" | "target">): Promise<void> {
+    // Only an empty folder can go.
     if (place === "own") await this.#folders.removeTarget(target);
+    if (place === "block") await this.#nodes.takeBack(target);
   }
 
   /** The device goes at its last close, even if the daemon is not there to see it. */
@@ -137,9 +173,23 @@ export class Mounter {
 
   /** What the kernel shows for the device with this dm uuid, where the record's mount would be. */
   async observe(
-    { dmUuid: uuid, namespace }: Pick<MountRecord, "dmUuid" | "namespace">,
+    {
+      dmUuid: uuid,
+      namespace,
+      place,
+      target,
+    }: Pick<MountRecord, "dmUuid" | "namespace" | "place" | "target">,
     bootId: string,
   ): Promise<Observed> {
+    if (place === "block") {
+      const [activeDev, dev] = await Promise.all([
+        this.#activeDev(dmUuid(uuid)),
+        this.#nodes.devOf(target),
+      ]);
+      const node = { mountId: NO_MOUNT, mountPoint: target };
+      const mounts = dev === undefined ? [] : [{ ...node, dev: formatDevNumber(dev) }];
+      return { bootId, activeDev, mounts };
+    }
     const [active, mounts] = await Promise.all([
       this.#activeDev(dmUuid(uuid)),
       this.#within(namespace, (where) => this.#kernel.mounts.list(where)),

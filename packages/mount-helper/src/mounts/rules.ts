@@ -17,6 +17,8 @@ export interface MountRules {
   readonly lazyAfterMs: number | undefined;
   /** The longest time to live of a lease, from one renewal to the next. */
   readonly maxLeaseMs: number;
+  /** A device may be had as a block device: its contents are then wholly his, and so what is mounted. */
+  readonly blockDevices: boolean;
   /** References that end only when they are released. */
   readonly permanent: boolean;
 }
@@ -28,6 +30,7 @@ export const DEFAULT_MOUNT_RULES: MountRules = {
   otherNamespaces: false,
   lazyAfterMs: undefined,
   maxLeaseMs: MAX_LEASE_MS,
+  blockDevices: false,
   permanent: false,
 };
 
@@ -36,6 +39,7 @@ export const ROOT_MOUNT_RULES: MountRules = {
   ...DEFAULT_MOUNT_RULES,
   folderRoots: ["/"],
   otherNamespaces: true,
+  blockDevices: true,
   permanent: true,
 };
 

@@ -61,6 +61,7 @@ function compileRule(entry: RuleEntry, { users, groups }: Resolvers): Rule {
     noSymFollow: mount.noSymFollow,
     permanentMounts: mount.permanent ?? false,
     otherNamespaces: mount.otherNamespaces ?? false,
+    blockDevices: mount.blockDevices ?? false,
     lazyUnmountAfterMs:
       mount.lazyUnmountAfterSeconds === undefined
         ? undefined

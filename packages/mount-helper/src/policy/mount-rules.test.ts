@@ -13,6 +13,7 @@ const ci = {
   noExec: false,
   permanentMounts: true,
   otherNamespaces: true,
+  blockDevices: true,
   lazyUnmountAfterMs: 5_000,
   limits: { holdMs: 60_000 },
 };
@@ -30,6 +31,7 @@ test("the first rule that says something holds; roots add up; root is free", () 
     lazyAfterMs: 5_000,
     maxLeaseMs: 60_000,
     otherNamespaces: true,
+    blockDevices: true,
     permanent: true,
   });
 });

@@ -43,6 +43,7 @@ export function mountRulesOf(policy: Policy, who: Who): MountRules {
     lazyAfterMs: first(({ lazyUnmountAfterMs }) => lazyUnmountAfterMs),
     maxLeaseMs: first(({ limits }) => limits.holdMs) ?? DEFAULT_MOUNT_RULES.maxLeaseMs,
     otherNamespaces: own.some(({ otherNamespaces }) => otherNamespaces),
+    blockDevices: own.some(({ blockDevices }) => blockDevices),
     permanent: own.some(({ permanentMounts }) => permanentMounts),
   };
 }

@@ -43,6 +43,7 @@ export interface RuleEntry {
         readonly noSymFollow?: boolean | undefined;
         readonly permanent?: boolean | undefined;
         readonly otherNamespaces?: boolean | undefined;
+        readonly blockDevices?: boolean | undefined;
         readonly lazyUnmountAfterSeconds?: number | undefined;
       }
     | undefined;
@@ -115,6 +116,7 @@ const mount = v.strictObject({
   noSymFollow: v.optional(v.boolean()),
   permanent: v.optional(v.boolean()),
   otherNamespaces: v.optional(v.boolean()),
+  blockDevices: v.optional(v.boolean()),
   lazyUnmountAfterSeconds: v.optional(seconds),
 });
 

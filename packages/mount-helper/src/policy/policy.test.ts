@@ -96,6 +96,8 @@ test("the whole table without a file: what root, the owner, another of the group
     ["device.update", "clone", "yes", "yes", no, no],
     ["device.resize", "clone", "yes", "yes", no, no],
     ["device.revert", "clone", "yes", "yes", no, no],
+    ["device.activate", "image", "yes", never, never, no],
+    ["device.activate", "clone", "yes", "yes", no, no],
     ["device.changedBlocks", "image", "yes", "yes", "yes", no],
     ["device.changedBlocks", "clone", "yes", "yes", no, no],
     ["device.trim", "image", "yes", never, never, no],

@@ -80,6 +80,8 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
     turn: "device",
     token: "mount-read-only",
   },
+  // No token: what is on a device is its owner's to write past the filesystem.
+  "device.activate": { rule: "owns-device", object: "name", turn: "name" },
   "mount.renew": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.release": { rule: "holds-reference", object: "reference", turn: "reference" },
   "mount.list": { rule: "anyone", object: undefined, turn: undefined },

@@ -52,6 +52,7 @@ export interface Rule {
   readonly noSymFollow: boolean | undefined;
   readonly permanentMounts: boolean;
   readonly otherNamespaces: boolean;
+  readonly blockDevices: boolean;
   readonly lazyUnmountAfterMs: number | undefined;
   readonly limits: Partial<Limits>;
 }
@@ -115,6 +116,7 @@ export const EMPTY_RULE: Rule = {
   noSymFollow: undefined,
   permanentMounts: false,
   otherNamespaces: false,
+  blockDevices: false,
   lazyUnmountAfterMs: undefined,
   limits: {},
 };

@@ -81,6 +81,21 @@ const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
+    name: "the first reference to a block device: it is not there, or whole",
+    prepare: () => Promise.resolve([]),
+    work: (world) => world.mount({ block: true }),
+    judge: (world, _references, outcome) => isTold(world, outcome, 1),
+  },
+  {
+    name: "the last release of a block device: it is released",
+    prepare: async (world) => [(await world.mount({ block: true })).reference],
+    work: (world, [reference = ""]) => world.references.mounts.release(reference),
+    judge: (world, _references, outcome) => {
+      if (outcome !== "died") assert.deepEqual(world.held(), []);
+      assert.ok(world.held().length <= 1);
+    },
+  },
+  {
     name: "the release of one of two places: the other stays",
     prepare: async (world) => [
       ...(await permanent(world)),

@@ -50,6 +50,41 @@ test("one folder is for one device, and a mount is as it was asked for first", a
   await world.end();
 });
 
+test("a block device is shared by its holders, never mounted beside, and kept while it is open", async () => {
+  const world = await World.begin();
+  const { mounts } = world.references;
+  const first = await world.mount({ block: true });
+  assert.deepEqual([first.block, await world.nodes()], [true, [first.path]]);
+  const { path } = world.pool.get({ name: "one" });
+  const { blocks } = world.kernel;
+  assert.deepEqual(await blocks.number(first.path), await blocks.number(path));
+  await assert.rejects(world.mount(), { code: "BUSY" });
+  await assert.rejects(world.mount({ block: true, form: { readOnly: true } }), { code: "BUSY" });
+  const second = await world.mount({ block: true });
+  assert.deepEqual(await mounts.release(first.reference), { device: "one", count: 1 });
+  const letGo = world.kernel.hold(first.path);
+  await assert.rejects(mounts.release(second.reference), { code: "BUSY" });
+  assert.deepEqual(await world.nodes(), [first.path]);
+  await world.check();
+  letGo();
+  assert.deepEqual(await mounts.release(second.reference), { device: "one", count: 0 });
+  await world.check();
+  await world.mount();
+  await assert.rejects(world.mount({ block: true }), { code: "BUSY" });
+  world.rules = { ...world.rules, blockDevices: false };
+  await assert.rejects(world.mount({ block: true }, "two"), { code: "FORBIDDEN" });
+  await world.end();
+});
+
+test("a permanent block device is there again after a reboot", async () => {
+  const world = await World.begin();
+  const { path } = await world.mount({ block: true });
+  await world.reboot();
+  assert.deepEqual(await world.nodes(), [path]);
+  await world.check();
+  await world.end();
+});
+
 test("folders that are refused: outside the roots, by a symlink, filled, a file, missing, oddly named", async () => {
   const world = await World.begin();
   const { place, parent } = world;

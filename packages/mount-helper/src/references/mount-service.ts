@@ -13,6 +13,7 @@ import { RequestError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
 import { checkFolderPath } from "../mounts/caller-folder.ts";
+import type { BlockNodes } from "../mounts/block-nodes.ts";
 import type { MountFolders } from "../mounts/folders.ts";
 import type { Mounter } from "../mounts/mounter.ts";
 import type { MountRules, RulesFor } from "../mounts/rules.ts";
@@ -35,6 +36,8 @@ export interface HeldReference {
   readonly leaseLeftMs: number | undefined;
   readonly device: string;
   readonly path: string;
+  /** `path` is a block device. */
+  readonly block: boolean;
   readonly readOnly: boolean;
   /** "absent": after a reboot, until it is mounted again. */
   readonly state: MountState;
@@ -61,6 +64,8 @@ export interface MountWish {
   /** The one that the folder is in; undefined: the daemon's own. */
   readonly namespace?: OpenNamespace | undefined;
   readonly form?: Partial<MountForm> | undefined;
+  /** Not mounted, but as a block device of the caller's. */
+  readonly block?: boolean | undefined;
   /** In the caller's own place and shown as his, though the device is another's: by a token. */
   readonly asOwn?: boolean | undefined;
 }
@@ -80,6 +85,7 @@ export interface MountServiceParts {
   readonly ephemerals: Ephemerals;
   readonly mounter: Mounter;
   readonly folders: MountFolders;
+  readonly nodes: BlockNodes;
   readonly rulesFor: RulesFor;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -404,9 +410,18 @@ export class MountService {
     wish: MountWish,
     rules: MountRules,
   ): Promise<Omit<MountRecord, "state" | "mountId" | "dev" | "references">> {
-    const { folders, poolUuid, clock } = this.#parts;
-    const { folder, form = {} } = wish;
+    const { folders, nodes, poolUuid, clock } = this.#parts;
+    const { folder, block = false, form = {} } = wish;
     if (folder !== undefined) checkFolderPath(folder);
+    if (block && !rules.blockDevices) {
+      throw new RequestError({
+        code: "FORBIDDEN",
+        operation: "device.activate",
+        object: device.name,
+        reason: "the policy lets you mount devices, not have them as block devices",
+        hint: "Ask your administrator for a rule with mount.blockDevices.",
+      });
+    }
     const uid = wish.asOwn === true ? claimant.uid : device.ownerUid;
     return {
       id: randomUUID(),
@@ -414,8 +429,10 @@ export class MountService {
       deviceName: device.name,
       owner: { uid, gid: uid === claimant.uid ? claimant.gid : await groupOf(uid) },
       dmUuid: deviceDmUuid(poolUuid, device.uuid),
-      place: folder === undefined ? "own" : "folder",
-      target: folder ?? folders.targetOf(uid, device.name),
+      place: block ? "block" : folder === undefined ? "own" : "folder",
+      target: block
+        ? nodes.pathOf(uid, device.name)
+        : (folder ?? folders.targetOf(uid, device.name)),
       namespace: wish.namespace?.inode,
       form: {
         readOnly: form.readOnly ?? false,
@@ -443,6 +460,11 @@ export class MountService {
       return refuse("another device is mounted in that folder", "Take another folder.");
     }
     const beside = there.find(({ deviceUuid }) => deviceUuid === fresh.deviceUuid);
+    if (beside !== undefined && (beside.place === "block") !== (fresh.place === "block")) {
+      // Two that write past each other would ruin the filesystem.
+      const how = beside.place === "block" ? "in use as a block device" : "mounted";
+      return refuse(`it is ${how} already`, "Release that first, or take a clone of it.");
+    }
     if (beside !== undefined && beside.form.readOnly !== fresh.form.readOnly) {
       const how = beside.form.readOnly ? "read-only" : "writable";
       return refuse(`it is mounted ${how} already`, "A device is mounted in one way at a time.");
@@ -464,6 +486,7 @@ export class MountService {
       leaseLeftMs: timeLeftMs(reference, this.#parts.clock.read()),
       device: record.deviceName,
       path: record.target,
+      block: record.place === "block",
       readOnly: record.form.readOnly,
       state: record.state,
       count: this.#countOfDevice(record.deviceUuid),

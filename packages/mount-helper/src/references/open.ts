@@ -4,6 +4,7 @@ import type { Kernel, ThinPool } from "@thinpool/thinpool";
 import { bootId, bootTimeMs } from "@thinpool/thinpool";
 import type { KeyedQueue } from "../keyed-queue.ts";
 import type { Logger } from "../log.ts";
+import { BlockNodes } from "../mounts/block-nodes.ts";
 import { MountFolders } from "../mounts/folders.ts";
 import { Mounter } from "../mounts/mounter.ts";
 import type { RulesFor } from "../mounts/rules.ts";
@@ -26,6 +27,7 @@ export interface ReferencesOptions {
   readonly pool: ThinPool;
   readonly kernel: Kernel;
   readonly mountRoot: string;
+  readonly blockRoot: string;
   readonly queue: KeyedQueue;
   readonly rulesFor: RulesFor;
   readonly logger: Logger;
@@ -48,10 +50,20 @@ export interface References {
 
 /** Opens the store and brings records and kernel in line; the reaper is not started yet. */
 export async function openReferences(options: ReferencesOptions): Promise<References> {
-  const { pool, kernel, mountRoot, queue, rulesFor, logger, clock = systemClock } = options;
+  const {
+    pool,
+    kernel,
+    mountRoot,
+    blockRoot,
+    queue,
+    rulesFor,
+    logger,
+    clock = systemClock,
+  } = options;
   const folders = new MountFolders(mountRoot);
   await folders.prepareRoot();
-  const mounter = new Mounter(kernel, folders);
+  const nodes = new BlockNodes(blockRoot, kernel);
+  const mounter = new Mounter(kernel, folders, nodes);
   const store = new ReferenceStore(join(pool.folder, STORE_FILE));
   options.onStore?.(store);
   try {
@@ -73,6 +85,7 @@ export async function openReferences(options: ReferencesOptions): Promise<Refere
       ephemerals,
       mounter,
       folders,
+      nodes,
       rulesFor,
       clock,
       logger,

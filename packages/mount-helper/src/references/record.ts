@@ -47,8 +47,12 @@ export interface MountRecord {
   /** Whose the files appear to be. */
   readonly owner: { readonly uid: number; readonly gid: number };
   readonly dmUuid: string;
-  /** "own": below the daemon's root of mounts. "folder": a folder of the holder's. */
-  readonly place: "own" | "folder";
+  /**
+   * "own": below the daemon's root of mounts. "folder": a folder of the holder's. "block": not mounted;
+   * `target` is a node of the holder's, and what is said of a mount goes for it. It has no mount id of
+   * its own, and tells by its device number whose it is.
+   */
+  readonly place: "own" | "folder" | "block";
   readonly target: string;
   /** The number of the mount namespace that `target` is in; undefined: the daemon's own. */
   readonly namespace: number | undefined;
@@ -221,7 +225,7 @@ function findOurs(
   return mounts.find(
     (mount) =>
       mount.dev === activeDev &&
-      !taken.has(mount.mountId) &&
+      (record.place === "block" || !taken.has(mount.mountId)) &&
       (record.mountId === undefined
         ? mount.mountPoint === record.target
         : mount.mountId === record.mountId && record.dev === activeDev),

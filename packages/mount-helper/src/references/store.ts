@@ -20,7 +20,7 @@ CREATE TABLE mounts (
   owner_uid INTEGER NOT NULL,
   owner_gid INTEGER NOT NULL,
   dm_uuid TEXT NOT NULL,
-  place TEXT NOT NULL CHECK (place IN ('own', 'folder')),
+  place TEXT NOT NULL CHECK (place IN ('own', 'folder', 'block')),
   target TEXT NOT NULL,
   read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
   no_exec INTEGER NOT NULL CHECK (no_exec IN (0, 1)),

@@ -125,6 +125,7 @@ export class World {
       pool: this.#pool,
       kernel,
       mountRoot: join(this.parent, "mounts"),
+      blockRoot: join(this.parent, "blocks"),
       queue: new KeyedQueue(),
       rulesFor: () => this.rules,
       logger,
@@ -217,17 +218,26 @@ export class World {
     return (await this.kernel.mounts.list()).map(({ mountPoint }) => mountPoint).toSorted();
   }
 
+  /** The block devices that users have. */
+  async nodes(): Promise<readonly string[]> {
+    const all = await this.kernel.leftovers();
+    return all.filter((path) => path.startsWith(join(this.parent, "blocks"))).toSorted();
+  }
+
   /** Mounted with holders, or not mounted: never in between, and the store says the same. */
   async check(): Promise<void> {
     const { store, mounts } = this.references;
     const records = store.load();
     assert.ok(records.every(({ state }) => state === "mounted"));
     assert.ok(records.every(({ references }) => references.length > 0));
-    const targets = records.map(({ target }) => target).toSorted();
-    assert.deepEqual(await this.mountPoints(), targets);
+    const [blocks, mounted] = [true, false].map((isBlock) =>
+      records.filter(({ place }) => (place === "block") === isBlock).map(({ target }) => target),
+    );
+    assert.deepEqual(await this.mountPoints(), mounted?.toSorted());
+    assert.deepEqual(await this.nodes(), blocks?.toSorted());
     for (const { name, active } of this.pool.list()) {
-      const mounted = records.some(({ deviceName }) => deviceName === name);
-      assert.equal(active, mounted, `${name} is ${active ? "" : "not "}active`);
+      const held = records.some(({ deviceName }) => deviceName === name);
+      assert.equal(active, held, `${name} is ${active ? "" : "not "}active`);
     }
     assert.deepEqual(
       records.flatMap(({ references }) => references.map(({ id }) => id)).toSorted(),

@@ -15,6 +15,8 @@ export const mount = v.object({
   /** Of a lease: the time that is left of it. */
   leaseLeftMs: v.optional(timeMs),
   readOnly: v.optional(v.boolean()),
+  /** `path` is a block device: it is not mounted, but the caller's to use as a disk. */
+  block: v.optional(v.boolean()),
   /** False where it is to be mounted again after a reboot and is not yet. */
   mounted: v.optional(v.boolean()),
 });
@@ -34,6 +36,18 @@ export const mountHolder = v.variant("type", [
 const MAX_PATH_LENGTH = 4095;
 
 export const mountMethods = {
+  "device.activate": {
+    changes: true,
+    summary:
+      "Takes a reference to a device as a block device of the caller's, as for a machine's disk.",
+    params: v.object({
+      name: deviceName,
+      holder: v.optional(mountHolder),
+      /** The node can't be opened for writing. */
+      readOnly: v.optional(v.boolean()),
+    }),
+    result: mount,
+  },
   "mount.create": {
     changes: true,
     summary: "Takes a reference to a device; the first one activates and mounts it.",

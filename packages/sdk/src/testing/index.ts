@@ -92,6 +92,7 @@ export async function startTestingDaemon(
       kernel,
       socketPath,
       mountRoot: join(parent, "mounts"),
+      blockRoot: join(parent, "blocks"),
       workers: "in-process",
       logger: options.logger ?? { log: () => undefined },
       ...(options.sessionGraceMs === undefined ? {} : { sessionGraceMs: options.sessionGraceMs }),

@@ -18,7 +18,7 @@ export default class LeaseRelease extends DaemonCommand {
       const reference = await referenceMeant(args.what, leases);
       if (flags["dry-run"]) return this.planned(`end lease ${reference}`);
       const { device, count } = await client.release({ reference });
-      this.log(renderRelease({ device, count }));
+      this.log(renderRelease({ device, count }, "unmounted"));
       return { reference, device, count };
     });
   }
