@@ -105,6 +105,7 @@ test("the examples as uid 1000", async (t) => {
     const user = (example: string) => exampleUser(example, daemon.socketPath);
     await t.test("a workspace per CI job", () => ciWorkspace(user("ci-workspace"), root));
     await t.test("a scratch tree per agent", () => agentScratch(user("agent-scratch"), root));
+    await t.test("a root disk per microVM", () => microvmDisk(user("microvm-disk"), root));
     await t.test("nightly snapshots", () => nightly(user("nightly-snapshots"), root));
     await t.test("PostgreSQL per test", () => postgres(user("postgres-per-test"), root));
   }
@@ -147,6 +148,28 @@ async function agentScratch({ run }: User, root: Client): Promise<void> {
   assert.equal(await scratch("renew", "a1", "2"), path);
   await onlyLeft(root, "base");
   assert.equal(await scratch("renew", "a1", "2"), "");
+}
+
+/** In place of a virtual machine a program that reads and writes its disk. */
+async function microvmDisk({ start, run }: User, root: Client): Promise<void> {
+  const monitor = (script: string): readonly string[] => {
+    return ["run-vm.ts", "base", "sh", "-c", script, "sh", "{disk}"];
+  };
+  const write = "dd if=/dev/zero of=$1 bs=4096 seek=12000 count=1 conv=notrunc,fsync status=none";
+  const done = await run(
+    ...monitor(`${write} && head -c 1082 "$1" | tail -c 2 | od -An -tx1; exit 3`),
+  );
+  assert.equal(done.code, 3, done.stderr);
+  assert.equal(done.stdout.trim(), "53 ef", "the image's filesystem is on it");
+  await onlyLeft(root, "base");
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    const running = start(...monitor('exec 3<>"$1"; echo started; exec sleep 600'));
+    await printed(running, "started");
+    const ended = once(running, "exit");
+    running.kill(signal);
+    assert.deepEqual(await ended, signal === "SIGTERM" ? [143, null] : [null, "SIGKILL"]);
+    await onlyLeft(root, "base");
+  }
 }
 
 async function nightly({ run }: User, root: Client): Promise<void> {
