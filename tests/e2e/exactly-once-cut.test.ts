@@ -23,6 +23,9 @@ const EVENTS = [
   "created copy",
   "activated copy",
   "deactivated copy",
+  // As a block device.
+  "activated copy",
+  "deactivated copy",
   "created copy-then",
   "created made-then",
   "renamed copied",
