@@ -89,8 +89,8 @@ test("no label is passed over, whatever it is called", () => {
   assert.equal(JSON.stringify(parsed.value.params.labels), labels);
   const long = JSON.stringify("x".repeat(129));
   for (const wrong of ["1", long, "{}"]) {
-    const refused = update(`{"team":"z","constructor":${wrong}}`);
-    assert.ok(!refused.ok && refused.code === "INVALID_PARAMS", wrong);
+    const answer = update(`{"team":"z","constructor":${wrong}}`);
+    assert.ok(!answer.ok && answer.code === "INVALID_PARAMS", wrong);
   }
 });
 

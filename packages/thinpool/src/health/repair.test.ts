@@ -228,9 +228,9 @@ test("backups that are asked for at once are made one after another, while other
   const { folder, kernel } = await closedWorld();
   const pool = await openPool({ folder, kernel });
   const backups = Array.from({ length: 8 }, () => pool.backup({ keep: 1 }));
-  let isDone = false;
-  const all = Promise.all(backups).finally(() => (isDone = true));
-  while (!isDone) assert.ok((await listBackups({ folder })).length <= 2);
+  const made = { all: false };
+  const all = Promise.all(backups).finally(() => (made.all = true));
+  while (!made.all) assert.ok((await listBackups({ folder })).length <= 2);
   const names = (await all).map(({ name }) => name);
   assert.equal(new Set(names).size, names.length);
   const [left, ...others] = await listBackups({ folder });
