@@ -1,6 +1,5 @@
 import { bytesFlag } from "../../lib/flags.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
-import { knownPools, renderKnownPools } from "../../lib/pool/known-pools.ts";
 
 export default class PoolList extends PoolCommand {
   static override summary = "List the pools of this host: those that are up, and that of --folder.";
@@ -10,6 +9,7 @@ export default class PoolList extends PoolCommand {
 
   async run() {
     const { flags } = await this.parse(PoolList);
+    const { knownPools, renderKnownPools } = await import("../../lib/pool/known-pools.ts");
     const pools = await this.withKernel((kernel) => knownPools(kernel, flags.folder));
     this.log(renderKnownPools(pools, flags));
     return pools;
