@@ -73,21 +73,6 @@ test("removing asks on a terminal: no changes nothing, yes removes", async () =>
   );
 });
 
-test("pool status draws how full the pool is; device tree draws the lineage", async () => {
-  await using w = await world();
-  await using _daemon = await w.start();
-  await using client = await w.connect();
-  await client.clone({ origin: "base", name: "one" });
-  await client.clone({ origin: "one", name: "two" });
-  const status = await thinpool(["pool", "status", "--socket", w.socketPath]);
-  assert.match(status.stdout, /^data: +█+░*┊?░*\n +[\d.]+ [KM]iB of 256 MiB \(/m);
-  const tree = await thinpool(["device", "tree", "--socket", w.socketPath]);
-  assert.deepEqual(
-    tree.stdout.split("\n").map((line) => line.split(/ {2,}\d/)[0]),
-    ["NAME         SIZE  OWNER  ACTIVE", "base", "└─ one", "   └─ two", ""],
-  );
-});
-
 test("top takes the screen, listens to keys, and gives it back", async () => {
   await using w = await world();
   await using _daemon = await w.start();
@@ -102,32 +87,4 @@ test("top takes the screen, listens to keys, and gives it back", async () => {
   assert.ok(screen.trimEnd().endsWith("\u001B[?1049l"));
   const piped = await thinpool(["top", "--socket", w.socketPath]);
   assert.deepEqual([piped.exitCode, piped.stdout], [2, ""]);
-});
-
-test("completion offers the daemon's devices", async () => {
-  await using w = await world();
-  await using _daemon = await w.start();
-  const words = ["completion", "candidates", "--", "device", "snapshot", "ba"];
-  const { stdout } = await thinpool(words, { env: { THINPOOL_SOCKET: w.socketPath } });
-  assert.equal(stdout, "base\n");
-});
-
-test("--dry-run says what would be done, and does nothing", async () => {
-  await using w = await world();
-  await using _daemon = await w.start();
-  await using client = await w.connect();
-  const before = await client.list();
-  const run = (...args: string[]) => thinpool([...args, "--dry-run", "--socket", w.socketPath]);
-  const plans = [
-    [await run("device", "create", "new", "--size", "1GiB"), "create device new (1 GiB, ext4)"],
-    [await run("device", "snapshot", "base", "new"), "make new from base (16 MiB, ext4)"],
-    [await run("device", "remove", "base"), "remove device base (16 MiB, ext4)"],
-    [await run("mount", "base"), "mount base (16 MiB, ext4)"],
-  ] as const;
-  for (const [{ exitCode, stdout }, wanted] of plans) {
-    assert.deepEqual([exitCode, stdout], [0, `would ${wanted}\n`]);
-  }
-  assert.equal((await run("device", "snapshot", "missing", "new")).exitCode, 3);
-  assert.equal((await run("device", "create", "base")).exitCode, 2);
-  assert.deepEqual(await client.list(), before);
 });

@@ -3,22 +3,21 @@
  * `// prints: TEXT` says what the statement before it prints.
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
+import { registerHooks } from "node:module";
 import { test } from "node:test";
-import { promisify } from "node:util";
+import { format } from "node:util";
 import { startTestingDaemon } from "@thinpool/sdk/testing";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const SOURCES = ["packages/sdk/src/**/*.ts", "packages/protocol/src/**/*.ts"];
 const EXAMPLE = /@example\n\s*\* ```ts\n([\s\S]*?)\n\s*\* ```/g;
-const RUN_FLAGS = ["--conditions=source", "--input-type=module-typescript", "--eval"];
-/** Starting Node on a machine under load. */
-const TIMEOUT_MS = 120_000;
 
 interface Example {
   readonly where: string;
   readonly code: string;
+  /** Of a module beside this file, of which only the text is there. */
+  readonly url: string;
 }
 
 const examples: readonly Example[] = SOURCES.flatMap((pattern) =>
@@ -26,27 +25,38 @@ const examples: readonly Example[] = SOURCES.flatMap((pattern) =>
     .toSorted()
     .flatMap((file) => {
       const text = readFileSync(`${ROOT}${file}`, "utf8");
-      return Array.from(text.matchAll(EXAMPLE), (match) => ({
-        where: `${file}:${text.slice(0, match.index).split("\n").length}`,
-        code: (match[1] ?? "").replaceAll(/^\s*\* ?/gm, ""),
-      }));
+      return Array.from(text.matchAll(EXAMPLE), (match) => {
+        const where = `${file}:${text.slice(0, match.index).split("\n").length}`;
+        const code = (match[1] ?? "").replaceAll(/^\s*\* ?/gm, "");
+        return { where, code, url: new URL(`${where}.ts`, import.meta.url).href };
+      });
     }),
 );
+
+const modules = new Map(examples.map(({ url, code }) => [url, code]));
+registerHooks({
+  resolve: (specifier, context, next) =>
+    modules.has(specifier) ? { url: specifier, shortCircuit: true } : next(specifier, context),
+  load: (url, context, next) => {
+    const source = modules.get(url);
+    if (source === undefined) return next(url, context);
+    return { format: "module-typescript", source, shortCircuit: true };
+  },
+});
 
 test("there are examples", () => {
   assert.ok(examples.length > 5, `${examples.length} examples`);
 });
 
-for (const { where, code } of examples) {
-  test(`the example at ${where}`, async () => {
+for (const { where, code, url } of examples) {
+  test(`the example at ${where}`, async (t) => {
     await using daemon = await startTestingDaemon();
-    const { stdout } = await promisify(execFile)(process.execPath, [...RUN_FLAGS, code], {
-      cwd: `${ROOT}tests`,
-      env: { ...process.env, THINPOOL_SOCKET: daemon.socketPath },
-      timeout: TIMEOUT_MS,
-    });
+    process.env["THINPOOL_SOCKET"] = daemon.socketPath;
+    const printed: string[] = [];
+    t.mock.method(console, "log", (...values: unknown[]) => printed.push(format(...values)));
+    await import(url);
     const wanted = Array.from(code.matchAll(/^ *\/\/ prints: (.*)$/gm), (match) => match[1] ?? "");
     assert.ok(wanted.length > 0, "it says what it prints");
-    assert.deepEqual(stdout.trimEnd().split("\n"), wanted);
+    assert.deepEqual(printed.join("\n").split("\n"), wanted);
   });
 }

@@ -1,7 +1,4 @@
-/**
- * Answers what `quickOf` has recognised. In the published package this file is one with all that it
- * imports: a hundred small ones take longer to load than Node itself (package.json: prepack).
- */
+/** Answers what `quickOf` has recognised. */
 import { connect } from "@thinpool/sdk";
 import { toJson } from "./json.ts";
 import type { Quick } from "./quick.ts";

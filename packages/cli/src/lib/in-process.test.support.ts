@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { PoolCommand } from "./pool-command.ts";
-import { report } from "./errors.ts";
 import { exitCodes } from "./exit-codes.ts";
-import { runThinpool } from "./run.ts";
+import { main } from "./main.ts";
 
 const SOURCES = join(import.meta.dirname, "..");
 
@@ -47,14 +46,12 @@ export async function run(kernel: SimKernel, args: readonly string[]): Promise<O
   const before = process.exitCode;
   process.exitCode = exitCodes.done;
   try {
-    await runThinpool({
+    await main({
       argv: args,
       root: join(SOURCES, ".."),
       manifest: { name: "@thinpool/cli", version: "0.0.0" },
       target: join(SOURCES, "commands/index.ts"),
     });
-  } catch (thrown) {
-    report(thrown, { json: args.includes("--json"), verbose: false });
   } finally {
     stdout.stop();
     stderr.stop();

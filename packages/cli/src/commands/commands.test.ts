@@ -1,0 +1,469 @@
+/**
+ * Each command of devices, images, leases, tokens, the policy and the service: as text and as JSON.
+ * As programs on this machine: tests/e2e/; on a real kernel: tests/lab/.
+ */
+import assert from "node:assert/strict";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Client } from "@thinpool/sdk";
+import { bench, DEVICE_BYTES } from "../lib/daemon.test.support.ts";
+
+const ME = process.getuid?.() ?? 0;
+const UUID = /^[0-9a-f]{8}-[0-9a-f-]{27}$/;
+
+const names = async (client: Client): Promise<string[]> =>
+  (await client.list()).map(({ name }) => name).toSorted();
+
+test("device clone: a name as text, the device as JSON; ephemeral ones are mounted at once", async () => {
+  await using b = await bench();
+  assert.equal(await b.ok("device", "clone", "base", "one"), "one");
+  const two = (await b.json("device", "clone", "base", "two")) as Record<string, unknown>;
+  assert.deepEqual(
+    [two["name"], two["sizeBytes"], two["ownerUid"]],
+    ["two", DEVICE_BYTES.toString(), ME],
+  );
+  const place = await b.ok("device", "clone", "base", "job", "--ephemeral", "--lease", "1h");
+  assert.match(place, /\/job$/);
+  const [mount] = await b.client.mounts();
+  assert.deepEqual([mount?.path, mount?.device, mount?.holder], [place, "job", "lease"]);
+  await b.ok("umount", "job");
+  assert.deepEqual(await names(b.client), ["base", "one", "two"]);
+  const made = (await b.json("device", "clone", "base", "job", "--ephemeral")) as {
+    readonly device: { readonly ephemeral: boolean };
+    readonly mount: { readonly reference: string };
+  };
+  assert.match(made.mount.reference, UUID);
+  await b.ok("umount", made.mount.reference);
+  assert.equal(
+    await b.ok("device", "clone", "base", "x", "--dry-run"),
+    "would make x from base (16 MiB, ext4)",
+  );
+  await b.refused(3, "NOT_FOUND", "device", "clone", "missing", "x");
+  await b.refused(1, "EXISTS", "device", "clone", "base", "two");
+  await b.refused(2, "NAME_INVALID", "device", "clone", "base", "a/b");
+  await b.refused(2, "USAGE", "device", "clone", "base", "x", "--lease", "1h");
+  await b.refused(2, "USAGE", "device", "clone", "base", "x", "--ephemeral", "--on-behalf-of", "7");
+});
+
+test("device clone --on-behalf-of: it is the other's", async (t) => {
+  if (ME !== 0) {
+    t.skip("takes root, who may act for everybody");
+    return;
+  }
+  await using b = await bench();
+  await b.ok("image", "publish", "base");
+  const other = "65533";
+  await b.refused(3, "NOT_FOUND", "device", "clone", "base", "his", "--on-behalf-of", other);
+  await b.refused(2, "USAGE", "device", "clone", "base", "his", "--on-behalf-of", "-1");
+  // Of root himself, for whom the policy always allows it.
+  const own = (await b.json("device", "clone", "base", "mine", "--on-behalf-of", "0")) as {
+    readonly ownerUid: number;
+  };
+  assert.equal(own.ownerUid, 0);
+});
+
+test("device rename, resize, revert", async () => {
+  await using b = await bench();
+  await b.ok("device", "clone", "base", "one");
+  assert.equal(
+    await b.ok("device", "rename", "one", "uno", "--dry-run"),
+    "would rename one (16 MiB, ext4) to uno",
+  );
+  assert.equal(await b.ok("device", "rename", "one", "uno"), "uno");
+  await b.refused(1, "EXISTS", "device", "rename", "uno", "base");
+  await b.refused(3, "NOT_FOUND", "device", "rename", "one", "two");
+  assert.equal(
+    await b.ok("device", "resize", "uno", "32MiB"),
+    "uno: 32 MiB, and its filesystem with it",
+  );
+  const resized = (await b.json("device", "resize", "uno", "48MiB")) as {
+    readonly device: { readonly sizeBytes: string };
+    readonly filesystem: string;
+  };
+  assert.deepEqual([resized.device.sizeBytes, resized.filesystem], [String(48 << 20), "grown"]);
+  assert.equal(
+    await b.ok("device", "resize", "uno", "64MiB", "--bytes", "--dry-run"),
+    "would grow uno (48 MiB, ext4) to 67108864",
+  );
+  await b.refused(2, "INVALID_PARAMS", "device", "resize", "uno", "1MiB");
+  await b.refused(2, "USAGE", "device", "resize", "uno", "64");
+
+  await b.ok("device", "snapshot", "uno", "then");
+  assert.equal(await b.ok("device", "revert", "uno", "then"), "uno");
+  assert.equal(
+    await b.ok("device", "revert", "uno", "then", "--dry-run"),
+    "would revert uno (48 MiB, ext4) to then",
+  );
+  await b.refused(3, "NOT_FOUND", "device", "revert", "uno", "never");
+  await b.ok("mount", "uno");
+  await b.refused(5, "BUSY", "device", "revert", "uno", "then");
+  await b.refused(5, "BUSY", "device", "rename", "uno", "one");
+});
+
+test("device trim and diff", async () => {
+  await using b = await bench();
+  await b.ok("device", "clone", "base", "one");
+  await b.refused(3, "NOT_MOUNTED", "device", "trim", "one");
+  await b.ok("mount", "one");
+  assert.equal(await b.ok("device", "trim", "one", "--dry-run"), "would trim one (16 MiB, ext4)");
+  assert.match(await b.ok("device", "trim", "one"), /^one: [0-9.]+ \S+ not in use, given back$/);
+  const { trimmedBytes } = (await b.json("device", "trim", "one")) as { trimmedBytes: string };
+  assert.match(trimmedBytes, /^[0-9]+$/);
+  await b.ok("umount", "one");
+  assert.deepEqual(await b.run("device", "diff", "one", "base"), {
+    exitCode: 0,
+    stdout: "",
+    stderr: "0 B differ.\n",
+  });
+  assert.deepEqual(await b.json("device", "diff", "one", "base"), {
+    differentBytes: "0",
+    ranges: [],
+  });
+  await b.refused(3, "NOT_FOUND", "device", "diff", "one", "never");
+});
+
+test("device label: set, shown, taken away; device show has them", async () => {
+  await using b = await bench();
+  assert.equal(
+    await b.ok("device", "label", "base", "ticket=42", "team=storage"),
+    "team=storage\nticket=42",
+  );
+  const labelled = (await b.json("device", "label", "base", "--remove", "ticket", "a=")) as {
+    readonly labels: unknown;
+  };
+  assert.deepEqual(labelled.labels, { a: "", team: "storage" });
+  assert.equal(await b.ok("device", "label", "base"), "a=\nteam=storage");
+  assert.match(await b.ok("device", "show", "base"), /^labels: +a= team=storage$/m);
+  assert.equal(
+    await b.ok("device", "label", "base", "b=1", "--remove", "a", "--dry-run"),
+    "would take label a from base\nwould set label b=1 on base",
+  );
+  await b.refused(2, "USAGE", "device", "label", "base", "novalue");
+  await b.refused(2, "USAGE", "device", "label", "base", "a=1", "--remove", "a");
+  await b.refused(2, "INVALID_PARAMS", "device", "label", "base", "a=with space");
+  await b.refused(3, "NOT_FOUND", "device", "label", "missing", "a=1");
+});
+
+test("device snapshot of several: one moment, all or none", async () => {
+  await using b = await bench();
+  await b.ok("device", "clone", "base", "log");
+  const several = ["device", "snapshot", "base", "base-1", "log", "log-1"];
+  assert.equal(
+    await b.ok(...several, "--dry-run"),
+    "would make base-1 from base (16 MiB, ext4)\nwould make log-1 from log (16 MiB, ext4)",
+  );
+  assert.equal(await b.ok(...several), "base-1\nlog-1");
+  const made = (await b.json("device", "snapshot", "base", "base-2", "log", "log-2")) as {
+    readonly devices: readonly { readonly name: string; readonly transactionId: string }[];
+    readonly pauseMs: number;
+  };
+  assert.equal(made.devices[0]?.transactionId, made.devices[1]?.transactionId);
+  assert.equal(typeof made.pauseMs, "number");
+  const before = await names(b.client);
+  await b.refused(1, "EXISTS", "device", "snapshot", "base", "base-3", "log", "log-2");
+  await b.refused(2, "USAGE", "device", "snapshot", "base", "base-3", "log");
+  assert.deepEqual(await names(b.client), before);
+});
+
+test("images: what is published, and nothing else", async (t) => {
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
+  await using b = await bench();
+  assert.match(await b.ok("image", "list"), /^NAME +SIZE +FILESYSTEM +CREATED +LABELS$/);
+  await b.refused(3, "NO_IMAGE", "image", "remove", "base");
+  assert.equal(await b.ok("image", "publish", "base"), "base is public");
+  assert.match(await b.ok("image", "list"), /^base +16 MiB +ext4 +\S+Z +-$/m);
+  const images = (await b.json("image", "list")) as readonly { readonly public: boolean }[];
+  assert.deepEqual(
+    images.map((image) => image.public),
+    [true],
+  );
+  assert.match(await b.ok("image", "list", "--bytes"), /^base +16777216 /m);
+  assert.equal(
+    await b.ok("image", "publish", "base", "--private", "--dry-run"),
+    "would let nobody but root clone base (16 MiB, ext4) any more",
+  );
+  assert.equal(await b.ok("image", "publish", "base", "--private"), "base is private");
+  assert.deepEqual(await b.json("image", "list"), []);
+  await b.ok("image", "publish", "base");
+  await b.ok("device", "clone", "base", "one");
+  assert.equal(
+    await b.ok("image", "remove", "base", "--dry-run"),
+    "would remove image base (16 MiB, ext4)",
+  );
+  assert.deepEqual(await b.json("image", "remove", "base"), { removed: "base" });
+  assert.deepEqual(await names(b.client), ["one"]);
+  await b.refused(3, "NOT_FOUND", "image", "publish", "base");
+});
+
+test("image create copies a folder, and publishes what is whole", async (t) => {
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
+  await using b = await bench();
+  const from = join(b.parent, "content");
+  await mkdir(from);
+  await writeFile(join(from, "hello"), "hello\n");
+  const create = ["image", "create", "golden", "--from-folder", from, "--size", "32MiB"];
+  assert.equal(
+    await b.ok(...create, "--dry-run"),
+    [
+      "would create device golden (32 MiB, ext4)",
+      `would copy ${from} to it (1 files, 6 B)`,
+      "would let others clone golden",
+    ].join("\n"),
+  );
+  assert.equal(await b.ok(...create), "golden");
+  assert.deepEqual(await b.client.mounts(), []);
+  assert.equal((await b.client.get({ name: "golden" })).public, true);
+  // A simulated mount is a folder that keeps its content.
+  const copy = join(b.parent, "mounts", "0", "golden", "hello");
+  assert.equal(await readFile(copy, "utf8"), "hello\n");
+  await b.refused(1, "EXISTS", ...create);
+  const secret = (await b.json(
+    ...["image", "create", "draft", "--from-folder", from, "--private", "--size", "32MiB"],
+  )) as { readonly image: { readonly public?: boolean }; readonly copied: unknown };
+  assert.deepEqual(
+    [secret.image.public, secret.copied],
+    [undefined, { bytes: "6", files: 1, specialFilesLeftOut: 0, setIdsTaken: 0 }],
+  );
+  const nowhere = join(b.parent, "nowhere");
+  await b.refused(3, "NO_FOLDER", "image", "create", "x", "--from-folder", nowhere);
+  await b.refused(2, "USAGE", "image", "create", "x");
+  assert.deepEqual(await names(b.client), ["base", "draft", "golden"]);
+});
+
+test("mount: for how long, where, how", async () => {
+  await using b = await bench();
+  await b.ok("mount", "base", "--lease", "2h", "--read-only");
+  const [lease] = await b.client.mounts();
+  assert.ok(lease !== undefined);
+  assert.deepEqual([lease.holder, lease.readOnly], ["lease", true]);
+  assert.ok((lease.leaseLeftMs ?? 0) > 7_100_000 && (lease.leaseLeftMs ?? 0) <= 7_200_000);
+  await b.ok("lease", "release", "base");
+  if (ME === 0) {
+    await b.ok("mount", "base", "--permanent");
+    assert.equal((await b.client.mounts())[0]?.holder, "permanent");
+  }
+  await b.refused(2, "USAGE", "mount", "base", "--lease", "soon");
+  await b.refused(2, "USAGE", "mount", "base", "--lease", "1h", "--permanent");
+});
+
+test("leases: listed by their end, renewed, released; other mounts are none", async () => {
+  await using b = await bench();
+  await b.ok("device", "clone", "base", "one");
+  await b.ok("mount", "one", "--lease", "3h");
+  await b.ok("mount", "base", "--lease", "90m");
+  if (ME === 0) await b.ok("mount", "base", "--permanent");
+  const list = (await b.ok("lease", "list")).split("\n");
+  assert.match(list[0] ?? "", /^DEVICE +ENDS IN +OWNER +PATH +REFERENCE$/);
+  assert.match(list[1] ?? "", /^base +(1h 29m|1h 30m) +\d+ +\//);
+  assert.match(list[2] ?? "", /^one +(2h 59m|3h) +\d+ +\//);
+  assert.equal(list.length, 3);
+  assert.equal(((await b.json("lease", "list")) as unknown[]).length, 2);
+  assert.match(await b.ok("lease", "renew", "one", "--for", "5h"), /^one: ends in (4h 59m|5h)$/);
+  const renewed = (await b.json("lease", "renew", "one")) as { readonly leaseLeftMs: number };
+  assert.ok(renewed.leaseLeftMs > 17_900_000);
+  assert.match(await b.ok("lease", "renew", "one", "--dry-run"), /^would renew lease [0-9a-f-]+$/);
+  assert.equal(await b.ok("lease", "release", "one"), "one: unmounted");
+  await b.refused(3, "NOT_MOUNTED", "lease", "release", "one");
+  await b.refused(3, "NOT_MOUNTED", "lease", "renew", "one");
+  const released = (await b.json("lease", "release", "base")) as { readonly count: number };
+  assert.equal(released.count, ME === 0 ? 1 : 0);
+});
+
+test("tokens: the secret alone on stdout, once; they open a device and end", async () => {
+  await using b = await bench();
+  const create = ["token", "create", "base", "--allow", "clone"];
+  const { stdout, stderr } = await b.run(...create, "--for", "2h");
+  const secret = stdout.trim();
+  assert.match(secret, /^[A-Za-z0-9_-]{43}$/);
+  assert.match(stderr, /^Token [0-9a-f-]{36}, until \S+Z\.\n$/);
+  assert.equal(await b.ok("device", "clone", "base", "one", "--token", secret), "one");
+  assert.equal(
+    await b.ok(...create, "--allow", "mount-read-only", "--dry-run"),
+    "would make a token for base (16 MiB, ext4) that allows clone,mount-read-only for 1h",
+  );
+  const token = (await b.json(...create, "--user", "1000")) as {
+    readonly id: string;
+    readonly uid: number;
+    readonly secret: string;
+  };
+  assert.equal(token.uid, 1000);
+  const list = await b.ok("token", "list");
+  assert.match(list, /^ID +DEVICE +ALLOWS +USER +CREATOR +ENDS$/m);
+  assert.match(list, new RegExp(`^${token.id} +base +clone +1000 +${ME} +\\S+Z$`, "m"));
+  assert.match(list, new RegExp(`^\\S+ +base +clone +any +${ME} `, "m"));
+  assert.ok(!list.includes(secret));
+  assert.equal(((await b.json("token", "list")) as unknown[]).length, 2);
+  assert.equal(await b.ok("token", "revoke", token.id, "--dry-run"), `would end token ${token.id}`);
+  assert.equal(await b.ok("token", "revoke", token.id), token.id);
+  await b.refused(3, "NOT_FOUND", "token", "revoke", token.id);
+  await b.refused(2, "USAGE", "token", "create", "base");
+  await b.refused(2, "USAGE", "token", "create", "base", "--allow", "remove");
+  await b.refused(3, "NOT_FOUND", "token", "create", "missing", "--allow", "clone");
+  await b.refused(
+    2,
+    "ARGUMENT_INVALID",
+    "token",
+    "create",
+    "base",
+    "--allow",
+    "clone",
+    "--for",
+    "400d",
+  );
+});
+
+test("policy show: the built-in one, a file in words, and all that is wrong with one", async () => {
+  await using b = await bench();
+  const builtIn = await b.ok("policy", "show", "--socket-group", "users");
+  assert.equal(
+    builtIn,
+    [
+      "policy:  built in: there is no policy file",
+      "root:    may do all, without limits",
+      "",
+      "rule:   default",
+      "about:  members of users",
+      "may:    see the pool's state and use their own devices; clone public images",
+    ].join("\n"),
+  );
+  const path = join(b.parent, "policy.json");
+  const file = {
+    version: 1,
+    rules: [
+      {
+        name: "ci",
+        users: ["root", 1005],
+        allow: { clone: { public: true, names: ["base-*"] }, onBehalfOf: "all" },
+        mount: { roots: ["/srv/ci"], noExec: false, lazyUnmountAfterSeconds: 90 },
+        limits: {
+          devices: 50,
+          virtualBytes: "1099511627776",
+          mappedBytes: "10737418240",
+          mounts: 20,
+          leases: 10,
+          holdSeconds: 14_400,
+          requestsInFlight: 64,
+          requestsPerSecond: 100,
+          requestSeconds: 60,
+        },
+      },
+    ],
+  };
+  await writeFile(path, JSON.stringify(file), { mode: 0o644 });
+  const text = await b.ok("policy", "show", "--policy", path);
+  assert.equal(
+    text,
+    [
+      `policy:  ${path}`,
+      "root:    may do all, without limits",
+      "",
+      "rule:    ci",
+      "about:   users root, 1005",
+      "may:     see the pool's state and use their own devices; clone public images; clone root's base-*; act in the name of everybody",
+      "mounts:  on folders of their own below /srv/ci; programs; taken off 1m 30s after their end",
+      "limits:  50 devices, 1 TiB of devices, 10 GiB of the pool, 20 mounts, 10 leases, leases of 4h, 64 requests at a time, 100 requests a second, calls of 1m",
+    ].join("\n"),
+  );
+  assert.deepEqual(await b.json("policy", "show", "--policy", path), { path, ...file });
+  await writeFile(path, JSON.stringify({ version: 1, rules: [{ name: "x", allow: { fly: 1 } }] }));
+  assert.match(
+    await b.refused(2, "POLICY_INVALID", "policy", "show", "--policy", path),
+    /rules\.0\.allow/,
+  );
+  await writeFile(path, JSON.stringify(file));
+  await chmod(path, 0o666);
+  await b.refused(2, "POLICY_INVALID", "policy", "show", "--policy", path);
+});
+
+test("service: its files below another root, where systemd is told nothing", async () => {
+  await using b = await bench();
+  const place = ["--root", join(b.parent, "image")];
+  assert.match(await b.ok("service", "status", ...place), /^installed: +no$/m);
+  assert.match(
+    await b.ok("service", "install", ...place, "--folder", "/srv/pool", "--dry-run"),
+    /^would install thinpoold below \S+: pool \/srv\/pool, socket \S+ for group thinpool\nwould run \/\S*node .*main\.[jt]s$/,
+  );
+  const written = await b.ok("service", "install", ...place, "--folder", "/srv/pool");
+  assert.equal(written.split("\n").length, 3);
+  const unit = await readFile(join(b.parent, "image/etc/systemd/system/thinpoold.service"), "utf8");
+  assert.match(unit, /^ExecStart=\/\S+node .*\/main\.[jt]s --folder \/srv\/pool --socket /m);
+  assert.deepEqual(await b.json("service", "status", ...place), { installed: true });
+  const removed = (await b.json("service", "uninstall", ...place)) as { removed: string[] };
+  assert.equal(removed.removed.length, 3);
+  assert.deepEqual(await b.json("service", "uninstall", ...place), { removed: [] });
+  await b.refused(
+    2,
+    "OPTION_INVALID",
+    "service",
+    "install",
+    ...place,
+    "--socket-group",
+    "No Group",
+  );
+  await b.refused(2, "OPTION_INVALID", "service", "install", ...place, "--metrics", "everywhere");
+});
+
+test("logs: where there is no journal it says where they are", async (t) => {
+  await using b = await bench();
+  const { exitCode, stdout, stderr } = await b.run("logs");
+  if (exitCode === 0) {
+    t.skip("thinpoold is a service of this machine");
+    return;
+  }
+  assert.match(stderr, /^Error: [^\n]+\.\nHint: The log is on the stderr of/);
+  assert.deepEqual([exitCode, stdout], [3, ""]);
+});
+
+test("--dry-run says what would be done, and does nothing", async () => {
+  await using b = await bench();
+  const before = await b.client.list();
+  const plans: readonly (readonly [string, ...string[]])[] = [
+    ["create device new (1 GiB, ext4)", "device", "create", "new", "--size", "1GiB"],
+    ["make new from base (16 MiB, ext4)", "device", "snapshot", "base", "new"],
+    ["remove device base (16 MiB, ext4)", "device", "remove", "base"],
+    ["mount base (16 MiB, ext4)", "mount", "base"],
+  ];
+  for (const [wanted, ...args] of plans) {
+    assert.equal(await b.ok(...args, "--dry-run"), `would ${wanted}`);
+  }
+  await b.refused(3, "NOT_FOUND", "device", "snapshot", "missing", "new", "--dry-run");
+  await b.refused(2, "USAGE", "device", "create", "base", "--dry-run");
+  assert.deepEqual(await b.client.list(), before);
+});
+
+test("pool status draws how full the pool is; device tree draws the lineage", async () => {
+  await using b = await bench();
+  await b.client.clone({ origin: "base", name: "one" });
+  await b.client.clone({ origin: "one", name: "two" });
+  const status = await b.ok("pool", "status");
+  assert.match(status, /^data: +█+░*┊?░*\n +[\d.]+ [KM]iB of 256 MiB \(/m);
+  const tree = await b.ok("device", "tree");
+  assert.deepEqual(
+    tree.split("\n").map((line) => line.split(/ {2,}\d/)[0]),
+    ["NAME         SIZE  OWNER  ACTIVE", "base", "└─ one", "   └─ two"],
+  );
+});
+
+test("completion offers devices, images and tokens", async (t) => {
+  await using b = await bench();
+  const complete = (...words: string[]): Promise<string> =>
+    b.ok("completion", "candidates", "--", ...words, "");
+  const id = ((await b.json("token", "create", "base", "--allow", "clone")) as { id: string }).id;
+  assert.equal(await complete("token", "revoke"), id);
+  assert.equal(await complete("device", "revert", "base"), "base");
+  assert.equal(await b.ok("completion", "candidates", "--", "device", "snapshot", "ba"), "base");
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
+  assert.equal(await complete("image", "remove"), "");
+  await b.ok("image", "publish", "base");
+  assert.equal(await complete("image", "remove"), "base");
+});
