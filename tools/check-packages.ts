@@ -8,7 +8,15 @@
  */
 import { execFile } from "node:child_process";
 import { createRequire, isBuiltin } from "node:module";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs, promisify, stripVTControlCharacters } from "node:util";
@@ -20,6 +28,8 @@ const packagesFolder = join(root, "packages");
 /** One step may not take longer: npm's install is the longest, some seconds with a warm cache. */
 const STEP_TIMEOUT_MS = 120_000;
 const MAX_OUTPUT_BYTES = 64 << 20;
+/** Not every machine has it. */
+const MAN = "/usr/bin/man";
 
 /** What a consumer writes first: a type or value of each package that must be there under this name. */
 const CONSUMER = `
@@ -204,16 +214,31 @@ async function typeCheck(folder: string): Promise<Problems> {
   return [];
 }
 
-/** Each program starts and tells its usage; that of the CLI its version too. */
-async function runBins(folder: string, packed: readonly PackedPackage[]): Promise<Problems> {
+/** As an administrator has them: `npm install --global`, here below a folder. */
+async function installGlobally(
+  prefix: string,
+  packed: readonly PackedPackage[],
+): Promise<Problems> {
+  const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
+  const tarballs = packed.map(({ tarball }) => tarball);
+  mkdirSync(prefix);
+  await output("npm", ["install", "--global", "--prefix", prefix, ...quiet, ...tarballs], prefix);
+  return [];
+}
+
+/** Each program starts and tells its usage; that of the CLI its version too, and its man page opens. */
+async function runBins(prefix: string, packed: readonly PackedPackage[]): Promise<Problems> {
   const problems: string[] = [];
   for (const { folder: name, manifest } of packed) {
     for (const bin of Object.keys(manifest.bin ?? {})) {
-      const program = join(folder, "node_modules", ".bin", bin);
-      await output(program, ["--help"], folder);
+      const program = join(prefix, "bin", bin);
+      await output(program, ["--help"], prefix);
       if (name !== "cli") continue;
-      const said = await output(program, ["--version"], folder);
+      const said = await output(program, ["--version"], prefix);
       if (!said.includes(manifest.version)) problems.push(`${bin} --version says ${said}`);
+      const page = join(prefix, "share", "man", "man1", `${bin}.1`);
+      if (!existsSync(page)) problems.push(`npm installed no man page of ${bin}`);
+      else if (existsSync(MAN)) await output(MAN, ["--local-file", page], prefix);
     }
   }
   return problems;
@@ -289,9 +314,14 @@ async function checkPackages(keep: boolean): Promise<boolean> {
       rows.push(
         await timed("all", "import", () => importAll(consumer, packed)),
         await timed("all", "type-check", () => typeCheck(consumer)),
-        await timed("all", "bins", () => runBins(consumer, packed)),
         await timed("cli", "bundle", () => checkBundle(consumer, packed)),
       );
+    }
+    const global = join(scratch, "global");
+    const system = await timed("all", "npm -g", () => installGlobally(global, packed));
+    rows.push(system);
+    if (system.problems.length === 0) {
+      rows.push(await timed("all", "bins", () => runBins(global, packed)));
     }
     print(rows);
     return rows.every(({ problems }) => problems.length === 0);
