@@ -101,6 +101,34 @@ test("device rename, resize, revert", async () => {
   await b.refused(5, "BUSY", "device", "rename", "uno", "one");
 });
 
+test("device activate and deactivate", async (t) => {
+  if (ME !== 0) {
+    t.skip("takes root, or a policy that lets users have block devices");
+    return;
+  }
+  await using b = await bench();
+  assert.equal(
+    await b.ok("device", "activate", "base", "--dry-run"),
+    "would activate base (16 MiB, ext4)",
+  );
+  const path = await b.ok("device", "activate", "base", "--lease", "2h");
+  assert.match(path, /\/blocks\/0\/base$/);
+  const again = (await b.json("device", "activate", "base")) as { readonly path: string };
+  assert.equal(again.path, path);
+  assert.deepEqual(
+    (await b.client.mounts()).map(({ holder, block }) => [holder, block]),
+    [
+      ["lease", true],
+      ["permanent", true],
+    ],
+  );
+  await b.refused(5, "BUSY", "mount", "base");
+  assert.equal(await b.ok("device", "deactivate", "base"), "base: references left: 1");
+  assert.equal(await b.ok("device", "deactivate", "base"), "base: deactivated");
+  await b.refused(3, "NOT_MOUNTED", "device", "deactivate", "base");
+  await b.refused(3, "NOT_FOUND", "device", "activate", "missing");
+});
+
 test("device trim and diff", async () => {
   await using b = await bench();
   await b.ok("device", "clone", "base", "one");

@@ -35,9 +35,18 @@ export async function bench(): Promise<Bench> {
   await pool.detach();
   const socketPath = join(parent, "thinpool.sock");
   const mountRoot = join(parent, "mounts");
+  const blockRoot = join(parent, "blocks");
   const logger = jsonLogger(() => undefined);
   undo.use(
-    await startDaemon({ folder, socketPath, kernel, mountRoot, logger, workers: "in-process" }),
+    await startDaemon({
+      folder,
+      socketPath,
+      kernel,
+      mountRoot,
+      blockRoot,
+      logger,
+      workers: "in-process",
+    }),
   );
   const client = undo.use(await connect({ socketPath }));
   process.env["THINPOOL_SOCKET"] = socketPath;
