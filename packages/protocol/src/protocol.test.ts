@@ -155,6 +155,7 @@ test("the methods that take parameters refuse to go without", () => {
   assert.deepEqual(
     methodNames.filter((name) => !parseRequest(encodeRequest(1, name, {})).ok).toSorted(),
     [
+      "device.activate",
       "device.changedBlocks",
       "device.clone",
       "device.create",
