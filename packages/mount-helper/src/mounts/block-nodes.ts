@@ -1,13 +1,17 @@
 /**
  * Devices given out as block devices, for a virtual machine's disk: a node of the user's own at
- * ROOT/UID/DEVICE, in folders that only root can change. ROOT is below /dev: elsewhere a node is none
- * (mount option nodev).
+ * ROOT/UID/DEVICE. ROOT is below /dev: elsewhere a node is none (mount option nodev).
+ *
+ * All folders are root's. A node that its user could move or link would be one of another's device, once
+ * that has the number; and between making a node and giving it away nobody may put a link in its place.
  */
 import { dirname, join } from "node:path";
 import type { DevNumber, Kernel } from "@thinpool/thinpool";
 import { NativeError } from "@thinpool/thinpool";
-import { type FolderOwner, ensureServiceFolder } from "./folders.ts";
+import { type FolderOwner, checkAncestors, ensureFolder, self } from "./folders.ts";
 
+/** Whoever may open a node knows its name; others do not learn of it. */
+const FOLDER_MODE = 0o711;
 const READ_WRITE = 0o600;
 const READ_ONLY = 0o400;
 
@@ -30,7 +34,9 @@ export class BlockNodes {
     node: { readonly dev: DevNumber; readonly owner: FolderOwner; readonly readOnly: boolean },
   ): Promise<void> {
     const { dev, owner, readOnly } = node;
-    for (const folder of [this.root, dirname(path)]) await ensureServiceFolder(folder);
+    await checkAncestors(this.root);
+    for (const folder of [this.root, dirname(path)])
+      await ensureFolder(folder, FOLDER_MODE, self());
     await this.takeBack(path);
     const mode = readOnly ? READ_ONLY : READ_WRITE;
     await this.#kernel.blocks.makeNode(path, { dev, ...owner, mode });

@@ -35,7 +35,7 @@ function refuse(object: string, reason: string, hint: string): never {
   });
 }
 
-function self(): FolderOwner {
+export function self(): FolderOwner {
   return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 }
 
