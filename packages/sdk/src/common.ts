@@ -27,6 +27,7 @@ export type {
   PoolStatus,
   ReleaseResult,
   SpaceForecast,
+  SpaceGrowth,
   Usage,
 } from "./resources.ts";
 export { Clone, Mount } from "./resources.ts";

@@ -28,6 +28,15 @@ export interface Device {
   readonly public?: boolean | undefined;
 }
 
+/** How one of the pool's two spaces grows by itself, once it is low. */
+export interface SpaceGrowth {
+  readonly enabled: boolean;
+  /** By so much at a time; by less where no more is left. */
+  readonly stepBytes: bigint;
+  /** It grows no further by itself; undefined: as far as the host's filesystem or the device goes. */
+  readonly ceilingBytes: bigint | undefined;
+}
+
 export interface PoolStatus {
   readonly uuid: string;
   readonly state: PoolState;
@@ -42,6 +51,8 @@ export interface PoolStatus {
   readonly activeCount: number;
   /** "loop" is fit for trying out, not for production. */
   readonly backing: "loop" | "block";
+  /** The policy; where a `Forecast` says `monitored: false`, nothing grows all the same. */
+  readonly growth: { readonly data: SpaceGrowth; readonly metadata: SpaceGrowth };
 }
 
 export interface SpaceForecast {
@@ -155,6 +166,19 @@ export function statusFromWire(wire: MethodResult<"pool.status">): PoolStatus {
     metadataUsedBytes: BigInt(wire.metadataUsedBytes),
     metadataTotalBytes: BigInt(wire.metadataTotalBytes),
     lowWaterBytes: BigInt(wire.lowWaterBytes),
+    growth: {
+      data: growthFromWire(wire.growth.data),
+      metadata: growthFromWire(wire.growth.metadata),
+    },
+  };
+}
+
+function growthFromWire(wire: MethodResult<"pool.status">["growth"]["data"]): SpaceGrowth {
+  const { enabled, stepBytes, ceilingBytes } = wire;
+  return {
+    enabled,
+    stepBytes: BigInt(stepBytes),
+    ceilingBytes: ceilingBytes === undefined ? undefined : BigInt(ceilingBytes),
   };
 }
 

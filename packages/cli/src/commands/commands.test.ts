@@ -472,6 +472,24 @@ test("pool status draws how full the pool is; device tree draws the lineage", as
   await b.client.clone({ origin: "one", name: "two" });
   const status = await b.ok("pool", "status");
   assert.match(status, /^data: +█+░*┊?░*\n +[\d.]+ [KM]iB of 256 MiB \(/m);
+  const growth = "data by 64 MiB, no ceiling; metadata by 4 MiB, no ceiling";
+  assert.match(status, new RegExp(`^growth: +${growth}\nforecast: +nothing is foreseen$`, "m"));
+  const {
+    uuid,
+    growth: policy,
+    forecast,
+  } = (await b.json("pool", "status")) as {
+    readonly uuid: string;
+    readonly growth: unknown;
+    readonly forecast: { readonly monitored: boolean; readonly data: Record<string, unknown> };
+  };
+  assert.equal(uuid, (await b.client.status()).uuid);
+  assert.deepEqual(policy, {
+    data: { enabled: true, stepBytes: String(64 << 20) },
+    metadata: { enabled: true, stepBytes: String(4 << 20) },
+  });
+  assert.equal(forecast.monitored, true);
+  assert.match(String(forecast.data["growthLimitBytes"]), /^\d+$/);
   const tree = await b.ok("device", "tree");
   assert.deepEqual(
     tree.split("\n").map((line) => line.split(/ {2,}\d/)[0]),

@@ -4,7 +4,7 @@ import { renderDevices, renderTree } from "./device.ts";
 import { imagesOf, renderImages } from "./image.ts";
 import { leasesOf, renderLeases } from "./lease.ts";
 import { renderMounts } from "./mount.ts";
-import { renderPoolStatus } from "./pool.ts";
+import { outlookOf, renderPoolStatus } from "./pool.ts";
 
 export interface View<Answer> {
   readonly ask: (client: Client) => Promise<Answer>;
@@ -27,7 +27,7 @@ export const views = {
     render: renderLeases,
   }),
   mounts: view({ ask: (client) => client.mounts(), render: renderMounts }),
-  "pool status": view({ ask: (client) => client.status(), render: renderPoolStatus }),
+  "pool status": view({ ask: outlookOf, render: renderPoolStatus }),
 };
 
 export type ViewName = keyof typeof views;

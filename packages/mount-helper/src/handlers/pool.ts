@@ -1,7 +1,13 @@
 /** pool.*: the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
 import { MAX_FINDINGS, MAX_REPORT_LENGTH } from "@thinpool/protocol";
-import type { PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
+import type {
+  GrowthPolicy,
+  PoolStatus,
+  PoolUsage,
+  SpaceForecast,
+  SpaceStatus,
+} from "@thinpool/thinpool";
 import type { HandlerParts, Topic } from "./handler.ts";
 
 export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
@@ -75,6 +81,7 @@ function usageToWire(
 }
 
 export function statusToWire(status: PoolStatus): MethodResult<"pool.status"> {
+  const { dataGrowth, metadataGrowth } = status.space.policy;
   return {
     uuid: status.uuid,
     state: status.state,
@@ -88,6 +95,16 @@ export function statusToWire(status: PoolStatus): MethodResult<"pool.status"> {
     deviceCount: status.deviceCount,
     activeCount: status.activeCount,
     backing: status.backing,
+    growth: { data: growthToWire(dataGrowth), metadata: growthToWire(metadataGrowth) },
+  };
+}
+
+function growthToWire(growth: GrowthPolicy): MethodResult<"pool.status">["growth"]["data"] {
+  const { enabled, stepBytes, ceilingBytes } = growth;
+  return {
+    enabled,
+    stepBytes: stepBytes.toString(),
+    ...(ceilingBytes === undefined ? {} : { ceilingBytes: ceilingBytes.toString() }),
   };
 }
 

@@ -3,6 +3,14 @@ import * as v from "valibot";
 import type { Methods } from "./method.ts";
 import { count, deviceName, timeMs, u64, uuid } from "./scalars.ts";
 
+const spaceGrowth = v.object({
+  enabled: v.boolean(),
+  /** By so much at a time; by less where no more is left. */
+  stepBytes: u64,
+  /** It grows no further by itself; absent: as far as what is under it goes. */
+  ceilingBytes: v.optional(u64),
+});
+
 export const poolStatus = v.object({
   uuid,
   state: v.picklist(["working", "read-only", "out-of-data", "needs-check", "failed"]),
@@ -16,6 +24,8 @@ export const poolStatus = v.object({
   deviceCount: count,
   activeCount: count,
   backing: v.picklist(["loop", "block"]),
+  /** The policy by which it grows by itself; where `pool.forecast` says `monitored: false` it does not. */
+  growth: v.object({ data: spaceGrowth, metadata: spaceGrowth }),
 });
 
 export const poolUsage = v.object({

@@ -5,7 +5,8 @@ import { views } from "../../lib/views.ts";
 const view = views["pool status"];
 
 export default class PoolStatus extends DaemonCommand {
-  static override summary = "Show the state of the daemon's pool and how full it is.";
+  static override summary =
+    "Show the state of the daemon's pool, how full it is, and when it will be.";
   static override flags = { bytes: bytesFlag };
 
   async run() {
