@@ -1,5 +1,4 @@
 /** The benchmark on the host: prepares, boots the lab, runs guest.ts in it, and reports. */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -35,22 +34,6 @@ function onSignal(): AbortSignal {
   return abort.signal;
 }
 
-/** What the chosen sections run built. */
-function build(packages: readonly string[]): void {
-  if (packages.length === 0) return;
-  const args = ["run", "build", "--output-logs=errors-only"];
-  const { status } = spawnSync(
-    join(ROOT, "node_modules/.bin/turbo"),
-    [...args, ...packages.map((name) => `--filter=${name}`)],
-    {
-      cwd: ROOT,
-      env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1" },
-      stdio: ["ignore", 2, 2],
-    },
-  );
-  if (status !== 0) throw new LabError(`the build of ${packages.join(", ")} failed`);
-}
-
 interface Measured {
   /** False where the run was cut short. */
   readonly ended: boolean;
@@ -63,7 +46,6 @@ async function measure(options: BenchOptions): Promise<Measured> {
     sections.flatMap((section) => section.needs),
     say,
   );
-  build([...new Set(sections.flatMap((section) => section.builds ?? []))]);
   const folder = mkdtempSync(join(tmpdir(), "thinpool-bench-"));
   try {
     const resultFile = join(folder, "result.json");
@@ -79,7 +61,6 @@ async function measure(options: BenchOptions): Promise<Measured> {
         command: [
           process.execPath,
           "--disable-warning=ExperimentalWarning",
-          "--conditions=source",
           GUEST,
           JSON.stringify(guestOptions),
         ],

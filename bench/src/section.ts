@@ -31,15 +31,10 @@ export interface Section {
   readonly name: string;
   /** One line, said before it runs. */
   readonly what: string;
-  /** Packages of the workspace that are built before the run. */
-  readonly builds?: readonly string[];
   /** Installed on the host before the run, where missing. */
   readonly needs: readonly Requirement[];
   run(bench: Bench): Promise<void>;
 }
-
-/** What a run through the daemon needs built: it starts in a third of the time that the sources take. */
-export const DAEMON: readonly string[] = ["@thinpool/mount-helper", "@thinpool/sdk"];
 
 /** What every run needs: the C program is compiled in it. */
 export const COMPILER: readonly Requirement[] = [

@@ -25,7 +25,7 @@ export interface LabEnd {
 /** Resolves when nothing of the guest is left. `cut` kills it on the spot, as a power cut does. */
 export async function runInLab(run: LabRun): Promise<LabEnd> {
   const words = ["--memory", String(run.memoryMiB), "--timeout", String(run.timeoutSeconds)];
-  const command = ["node", "--disable-warning=ExperimentalWarning", "--conditions=source"];
+  const command = ["node", "--disable-warning=ExperimentalWarning"];
   const script = `${ROOT}/tests/crash/${run.script}`;
   const child = spawn(
     process.execPath,

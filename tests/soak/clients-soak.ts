@@ -15,11 +15,11 @@ import { parseArgs } from "node:util";
 import { connect } from "@thinpool/sdk";
 import { createPool, linuxKernel, openPool } from "@thinpool/thinpool";
 import { Random, seedOf } from "../crash/random.ts";
+import { NODE_FLAGS, THINPOOLD } from "../lab/runtime.ts";
 import type { FleetReport } from "./client-fleet.ts";
 
-const MAIN = new URL("../../packages/mount-helper/src/main.ts", import.meta.url).pathname;
 const FLEET = new URL("client-fleet.ts", import.meta.url).pathname;
-const NODE = ["--disable-warning=ExperimentalWarning", "--conditions=source"];
+const NODE = ["--disable-warning=ExperimentalWarning", ...NODE_FLAGS];
 const BACKING = { type: "files", dataBytes: 4n << 30n, metadataBytes: 32n << 20n } as const;
 const DEVICE_BYTES = 32n << 20n;
 /** 64 KiB: a clone that is mounted and written to a little takes few blocks. */
@@ -97,7 +97,7 @@ const metricsPath = `/run/thinpool/${name}-metrics.sock`;
 async function startDaemon(): Promise<ChildProcess> {
   const args = ["--folder", folder, "--socket", socketPath, "--socket-group", GROUP.name];
   args.push("--metrics", metricsPath, "--session-grace", String(GRACE_SECONDS));
-  const child = spawn(process.execPath, [...NODE, MAIN, ...args], {
+  const child = spawn(process.execPath, [...NODE, THINPOOLD, ...args], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();

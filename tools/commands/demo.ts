@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { RunCommand } from "../lib/command.ts";
 import { ROOT } from "../lib/command.ts";
-import { runProcess } from "../lib/run-process.ts";
+import { buildPackages } from "../lib/build.ts";
 import { execLab } from "./lab.ts";
 
 const DISK = "4G";
@@ -19,15 +19,7 @@ export const demo: RunCommand = {
       args: [...args],
       options: { kernel: { type: "string", default: "uml" } },
     });
-    const build = await runProcess("node_modules/.bin/turbo", [
-      "run",
-      "build",
-      "--output-logs=errors-only",
-    ]);
-    if (build.exitCode !== 0) {
-      process.stderr.write(`${build.output}\nrun demo: the build failed, see above\n`);
-      return 1;
-    }
+    if (!(await buildPackages("demo"))) return 1;
     const folder = mkdtempSync(join(tmpdir(), "thinpool-demo-"));
     try {
       // The pool lies on a disk, as it would on a server, not in the guest's memory.

@@ -39,7 +39,6 @@ export function clientsCommand(args: readonly string[]): readonly string[] | und
     "--",
     "node",
     "--disable-warning=ExperimentalWarning",
-    "--conditions=source",
     `${ROOT}/tests/soak/clients-soak.ts`,
     "--clients",
     clients,

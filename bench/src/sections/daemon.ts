@@ -4,7 +4,7 @@ import { UserProcess } from "../daemon/user-process.ts";
 import { startsOfCommandLine } from "../command-line.ts";
 import { openPool } from "@thinpool/thinpool";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
-import { type Bench, DAEMON, type Section } from "../section.ts";
+import type { Bench, Section } from "../section.ts";
 import { shuffled } from "../statistics.ts";
 
 const WARM_UP_ROUNDS = 10;
@@ -47,7 +47,6 @@ export const daemon: Section = {
   name: "daemon",
   what: "clone by the SDK as uid 1000; mount and first byte; many at a time; the event loop",
   needs: [],
-  builds: [...DAEMON, "@thinpool/cli"],
   async run(bench) {
     const { recorder, kernel, folder } = bench;
     const pool = await makeEnginePool(kernel, `${folder}/daemon`);

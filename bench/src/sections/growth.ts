@@ -3,7 +3,7 @@ import { openPool, type ThinPool } from "@thinpool/thinpool";
 import { Thinpoold } from "../daemon/thinpoold.ts";
 import { UserProcess } from "../daemon/user-process.ts";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
-import { type Bench, DAEMON, type Section } from "../section.ts";
+import type { Bench, Section } from "../section.ts";
 
 /** Snapshots asked for at once while the pool is filled. */
 const FILL_AT_A_TIME = 64;
@@ -66,7 +66,6 @@ export const growth: Section = {
   name: "growth",
   what: "each operation, opening, listing and the daemon's memory with 10 to 10,000 devices",
   needs: [],
-  builds: DAEMON,
   async run(bench) {
     const { recorder, kernel, memoryFolder: folder, quick } = bench;
     const path = `${folder}/pool`;
