@@ -102,14 +102,14 @@ const RECOVERY: readonly Mutant[] = [
   without(
     "delete the thin devices of creations that never counted",
     "recover.ts",
-    "  for (const { thinId } of creations) await pool.deleteThin(thinId);\n",
+    "  for (const { thinId } of creations) if (!foreign.has(thinId)) await pool.deleteThin(thinId);\n",
   ),
   without(
     "drop the records of creations that never counted",
     "recover.ts",
-    "  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0);\n",
+    "  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0, lasted);\n",
   ),
-  without("undo creations", "recover.ts", "  await undoCreations(parts, plan);\n"),
+  without("undo creations", "recover.ts", "  await undoCreations(parts, plan, found);\n"),
   without(
     "delete the thin devices of deletions that were begun",
     "recover.ts",

@@ -126,6 +126,23 @@ test("a foreign holder of the metadata snapshot is named, and ours of a dead pro
   await again.close();
 });
 
+test("a thin id that a stranger took is looked at, left alone, and free again once he gave it up", async () => {
+  const { folder, pool } = await fresh("taken");
+  await message(pool, "create_thin 1");
+  const { device } = await pool.snapshot({ origin: "base", name: "one" });
+  assert.equal(device.thinId, 2);
+  const [entry] = pool.recoveryJournal();
+  assert.equal(entry?.action, "pass-over-thin-id");
+  assert.match(entry.reason, /has it since transaction 1,/);
+  const [finding] = (await pool.check()).findings;
+  assert.deepEqual([finding?.code, finding?.object], ["ORPHAN", "thin id 1"]);
+  await message(pool, "delete 1");
+  await pool.close();
+  const again = await openPool({ folder, kernel });
+  assert.deepEqual((await again.check()).findings, []);
+  await again.close();
+});
+
 test("damage after an unclean stop: check says so, opening refuses", async () => {
   const { folder, pool } = await fresh("damage");
   await writeBlocks(pool.get({ name: "base" }).path, [0, 1], "a");

@@ -241,20 +241,6 @@ test("a resume that keeps failing degrades the pool, and opening resumes the ori
   await check(world, { ...operation, outcomes: [BEFORE] });
 });
 
-test("a thin id that somebody else took is passed over and never deleted (INV-4)", async () => {
-  const { world, pool } = await prepare();
-  const live = await world.kernel.dm.listDevices();
-  const entry = live.find(({ name }) => name.endsWith("-pool"));
-  assert.ok(entry !== undefined);
-  await world.kernel.dm.message({ dev: entry.dev }, "create_thin 4");
-  await world.kernel.dm.message({ dev: entry.dev }, "create_thin 5");
-  const { device } = await pool.snapshot({ origin: "base", name: "new" });
-  assert.equal(device.thinId, 6);
-  await pool.remove({ name: "new" });
-  assert.deepEqual(world.kernel.checkMetadata(`/dev/mapper/${entry.name}`), [0, 1, 2, 3, 4, 5]);
-  await pool.close();
-});
-
 test("metadata or ledger of another moment is refused (INV-2)", async () => {
   const { world, pool } = await prepare();
   const live = await world.kernel.dm.listDevices();

@@ -6,7 +6,7 @@ import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
 import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import { checkBeforeActivation } from "./health/before-activation.ts";
-import { releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
+import { lookAtMetadata, releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
 import { statusForOpening } from "./health/sick-pool.ts";
 import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
@@ -58,6 +58,9 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       const status = statusForOpening(await pool.status(), { adopted, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const states = new DeviceStates();
+      // First, since recovery may need one of its own.
+      await releaseLeftSnapshot(ledger, pool, status);
+      const { path } = backing.metadata;
       const recovered = await recover({
         ledger,
         record,
@@ -65,11 +68,11 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         thins,
         states,
         current: status.transactionId,
+        look: () => lookAtMetadata({ kernel, ledger, pool, path }),
       });
       ledger.events.note({ body: { type: "pool-opened" } }, Date.now());
       // It has its number before a reader asks for the last one: who began after it is not told of it.
       ledger.events.flush();
-      await releaseLeftSnapshot(ledger, pool, status);
       return new Pool({
         kernel,
         folder: paths.folder,

@@ -2,13 +2,17 @@
  * Opening does what recovery-plan.ts decided. Every step can be done again, so a crash during recovery
  * is settled by the next one (INV-6); the decisions are in the journal before the first is done.
  */
-import { type TransactionId, transactionId } from "@thinpool/dm-native";
+import { type ThinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import type { DeviceStates } from "./device-state.ts";
 import { PoolError } from "./errors.ts";
+import { isSick } from "./health/sick-pool.ts";
+import { deviceOf, foreignReason, isLeftover, leftoverReason } from "./health/thin-proof.ts";
 import type { PoolDevice } from "./pool-device.ts";
 import { planOf, type RecoveryPlan } from "./recovery-plan.ts";
 import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
+import { poolStateOf } from "./tables.ts";
 import type { ThinDevices } from "./thin-devices.ts";
+import type { MetadataDevice, MetadataListing } from "./tools/metadata-tools.ts";
 
 export interface Recovered {
   /** The transaction that pool and ledger now agree on. */
@@ -23,13 +27,17 @@ export interface RecoverParts {
   readonly states: DeviceStates;
   /** The kernel's, from the pool's status. */
   readonly current: TransactionId;
+  /** The metadata's devices; undefined where they can't be had. */
+  readonly look: () => Promise<MetadataListing | undefined>;
 }
 
 export async function recover(parts: RecoverParts): Promise<Recovered> {
   const plan = await planOf(parts);
   parts.ledger.journal.append(plan.decisions, Date.now());
   await settleLive(parts, plan);
-  await undoCreations(parts, plan);
+  const found = plan.looks ? await parts.look() : undefined;
+  if (found !== undefined) await settleThinIds(parts, found);
+  await undoCreations(parts, plan, found);
   let { current } = parts;
   if (plan.deletions.length > 0) current = await finishDeletions(parts, plan.deletions, current);
   return { transactionId: await removeUnfinished(parts, plan.unfinished, current) };
@@ -46,18 +54,54 @@ async function settleLive(parts: RecoverParts, plan: RecoveryPlan): Promise<void
   }
 }
 
+/** What intents left that were taken back goes; ids that somebody else had and has no more are free. */
+async function settleThinIds(parts: RecoverParts, found: MetadataListing): Promise<void> {
+  const { ledger, pool } = parts;
+  const ids = ledger.doubtfulThinIds();
+  if (ids.takenBack.size + ids.foreign.size === 0) return;
+  const leftovers = found.devices.filter((device) =>
+    isLeftover(device, ids.takenBack.get(Number(device.thinId))),
+  );
+  ledger.journal.append(
+    leftovers.map((device) => ({
+      action: "remove-leftover",
+      object: `thin id ${device.thinId}`,
+      reason: leftoverReason(device),
+    })),
+    Date.now(),
+  );
+  for (const { thinId } of leftovers) await pool.deleteThin(thinId);
+  ledger.settleThinIds([...ids.foreign].filter((id) => deviceOf(found, id) === undefined));
+}
+
 /**
  * Before the deletions of the same group, whose end moves the transaction id on: what is then still
  * recorded counts. A thin id that the kernel has is ours: the ledger gave it out before the kernel was
- * asked, and the pool has no other writer (INV-3). All thin devices first, then all records.
+ * asked (INV-3). Only where its number says that it was made before, the process died between the kernel's
+ * EEXIST and its record: then it stays. All thin devices first, then all records.
  */
-async function undoCreations(parts: RecoverParts, plan: RecoveryPlan): Promise<void> {
+async function undoCreations(
+  parts: RecoverParts,
+  plan: RecoveryPlan,
+  found: MetadataListing | undefined,
+): Promise<void> {
   const { ledger, pool } = parts;
   const { creations, deletions, current } = plan;
   if (creations.length === 0) return;
-  for (const { thinId } of creations) await pool.deleteThin(thinId);
+  const foreign = new Map<ThinId, MetadataDevice>();
+  for (const { thinId } of creations) {
+    const device = found && deviceOf(found, thinId);
+    if (device !== undefined && device.transactionId !== current) foreign.set(thinId, device);
+  }
+  ledger.disownThinIds(
+    [...foreign].map(([thinId, device]) => ({ thinId, reason: foreignReason(device) })),
+    Date.now(),
+  );
+  for (const { thinId } of creations) if (!foreign.has(thinId)) await pool.deleteThin(thinId);
   const next = transactionId(current + 1n);
-  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0);
+  // A message whose commit failed was accepted all the same, and its pool takes no more.
+  const lasted = !isSick(poolStateOf(await pool.status()));
+  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0, lasted);
 }
 
 async function finishDeletions(

@@ -18,7 +18,9 @@ export type RecoveryAction =
   /** A deletion whose transaction was begun: there may be no way back, so forward. */
   | "finish-deletion"
   /** A device that was made and never finished (its filesystem, or a revert). */
-  | "remove-unfinished";
+  | "remove-unfinished"
+  /** Thin ids of creations that were taken back, or that somebody else had: is there anything still? */
+  | "look-at-thin-ids";
 
 export interface RecoveryDecision {
   readonly action: RecoveryAction;
@@ -39,6 +41,8 @@ export interface RecoveryPlan {
   readonly creations: readonly DeviceRecord[];
   readonly deletions: readonly DeviceRecord[];
   readonly unfinished: readonly DeviceRecord[];
+  /** Whether the metadata has to be read: only it tells whose a thin device is. */
+  readonly looks: boolean;
 }
 
 export interface Adoption {
@@ -98,7 +102,19 @@ export async function planOf(parts: {
       ),
     ),
   );
-  return { decisions, current, strays, adopted, creations, deletions, unfinished };
+  const { takenBack, foreign } = ledger.doubtfulThinIds();
+  const doubtful = [...takenBack.keys(), ...foreign].toSorted((a, b) => a - b);
+  if (doubtful.length > 0) {
+    decisions.push(
+      decision(
+        "look-at-thin-ids",
+        `thin ids ${doubtful.join(", ")}`,
+        "no record has them: what a creation of ours left there goes, what somebody else made stays",
+      ),
+    );
+  }
+  const looks = creations.length + doubtful.length > 0;
+  return { decisions, current, strays, adopted, creations, deletions, unfinished, looks };
 }
 
 /** The ledger runs at most one transaction ahead of the pool (INV-2). */

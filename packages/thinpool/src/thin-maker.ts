@@ -2,14 +2,17 @@
 import { type ThinId, thinPoolMessage } from "@thinpool/dm-native";
 import type { DeviceStates } from "./device-state.ts";
 import { isNative } from "./errors-from-native.ts";
+import type { MetadataSnapshot } from "./health/metadata-snapshot.ts";
+import { deviceOf, foreignReason, isLeftover, leftoverReason } from "./health/thin-proof.ts";
 import type { PoolDevice } from "./pool-device.ts";
 import type { DeviceRecord, Ledger, NewDevice } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
+import type { MetadataListing } from "./tools/metadata-tools.ts";
 import { transition } from "./transition.ts";
 import { withUndo } from "./undo.ts";
 
-/** How many ids that somebody else took in our pool one creation passes over. */
-export const MAX_FOREIGN_IDS_PER_CREATION = 16;
+/** How often one creation is told that its id is taken, before it fails. */
+export const MAX_TAKEN_IDS_PER_CREATION = 16;
 
 export interface Creation {
   readonly device: NewDevice;
@@ -28,6 +31,7 @@ export interface ThinMakerParts {
   readonly pool: PoolDevice;
   readonly thins: ThinDevices;
   readonly states: DeviceStates;
+  readonly metadataSnapshot: Pick<MetadataSnapshot, "look">;
 }
 
 /** Makes the devices of one group of a transaction. */
@@ -35,6 +39,8 @@ export class ThinMaker {
   readonly #parts: ThinMakerParts;
   /** By uuid of an active origin: the first snapshot of it in this group. */
   readonly #taken = new Map<string, ThinId>();
+  /** The metadata when an id was last found taken: one look serves all that are. */
+  #seen: MetadataListing | undefined;
 
   constructor(parts: ThinMakerParts) {
     this.#parts = parts;
@@ -143,21 +149,40 @@ export class ThinMaker {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** EEXIST: the id is taken by a thin device that no record of ours explains; the next free one. */
   async #makeThin(intent: DeviceRecord, source: ThinId | undefined): Promise<DeviceRecord> {
-    const { ledger, pool } = this.#parts;
+    const { pool } = this.#parts;
     let record = intent;
-    for (let passed = 0; ; passed += 1) {
+    for (let taken = 0; ; taken += 1) {
       try {
         if (source === undefined) await pool.createThin(record.thinId);
         else await pool.createSnapshot(record.thinId, source);
         return record;
       } catch (error) {
-        if (!isNative(error, "NATIVE_EXISTS") || passed >= MAX_FOREIGN_IDS_PER_CREATION) {
-          throw error;
-        }
-        record = ledger.passOverThinId(record, Date.now());
+        if (!isNative(error, "NATIVE_EXISTS") || taken >= MAX_TAKEN_IDS_PER_CREATION) throw error;
+        record = await this.#reconcile(record);
       }
     }
+  }
+
+  /**
+   * The kernel says that the record's id is taken. Nothing is there: it is free after all. What a
+   * creation of ours left goes. All else stays, and the record gets the next free id (INV-4).
+   */
+  async #reconcile(record: DeviceRecord): Promise<DeviceRecord> {
+    const { ledger, pool, metadataSnapshot } = this.#parts;
+    const { thinId } = record;
+    let found = this.#seen && deviceOf(this.#seen, thinId);
+    if (found === undefined) {
+      this.#seen = await metadataSnapshot.look();
+      found = this.#seen && deviceOf(this.#seen, thinId);
+      if (this.#seen !== undefined && found === undefined) return record;
+    }
+    if (found === undefined || !isLeftover(found, ledger.takenBackAt(thinId))) {
+      return ledger.passOverThinId(record, foreignReason(found), Date.now());
+    }
+    const why = { action: "remove-leftover", object: `thin id ${thinId}` };
+    ledger.journal.append([{ ...why, reason: leftoverReason(found) }], Date.now());
+    await pool.deleteThin(thinId);
+    return record;
   }
 }

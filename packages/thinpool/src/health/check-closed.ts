@@ -36,7 +36,8 @@ export function checkPool(options: CheckPoolOptions): Promise<CheckReport> {
       return { atMs, metadata: "unknown", report: "", findings };
     }
     const isFile = record.backing === "files";
-    const moment = { pool: record, devices: ledger.rows(), open: false };
+    const thinIds = ledger.doubtfulThinIds();
+    const moment = { pool: record, devices: ledger.rows(), thinIds, open: false };
     const { signal } = options;
     const checked = await withDevice(
       kernel,

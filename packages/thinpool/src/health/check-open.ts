@@ -28,6 +28,7 @@ export async function checkOpen(engine: Engine, options: CheckOptions = {}): Pro
       () => ({
         pool: engine.ledger.pool() ?? engine.poolRecord,
         devices: engine.ledger.rows(),
+        thinIds: engine.ledger.doubtfulThinIds(),
         open: true,
       }),
       (moment, held) => {

@@ -1,13 +1,15 @@
 /** The metadata against the ledger's records: pure, for pools open or closed. */
-import type { DeviceRecord, PoolRecord } from "../store/ledger.ts";
+import type { DeviceRecord, DoubtfulThinIds, PoolRecord } from "../store/ledger.ts";
 import type { MetadataDevice, MetadataListing } from "../tools/metadata-tools.ts";
 import type { Finding } from "./findings.ts";
+import { isLeftover, leftoverReason } from "./thin-proof.ts";
 import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
 
 export interface LedgerMoment {
   readonly pool: PoolRecord;
   /** All rows, those that don't count (any more) included. */
   readonly devices: readonly DeviceRecord[];
+  readonly thinIds: DoubtfulThinIds;
   /** Then what is not finished is under way. */
   readonly open: boolean;
 }
@@ -31,7 +33,10 @@ export function compare(moment: LedgerMoment, listing: MetadataListing): readonl
     inKernel.delete(record.thinId);
     findings.push(...compareDevice(record, device, current, moment));
   }
-  for (const device of inKernel.values()) findings.push(orphan(device));
+  for (const device of inKernel.values()) {
+    const takenBackAt = moment.thinIds.takenBack.get(Number(device.thinId));
+    findings.push(isLeftover(device, takenBackAt) ? leftover(device) : orphan(device, moment));
+  }
   return findings;
 }
 
@@ -39,11 +44,12 @@ function compareDevice(
   record: DeviceRecord,
   device: MetadataDevice | undefined,
   current: bigint,
-  { pool, open }: LedgerMoment,
+  moment: LedgerMoment,
 ): readonly Finding[] {
+  const { pool, open } = moment;
   const deleting = record.deletingTransactionId;
   const gone = deleting !== undefined && deleting <= current;
-  if (gone) return device === undefined ? [] : [orphan(device)];
+  if (gone) return device === undefined ? [] : [orphan(device, moment)];
   if (record.filling && open) return [];
   if (record.transactionId > current || deleting !== undefined || record.filling) {
     const what = deleting === undefined ? "creation" : "removal";
@@ -105,11 +111,23 @@ function compareGeometry(pool: PoolRecord, listing: MetadataListing): readonly F
   return [{ code: "POOL_GEOMETRY", object, reason, action }];
 }
 
-function orphan(device: MetadataDevice): Finding {
+function leftover(device: MetadataDevice): Finding {
+  return {
+    code: "UNSETTLED",
+    object: `thin id ${device.thinId}`,
+    reason: leftoverReason(device),
+    action: "Open the pool anew: opening removes it.",
+  };
+}
+
+function orphan(device: MetadataDevice, { thinIds }: LedgerMoment): Finding {
+  const met = thinIds.foreign.has(Number(device.thinId))
+    ? "; a creation met it and left it alone"
+    : "";
   return {
     code: "ORPHAN",
     object: `thin id ${device.thinId}`,
-    reason: `no record explains it; it maps ${device.mappedBlocks} blocks and was made at transaction ${device.transactionId}`,
+    reason: `no record explains it; it maps ${device.mappedBlocks} blocks and was made at transaction ${device.transactionId}${met}`,
     action: "If nothing needs it, remove the orphan by its thin id.",
   };
 }

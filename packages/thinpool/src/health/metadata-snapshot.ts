@@ -3,19 +3,28 @@
  * users wait in a queue; each has it for a bounded time; the ledger names the holder before the kernel
  * is asked, so that one which a crash left behind is known to be ours and is given back at open.
  */
-import type { ThinPoolWorkingStatus } from "@thinpool/dm-native";
+import { NativeError, type ThinPoolWorkingStatus } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { isNative } from "../errors-from-native.ts";
+import type { Kernel } from "../kernel.ts";
 import type { PoolDevice } from "../pool-device.ts";
 import type { Ledger } from "../store/ledger.ts";
+import type { MetadataListing } from "../tools/metadata-tools.ts";
+import { toolCall } from "./tool-calls.ts";
 
 /** Blocks that are freed meanwhile stay taken until it is given back: not for longer than this. */
 export const MAX_SNAPSHOT_HOLD_MS = 600_000;
 /** How many may wait for it. */
 export const MAX_SNAPSHOT_WAITERS = 32;
 
-type BrokerEngine = Pick<Engine, "change" | "failure" | "ledger" | "pool" | "folder">;
+/** How long a look may take for which a transaction, or the opening, waits. */
+const MAX_LOOK_MS = 10_000;
+
+type BrokerEngine = Pick<
+  Engine,
+  "backing" | "change" | "failure" | "folder" | "kernel" | "ledger" | "pool"
+>;
 
 export interface SnapshotUse {
   /** Who asks, for status and for errors: "usage", "backup". */
@@ -35,6 +44,8 @@ export class MetadataSnapshot {
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #holder: { readonly owner: string; readonly sinceMs: number } | undefined;
+  /** From before the kernel is asked for it until it has been given back. */
+  #taken = false;
   /** Ends the present use and all that wait. */
   #closing = new AbortController();
 
@@ -78,6 +89,16 @@ export class MetadataSnapshot {
     });
     this.#tail = turn.catch(() => undefined);
     return turn;
+  }
+
+  /**
+   * For a transaction under way, which keeps new users out: the metadata as it is now; undefined where it
+   * can't be had, since the snapshot is held or the tool says nothing.
+   */
+  async look(): Promise<MetadataListing | undefined> {
+    if (this.#taken) return undefined;
+    const { kernel, ledger, pool, backing } = this.#engine;
+    return lookAtMetadata({ kernel, ledger, pool, path: backing.metadata.path });
   }
 
   /** Ends the present use, refuses those that wait; on return nothing of ours is held. */
@@ -130,6 +151,7 @@ export class MetadataSnapshot {
       const sinceMs = Date.now();
       ledger.health.setSnapshotHolder({ owner, sinceMs });
       await this.#reserveOrSayWhose(owner);
+      this.#taken = true;
       this.#holder = { owner, sinceMs };
       try {
         return await atReserve();
@@ -168,6 +190,8 @@ export class MetadataSnapshot {
       ledger.health.setSnapshotHolder(undefined);
     } catch (error) {
       throw this.#engine.failure(error, owner, folder);
+    } finally {
+      this.#taken = false;
     }
   }
 }
@@ -181,6 +205,44 @@ export async function releaseLeftSnapshot(
   if (ledger.health.snapshotHolder === undefined) return;
   if (status.heldMetadataRoot !== undefined) await pool.releaseMetadataSnapshot();
   ledger.health.setSnapshotHolder(undefined);
+}
+
+/**
+ * The devices of a live pool's metadata, when nobody else of ours can ask for its snapshot; undefined where
+ * it can't be had: a stranger holds the snapshot, the tool is missing or says nothing.
+ */
+export async function lookAtMetadata(options: {
+  readonly kernel: Kernel;
+  readonly ledger: Ledger;
+  readonly pool: PoolDevice;
+  /** Of the metadata's device. */
+  readonly path: string;
+}): Promise<MetadataListing | undefined> {
+  const { kernel, ledger, pool, path } = options;
+  ledger.health.setSnapshotHolder({ owner: "thin ids", sinceMs: Date.now() });
+  if (!(await answered(() => pool.reserveMetadataSnapshot().then(() => true)))) {
+    ledger.health.setSnapshotHolder(undefined);
+    return undefined;
+  }
+  const signal = AbortSignal.timeout(MAX_LOOK_MS);
+  const listing = await answered(() =>
+    toolCall(() => kernel.metadataTools.read({ path, snapshot: true, signal })),
+  );
+  const released = await answered(() => pool.releaseMetadataSnapshot().then(() => true));
+  // Else its row stays, and the next use or the next opening gives it back.
+  if (released === true) ledger.health.setSnapshotHolder(undefined);
+  return listing;
+}
+
+/** Undefined where the kernel or the tool refused. */
+async function answered<T>(call: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await call();
+  } catch (error) {
+    const refused = error instanceof NativeError || error instanceof PoolError;
+    if (refused || (error instanceof Error && error.name === "TimeoutError")) return undefined;
+    throw error;
+  }
 }
 
 function heldTooLong(owner: string, maxHoldMs: number): PoolError {

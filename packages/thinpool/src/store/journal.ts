@@ -15,6 +15,8 @@ export interface JournalEntry {
   readonly reason: string;
 }
 
+type NewEntry = Omit<JournalEntry, "number" | "atMs">;
+
 export class Journal {
   readonly #db: LedgerDatabase;
 
@@ -23,22 +25,24 @@ export class Journal {
   }
 
   /** One commit for all of them; done before what was decided is done. */
-  append(entries: readonly Omit<JournalEntry, "number" | "atMs">[], atMs: number): void {
-    if (entries.length === 0) return;
-    this.#db.write("journal", () => {
-      for (const { action, object, reason } of entries) {
-        this.#db.run(
-          "INSERT INTO journal (at_ms, action, object, reason) VALUES (?, ?, ?, ?)",
-          atMs,
-          action,
-          object,
-          reason,
-        );
-      }
+  append(entries: readonly NewEntry[], atMs: number): void {
+    if (entries.length > 0) this.#db.write("journal", () => this.note(entries, atMs));
+  }
+
+  /** The same, as a part of a commit under way. */
+  note(entries: readonly NewEntry[], atMs: number): void {
+    for (const { action, object, reason } of entries) {
       this.#db.run(
-        `DELETE FROM journal WHERE number <= (SELECT max(number) FROM journal) - ${MAX_JOURNAL_ENTRIES}`,
+        "INSERT INTO journal (at_ms, action, object, reason) VALUES (?, ?, ?, ?)",
+        atMs,
+        action,
+        object,
+        reason,
       );
-    });
+    }
+    this.#db.run(
+      `DELETE FROM journal WHERE number <= (SELECT max(number) FROM journal) - ${MAX_JOURNAL_ENTRIES}`,
+    );
   }
 
   /** The oldest first. */

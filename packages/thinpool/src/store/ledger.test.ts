@@ -224,7 +224,7 @@ describe("names and thin ids", () => {
     const second = create(device("b"), 2);
     assert.deepEqual([first.thinId, second.thinId], [0, 1]);
     remove(first, 3);
-    const third = ledger.passOverThinId(create(device("c"), 4), 9);
+    const third = ledger.passOverThinId(create(device("c"), 4), "it is there", 9);
     assert.equal(third.thinId, 3);
     // As if the ids above were used up: the gap that "a" left, then those after "c".
     ledger.close();

@@ -172,16 +172,17 @@ export class Ledger {
   /**
    * Takes intents of the group at `next` back: of the creations no thin device is in the kernel (any
    * more), of the deletions none was begun. `empty`: nothing is left of the group, so `next` was never
-   * used.
+   * used. The creations' thin ids are remembered, should the kernel have one of them all the same;
+   * `sure`: it has none.
    */
   dropIntents(
     intent: Pick<Intent, "deletions"> & { readonly creations: readonly DeviceRecord[] },
     next: TransactionId,
     empty: boolean,
+    sure = false,
   ): void {
     this.db.write("intents taken back", () => {
-      for (const { uuid } of intent.creations)
-        this.db.run("DELETE FROM device WHERE uuid = ?", uuid);
+      for (const { uuid } of intent.creations) this.#takeBack(uuid, sure);
       for (const { uuid } of intent.deletions) {
         this.db.run("UPDATE device SET deleting_transaction_id = NULL WHERE uuid = ?", uuid);
       }
@@ -189,13 +190,54 @@ export class Ledger {
     });
   }
 
-  /** The kernel has the record's thin id already: remembers that id as not ours, takes another. */
-  passOverThinId(device: DeviceRecord, nowMs: number): DeviceRecord {
+  /** The kernel has the record's thin id, and it is not ours: remembers that, takes another. */
+  passOverThinId(device: DeviceRecord, reason: string, nowMs: number): DeviceRecord {
     return this.db.write("thin id passed over", () => {
-      this.db.run("INSERT INTO foreign_thin_id VALUES (?, ?)", device.thinId, nowMs);
+      this.#markForeign(device.thinId, reason, nowMs);
       const id = this.#thinIds.take();
       this.db.run("UPDATE device SET thin_id = ? WHERE uuid = ?", id, device.uuid);
       return { ...device, thinId: id };
+    });
+  }
+
+  /** What the kernel has under the thin ids of these intents was made by somebody else. */
+  disownThinIds(
+    foreign: readonly { readonly thinId: ThinId; readonly reason: string }[],
+    nowMs: number,
+  ): void {
+    if (foreign.length === 0) return;
+    this.db.write("thin ids disowned", () => {
+      for (const { thinId, reason } of foreign) this.#markForeign(thinId, reason, nowMs);
+    });
+  }
+
+  /** The transaction of the last intent that named this id and was taken back, if it is remembered. */
+  takenBackAt(id: ThinId): bigint | undefined {
+    const row = this.db.get("SELECT * FROM taken_back_thin_id WHERE thin_id = ?", id);
+    return row?.["transaction_id"] as bigint | undefined;
+  }
+
+  /** Thin ids that no row has, and that were not simply free when they were last asked for. */
+  doubtfulThinIds(): DoubtfulThinIds {
+    const takenBack = this.db.all(
+      "SELECT * FROM taken_back_thin_id WHERE thin_id NOT IN (SELECT thin_id FROM device)",
+    );
+    const foreign = this.db.all("SELECT thin_id FROM foreign_thin_id");
+    return {
+      takenBack: new Map(
+        takenBack.map((row) => [Number(row["thin_id"]), row["transaction_id"] as bigint]),
+      ),
+      foreign: new Set(foreign.map((row) => Number(row["thin_id"]))),
+    };
+  }
+
+  /** The kernel has nothing of ours under ids that no record has, and nothing at all under `free`. */
+  settleThinIds(free: readonly number[]): void {
+    this.db.write("thin ids settled", () => {
+      this.db.run("DELETE FROM taken_back_thin_id");
+      for (const id of free) {
+        this.db.run("DELETE FROM foreign_thin_id WHERE thin_id = ?", BigInt(id));
+      }
     });
   }
 
@@ -425,6 +467,27 @@ export class Ledger {
 
   #purge(current: TransactionId): void {
     this.db.run("DELETE FROM device WHERE deleting_transaction_id <= ?", current);
+    // A message was accepted since: what the kernel said before of these ids has lasted.
+    this.db.run("DELETE FROM taken_back_thin_id WHERE transaction_id < ?", current);
+  }
+
+  #takeBack(uuid: string, sure: boolean): void {
+    const row = this.db.get("SELECT thin_id FROM device WHERE uuid = ?", uuid);
+    if (row === undefined) return;
+    if (!sure) {
+      this.db.run(
+        `INSERT OR REPLACE INTO taken_back_thin_id SELECT thin_id, transaction_id FROM device
+           WHERE uuid = ? AND thin_id NOT IN (SELECT thin_id FROM foreign_thin_id)`,
+        uuid,
+      );
+    }
+    this.db.run("DELETE FROM device WHERE uuid = ?", uuid);
+    this.#thinIds.giveBack(Number(row["thin_id"]));
+  }
+
+  #markForeign(id: ThinId, reason: string, nowMs: number): void {
+    this.db.run("INSERT OR IGNORE INTO foreign_thin_id VALUES (?, ?)", id, nowMs);
+    this.journal.note([{ action: "pass-over-thin-id", object: `thin id ${id}`, reason }], nowMs);
   }
 
   #refuseTakenName(name: DeviceName): void {
@@ -474,6 +537,13 @@ export class Ledger {
   #many(sql: string, ...values: readonly (bigint | number | string)[]): readonly DeviceRecord[] {
     return this.db.all(sql, ...values).map(deviceRecord);
   }
+}
+
+export interface DoubtfulThinIds {
+  /** By thin id: the transaction of the intent that named it and was taken back. */
+  readonly takenBack: ReadonlyMap<number, bigint>;
+  /** Not ours. */
+  readonly foreign: ReadonlySet<number>;
 }
 
 export interface DeviceChange {

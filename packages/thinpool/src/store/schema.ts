@@ -64,10 +64,18 @@ CREATE INDEX device_by_deleting ON device (deleting_transaction_id)
 CREATE INDEX device_filling ON device (uuid) WHERE filling = 1;
 CREATE INDEX device_by_origin ON device (origin_uuid) WHERE origin_uuid IS NOT NULL;
 
--- Ids that the kernel's pool has and no record of ours explains: passed over, never deleted (INV-4).
+-- Ids under which the kernel's pool has what no record of ours explains: passed over, never deleted
+-- (INV-4), until opening finds them gone.
 CREATE TABLE foreign_thin_id (
   thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
   found_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- Ids that intents named which were taken back: a thin device under one of them that was made while the
+-- pool was one below this transaction is what such an intent left, and goes (INV-4).
+CREATE TABLE taken_back_thin_id (
+  thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
+  transaction_id INTEGER NOT NULL CHECK (transaction_id > 0)
 ) STRICT;
 
 -- One row: see health/records.ts.

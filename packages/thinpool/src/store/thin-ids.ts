@@ -5,7 +5,7 @@ import type { LedgerDatabase } from "./database.ts";
 
 export class ThinIds {
   readonly #db: LedgerDatabase;
-  /** Where the search for a free id starts: an id is not used again before all others were. */
+  /** Where the search for a free id starts: one that counted is not used again before all others were. */
   #next: number;
 
   constructor(db: LedgerDatabase) {
@@ -28,6 +28,11 @@ export class ThinIds {
     }
     this.#next = id + 1;
     return thinId(id);
+  }
+
+  /** It was taken for nothing: it is the next again, unless a lower one is. */
+  giveBack(id: number): void {
+    this.#next = Math.min(this.#next, id);
   }
 
   /** The first id from `start` on that no row holds; the indexes make it one step but for full runs. */
