@@ -225,6 +225,10 @@ const pool = await createPool({ folder, kernel, backing: BACKING, blockSectors: 
 await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
 await pool.detach();
 const daemon = await startDaemon();
+{
+  await using root = await connect({ socketPath, timeoutMs: CONNECT_TIMEOUT_MS });
+  await root.rights.publish({ name: "base" });
+}
 const figures = async (): Promise<{ memoryBytes: number; descriptors: number }> => {
   const now = await metrics();
   return {
