@@ -7,7 +7,15 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { promisify } from "node:util";
 import { connect } from "@thinpool/sdk";
-import { mustHold, record, recorded, reportTable, step } from "./report.ts";
+import {
+  mustHold,
+  record,
+  recorded,
+  reportTable,
+  type StepReport,
+  step,
+  takeOver,
+} from "./report.ts";
 import { treeChecksum, treeManifest } from "./tree.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -82,7 +90,7 @@ async function asClient(phase: "fill" | "finish"): Promise<void> {
     child.once("close", resolve);
   });
   for (const line of out.split("\n").filter((text) => text !== "")) {
-    record(JSON.parse(line) as { step: string; what: string; durationMs: number });
+    takeOver(JSON.parse(line) as StepReport);
   }
   mustHold(code === 0, `the unprivileged program's '${phase}' part succeeds`);
 }

@@ -16,8 +16,13 @@ export async function step(name: string, run: () => Promise<string> | string): P
 }
 
 export function record(report: StepReport): void {
-  steps.push(report);
+  takeOver(report);
   process.stderr.write(`${report.step}: ${report.what} (${report.durationMs.toFixed(0)} ms)\n`);
+}
+
+/** A step of another program, which has said it already. */
+export function takeOver(report: StepReport): void {
+  steps.push(report);
 }
 
 export function recorded(): readonly StepReport[] {
