@@ -3,12 +3,14 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { installMissing, LabError, runLab } from "thinpool-lab";
-import { hostMachine } from "./machine.ts";
+import { guestMachine, hostMachine } from "./machine.ts";
+import { measureRoundTrip, ROUND_TRIP } from "./native/round-trip.ts";
 import { parseOptions, USAGE, type BenchOptions } from "./options.ts";
 import { PLOTS_FOLDER, updatePage } from "./report/markdown.ts";
 import { report, type Report } from "./report/report.ts";
 import { reportText } from "./report/text.ts";
 import { writePlots } from "./report/plots.ts";
+import { Recorder } from "./record.ts";
 import type { GuestOptions, GuestResult } from "./result.ts";
 import { chosenSections } from "./sections/index.ts";
 
@@ -41,6 +43,20 @@ interface Measured {
 }
 
 async function measure(options: BenchOptions): Promise<Measured> {
+  const host = new Recorder(say);
+  if (options.only.length === 0 || options.only.includes(ROUND_TRIP)) await measureRoundTrip(host);
+  const { notes, series } = host;
+  if (chosenSections(options).length === 0) {
+    return { ended: true, guest: { machine: guestMachine(), seconds: {}, notes, series } };
+  }
+  const { ended, guest } = await measureInGuest(options);
+  return {
+    ended,
+    guest: { ...guest, notes: [...notes, ...guest.notes], series: { ...series, ...guest.series } },
+  };
+}
+
+async function measureInGuest(options: BenchOptions): Promise<Measured> {
   const sections = chosenSections(options);
   installMissing(
     sections.flatMap((section) => section.needs),

@@ -47,11 +47,14 @@ test("a missed target and an unfavourable figure are printed like any other", ()
     "growth-snapshot-activate/10": ms(4),
     "growth-snapshot-activate/10000": ms(4),
     "event-loop-delay-max/daemon": ms(3, 25, 4),
+    "native-call/sdk": ms(0.5, 0.25, 0.75),
+    "native-call/engine": ms(0.125),
   });
   assert.equal(made.ratios["throughput_100_vs_1"], 0.5);
   // The worst operation, not the mean; the longest delay, not the median.
   assert.equal(made.ratios["cost_10000_vs_10"], 1.5);
   assert.equal(made.further["event_loop_delay_ms"], 25);
+  assert.equal(made.further["sdk_call_over_engine_ms"], 0.375);
   const text = reportText(made);
   for (const name of ["throughput_100_vs_1", "cost_10000_vs_10", "event_loop_delay_ms"]) {
     assert.match(text, new RegExp(`^${name} .*MISSED`, "m"));

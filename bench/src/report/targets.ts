@@ -32,6 +32,10 @@ function ratio(above: number | undefined, below: number | undefined): number | u
   return above === undefined || below === undefined ? undefined : above / below;
 }
 
+function difference(above: number | undefined, below: number | undefined): number | undefined {
+  return above === undefined || below === undefined ? undefined : above - below;
+}
+
 /** How many processes a peer's operation starts: what the C program's starts in the kernel is no process. */
 function processesOf(series: AllSeries, peer: string): number | undefined {
   const [all, bare] = [peer, "c"].map((name) =>
@@ -139,6 +143,13 @@ export function targets(series: AllSeries): readonly Target[] {
       "the start of a list by the daemon over `node -e 0`",
       ratio(of("start/list"), of("start/node")),
       2,
+      "less",
+    ),
+    judged(
+      "sdk_call_over_engine_ms",
+      "a call through SDK, worker and daemon less the engine's own, where no dm is touched, outside the lab",
+      difference(of("native-call/sdk"), of("native-call/engine")),
+      0.3,
       "less",
     ),
     judged(
