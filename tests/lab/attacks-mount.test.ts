@@ -35,6 +35,8 @@ let parent = "";
 let homes = "";
 let socketPath = "";
 let daemon: Daemon;
+/** What the daemon took for a mistake of its own. */
+const errors: string[] = [];
 
 async function own(path: string, uid: number, mode = 0o755): Promise<string> {
   await mkdir(path);
@@ -76,7 +78,11 @@ before(async () => {
     socketGroup: GROUP.name,
     mountRulesFor: ({ uid }) =>
       uid === 0 ? ROOT_MOUNT_RULES : { ...DEFAULT_MOUNT_RULES, folderRoots: [homes] },
-    logger: { log: () => undefined },
+    logger: {
+      log: (level, event, fields) => {
+        if (level === "error") errors.push(`${event}: ${JSON.stringify(fields)}`);
+      },
+    },
   });
   await using root = await connect({ socketPath });
   await root.rights.publish({ name: "base" });
@@ -84,6 +90,7 @@ before(async () => {
 
 after(async () => {
   await daemon.stop({ teardown: true });
+  assert.deepEqual(errors, []);
   assert.deepEqual(await mountsBelow(parent), []);
   await kernel[Symbol.asyncDispose]();
   await rm(parent, { recursive: true, force: true });

@@ -8,7 +8,7 @@ import { buildPackages } from "../lib/build.ts";
 import { execLab } from "./lab.ts";
 
 const DISK = "4G";
-const TIMEOUT_SECONDS = 240;
+const TIMEOUT_SECONDS = 600;
 
 /** Builds the packages and runs examples/main-job on a disk of its own in the lab. */
 export const demo: RunCommand = {

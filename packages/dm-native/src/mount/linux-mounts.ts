@@ -147,6 +147,8 @@ export class LinuxMounts implements Mounts {
       return detached === NO_FS_CONTEXT
         ? await this.#mountInOneCall(request, targetFd)
         : await this.#attach(request, detached, targetFd);
+    } catch (error) {
+      throw given === undefined ? error : removedMeanwhile(request, error);
     } finally {
       if (given === undefined) await closeDescriptor(targetFd);
     }
@@ -439,11 +441,27 @@ async function assertInPlace(
   if (info === undefined) return;
   const onTop = info.parentId !== (await mountIdOf(targetFd));
   if (!onTop && info.mountPoint === request.target) return;
-  throw new NativeError({
+  throw disturbed(
+    request,
+    onTop ? "something else was mounted there meanwhile" : "the folder was moved meanwhile",
+  );
+}
+
+/** move_mount(2) has ENOENT for a pinned folder that was removed; the caller's doing, and no error of ours. */
+function removedMeanwhile(request: MountRequest, error: unknown): unknown {
+  const removed =
+    error instanceof NativeError &&
+    error.operation === "move_mount" &&
+    error.code === "NATIVE_NOT_FOUND";
+  return removed ? disturbed(request, "the folder was removed meanwhile") : error;
+}
+
+function disturbed(request: MountRequest, reason: string): NativeError {
+  return new NativeError({
     code: "NATIVE_BUSY",
     operation: "mount",
     object: request.target,
-    reason: onTop ? "something else was mounted there meanwhile" : "the folder was moved meanwhile",
+    reason,
     hint: "Leave the folder alone while it is mounted on, and mount again.",
   });
 }
