@@ -3,11 +3,13 @@
  * the testing daemon. A case uses only what both promise.
  */
 import assert from "node:assert/strict";
-import { open, readFile, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { open, readFile, readlink, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { ChangedRange, Client, Mount } from "@thinpool/sdk";
+import type { ChangedRange, Client, ExportSummary, Mount } from "@thinpool/sdk";
 import { ThinpoolError, hasCode } from "@thinpool/sdk";
+import { inPieces, tarOf, withChecksum } from "./archives.ts";
 
 export interface Target {
   /** With an image named "base" that belongs to root. */
@@ -37,6 +39,21 @@ async function useAsDisk(disk: Mount): Promise<void> {
   await assert.rejects(disk.release(), { code: "BUSY" });
   const { buffer } = await file.read(Buffer.alloc(4096), 0, 4096, DISK_OFFSET_BYTES);
   assert.deepEqual(buffer, written);
+}
+
+/** Its checksum and length seen to. */
+async function exported(client: Client, name: string): Promise<ExportSummary> {
+  const archive = client.exportDevice({ name });
+  const sum = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of archive) {
+    sum.update(chunk);
+    bytes += chunk.length;
+  }
+  const summary = await archive.summary;
+  assert.equal(summary.sha256, sum.digest("hex"));
+  assert.equal(summary.streamBytes, BigInt(bytes));
+  return summary;
 }
 
 export function apiCases(target: () => Target): void {
@@ -304,6 +321,109 @@ export function apiCases(target: () => Target): void {
     await using mount = await clone.mount();
     assert.equal(mount.device, clone.name);
     await assert.rejects(clone.activate(), { code: "BUSY" });
+  });
+
+  test("an image from a tar stream, with its checksum; the files of a device as one", async () => {
+    await using client = await target().connect();
+    const archive = tarOf([
+      { type: "folder", path: "bin/" },
+      { path: "bin/tool", mode: 0o4755, body: "#!/bin/sh\n" },
+      { type: "symlink", path: "bin/out", linkPath: "../../etc/passwd" },
+      { type: "hard link", path: "tool", linkPath: "bin/tool" },
+      { path: `${"long/".repeat(60)}ä.txt`, body: "x".repeat(3_000_000) },
+    ]);
+    const sha256 = createHash("sha256").update(archive).digest("hex");
+    const streamBytes = BigInt(archive.length);
+    const name = "api-import";
+    let done = 0n;
+    const { device, content } = await client.importImage({
+      ...{ name, origin: "base", labels: { team: "storage" }, streamBytes, sha256 },
+      source: inPieces(archive, 100_000),
+      onProgress: (progress) => {
+        assert.ok(progress.done > done || progress.done === streamBytes);
+        done = progress.done;
+      },
+    });
+    assert.deepEqual(content, { entries: 5, streamBytes, sha256, withoutSetId: 1 });
+    assert.equal(done, streamBytes);
+    assert.deepEqual([device.ownerUid, device.active], [process.getuid?.(), false]);
+    assert.deepEqual(device.labels, { team: "storage" });
+    assert.deepEqual(await client.mounts(), []);
+    const first = await exported(client, name);
+    if (target().isReal) {
+      {
+        await using mount = await client.mount({ device: name });
+        const path = (inner: string): string => join(mount.path, inner);
+        assert.equal(await readFile(path("tool"), "utf8"), "#!/bin/sh\n");
+        const { mode, nlink, uid } = await stat(path("bin/tool"));
+        assert.deepEqual([mode & 0o7777, nlink, uid], [0o755, 2, process.getuid?.()]);
+        assert.equal(await readlink(path("bin/out")), "../../etc/passwd");
+        assert.equal((await stat(path(`${"long/".repeat(60)}ä.txt`))).size, 3_000_000);
+        // Of a mounted device it is the files of this moment.
+        await writeFile(path("more"), "more");
+        const { entries } = await exported(client, name);
+        assert.equal(entries, first.entries + 1);
+      }
+      await client.remove({ name });
+      // What came out goes in again, and is the same.
+      const source = client.exportDevice({ name: "base" });
+      await client.importImage({ name, origin: "base", source });
+      const [again, base] = [await exported(client, name), await exported(client, "base")];
+      assert.equal(again.sha256, base.sha256);
+    }
+    await client.remove({ name });
+  });
+
+  test("a stream that is refused or given up leaves nothing", async () => {
+    await using client = await target().connect();
+    const node = tarOf([{ path: "fine", body: "x" }]);
+    node[156] = "3".charCodeAt(0);
+    const summed = withChecksum(node);
+    const asked = { origin: "base", source: inPieces(summed, 512) };
+    await assert.rejects(client.importImage({ ...asked, name: "api-node" }), (error) => {
+      assert.ok(hasCode(error, "ARCHIVE_REFUSED"));
+      assert.equal(error.object, '"fine"');
+      return true;
+    });
+    const fine = tarOf([{ path: "a", body: "a" }]);
+    const wrong = { origin: "base", sha256: "0".repeat(64), source: inPieces(fine, 512) };
+    const mismatch = client.importImage({ ...wrong, name: "api-sum" });
+    await assert.rejects(mismatch, code("CHECKSUM_MISMATCH"));
+    const stop = new AbortController();
+    const endless = async function* (): AsyncGenerator<Uint8Array> {
+      for (let sent = 0; ; sent += 1) {
+        yield tarOf([{ path: `file-${sent}`, body: "y".repeat(200_000) }]).subarray(0, -1024);
+        if (sent === 20) stop.abort();
+      }
+    };
+    const given = { name: "api-given-up", origin: "base", source: endless() };
+    await assert.rejects(
+      client.importImage({ ...given, signal: stop.signal }),
+      code("ABORTED"),
+    );
+    const broken = async function* (): AsyncGenerator<Uint8Array> {
+      yield fine.subarray(0, 512);
+      await Promise.reject(new Error("the source is gone"));
+    };
+    const failing = client.importImage({ name: "api-broken", origin: "base", source: broken() });
+    await assert.rejects(failing, /the source is gone/);
+    for await (const chunk of client.exportDevice({ name: "base" })) {
+      assert.ok(chunk.length > 0);
+      break;
+    }
+    // A call that was given up is wound up after its caller has gone on.
+    const deadline = performance.now() + 30_000;
+    while ((await client.list()).length > 1 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.deepEqual(
+      (await client.list()).map(({ name }) => name),
+      ["base"],
+    );
+    assert.deepEqual(await client.mounts(), []);
+    if (target().isRoot) return;
+    const source = inPieces(fine, 512);
+    await assert.rejects(client.importImage({ name: "api-new", source }), code("FORBIDDEN"));
   });
 
   test("errors say what, of what, and what to do", async () => {

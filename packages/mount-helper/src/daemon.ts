@@ -129,6 +129,8 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     access,
     book,
     rulesFor,
+    inTurn: <T>(device: string, operation: string, task: () => Promise<T>) =>
+      queue.run(device, operation, task),
     stopping: stopping.signal,
   };
   const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));

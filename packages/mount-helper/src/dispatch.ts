@@ -9,6 +9,7 @@ import {
   encodeFailure,
   encodeSuccess,
   errorObjectOf,
+  isStreamMethod,
   methods,
   parseResult,
 } from "@thinpool/protocol";
@@ -103,6 +104,8 @@ export class Dispatcher {
     void work.then(() => this.#running.delete(work));
     const { uid } = caller.principal;
     // For root the policy's limits do not hold, but a slot is not for ever for anybody.
+    // A stream takes as long as it is: the worker ends one that stands still.
+    if (isStreamMethod(request.method)) return work;
     const limitMs =
       uid === 0 ? DEFAULT_LIMITS.requestMs : this.#parts.access.limits(caller.principal).requestMs;
     const { promise, resolve } = Promise.withResolvers<undefined>();

@@ -24,3 +24,7 @@ export type {
 export { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 export type { StartErrorCode } from "./start-error.ts";
 export { StartError } from "./start-error.ts";
+export type { WrittenEntry } from "./tar/writer.ts";
+export { TAR_END, tarHeader } from "./tar/writer.ts";
+export type { Packed } from "./tree/pack.ts";
+export { packTree } from "./tree/pack.ts";

@@ -3,7 +3,7 @@ import type { ErrorObject, RequestId } from "./envelopes.ts";
 import type { ErrorCode } from "./error-codes.ts";
 import { errorCodes } from "./error-codes.ts";
 import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
-import type { DaemonNotification } from "./notifications.ts";
+import type { DaemonNotification, StreamWindow } from "./notifications.ts";
 
 export interface ErrorDescription {
   readonly code: ErrorCode;
@@ -30,6 +30,10 @@ export function encodeRequest<M extends MethodName>(
 
 export function encodeCancel(id: RequestId): string {
   return JSON.stringify({ jsonrpc: "2.0", method: "request.cancel", params: { id } });
+}
+
+export function encodeStreamWindow(params: StreamWindow): string {
+  return JSON.stringify({ jsonrpc: "2.0", method: "stream.window", params });
 }
 
 export function encodeNotification(notification: DaemonNotification): string {

@@ -145,6 +145,24 @@ export const errorCodes = {
     meaning: "The idempotency key was used before, for another method or other parameters.",
     hint: "Take a new key for each change that is meant to happen.",
   },
+  ARCHIVE_REFUSED: {
+    number: -32_017,
+    retryable: false,
+    meaning: "The stream is no tar archive, or holds an entry that is not let in; nothing was made.",
+    hint: "Leave the entry that is named out of the archive.",
+  },
+  CHECKSUM_MISMATCH: {
+    number: -32_018,
+    retryable: false,
+    meaning: "The stream was not what the request said: its length or its SHA-256; nothing was made.",
+    hint: "Send the file again that the checksum is of.",
+  },
+  STREAM_LOST: {
+    number: -32_019,
+    retryable: true,
+    meaning: "The stream broke off and can't be taken up again; nothing was made.",
+    hint: "Begin anew, with a stream from its beginning.",
+  },
 } as const satisfies Readonly<Record<string, ErrorCodeEntry>>;
 
 export type ErrorCode = keyof typeof errorCodes;

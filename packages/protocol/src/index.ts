@@ -5,3 +5,4 @@ export * from "./limits.ts";
 export * from "./methods/index.ts";
 export * from "./notifications.ts";
 export * from "./parse.ts";
+export * from "./streams.ts";

@@ -26,6 +26,18 @@ export const KEY_LIFETIME_MS: number = 24 * 60 * 60 * 1000;
 /** The keys of one user that it remembers; the oldest go first. */
 export const MAX_KEYS_PER_UID = 4096;
 
+/** The payload of one binary message; with its header it fits where a request does. */
+export const MAX_STREAM_PAYLOAD_BYTES: number = 60 * 1024;
+
+/** What may be on its way in a stream: sent, and not yet taken by the other end. */
+export const STREAM_WINDOW_BYTES: number = 1024 * 1024;
+
+/** Streams of one connection at once; a further request gets LIMIT. */
+export const MAX_STREAMS_PER_CONNECTION = 4;
+
+/** A stream of which the client neither sends nor takes anything for so long, though it could, is ended. */
+export const STREAM_IDLE_MS: number = 5 * 60 * 1000;
+
 /** Where the daemon listens unless told otherwise. */
 export const DEFAULT_SOCKET_PATH = "/run/thinpool/thinpool.sock";
 /** The environment variable by which a client is told another place. */

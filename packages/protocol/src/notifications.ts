@@ -14,6 +14,22 @@ export const limits = v.object({
   /** How long an idempotency key is remembered, and how many of one user at most. */
   idempotencyKeyLifetimeMs: count,
   idempotencyKeys: count,
+  /** Of streams (feature "streams"): the payload of a part, what may be on its way, and how many at once. */
+  streamPayloadBytes: v.optional(count),
+  streamWindowBytes: v.optional(count),
+  streams: v.optional(count),
+});
+
+/** Of this connection; 0 is none. */
+const streamNumber = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffff_ffff));
+
+/** By who receives a stream: how far it has come, and how far the other end may send. */
+export const streamWindow = v.object({
+  stream: streamNumber,
+  /** All before this offset has been taken, and is not asked for again. */
+  taken: u64,
+  /** All before this offset may be sent. */
+  window: u64,
 });
 
 /** Daemon to client. */
@@ -40,6 +56,23 @@ export const daemonNotifications = {
       unit: v.picklist(["bytes", "devices", "files"]),
     }),
   },
+  "stream.opened": {
+    summary: "A request's stream can begin, or go on after a cut, under this number.",
+    params: v.object({
+      /** The request's. */
+      id: requestId,
+      stream: streamNumber,
+      /** "to-daemon": send from `offset` on. "to-client": all from `offset` on can be asked for. */
+      direction: v.picklist(["to-daemon", "to-client"]),
+      offset: u64,
+      /** As of `stream.window`; to a client nothing is sent before its own first one. */
+      window: u64,
+    }),
+  },
+  "stream.window": {
+    summary: "How far the daemon has taken a stream, and how far it may be sent.",
+    params: streamWindow,
+  },
 } as const;
 
 /** Client to daemon. */
@@ -47,6 +80,10 @@ export const clientNotifications = {
   "request.cancel": {
     summary: "The answer to a request is no longer wanted; there is one all the same.",
     params: v.object({ id: requestId }),
+  },
+  "stream.window": {
+    summary: "How far the client has taken a stream, and how far it may be sent.",
+    params: streamWindow,
   },
 } as const;
 
@@ -58,6 +95,10 @@ export type DaemonNotification = {
   };
 }[DaemonNotificationName];
 
+export type StreamOpened = v.InferOutput<
+  (typeof daemonNotifications)["stream.opened"]["params"]
+>;
+export type StreamWindow = v.InferOutput<typeof streamWindow>;
 export type Hello = v.InferOutput<(typeof daemonNotifications)["hello"]["params"]>;
 export type Limits = v.InferOutput<typeof limits>;
 export type Progress = v.InferOutput<(typeof daemonNotifications)["request.progress"]["params"]>;

@@ -12,7 +12,7 @@ import {
 import { MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES } from "./limits.ts";
 import type { MethodName, MethodParams, MethodResult } from "./methods/index.ts";
 import { idempotencyKey, isMethodName, methods } from "./methods/index.ts";
-import type { DaemonNotification } from "./notifications.ts";
+import type { DaemonNotification, StreamWindow } from "./notifications.ts";
 import {
   clientNotifications,
   daemonNotifications,
@@ -44,7 +44,8 @@ export type KnownRequest = {
 /** Whatever a client may send. */
 export type ClientMessage =
   | { readonly type: "request"; readonly request: KnownRequest }
-  | { readonly type: "cancel"; readonly id: RequestId };
+  | { readonly type: "cancel"; readonly id: RequestId }
+  | { readonly type: "window"; readonly window: StreamWindow };
 
 /** Whatever the daemon may send. */
 export type DaemonMessage =
@@ -119,6 +120,11 @@ function parseClientNotification(value: unknown): Parsed<ClientMessage> {
   const envelope = v.safeParse(notificationEnvelope, value);
   if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), null);
   const { method, params } = envelope.output;
+  if (method === "stream.window") {
+    const window = v.safeParse(clientNotifications[method].params, params);
+    if (!window.success) return refusal("INVALID_PARAMS", firstIssue(window.issues), null);
+    return { ok: true, value: { type: "window", window: window.output } };
+  }
   if (method !== "request.cancel") {
     // JSON-RPC would have it ignored. Told at once it is found at once: a request without an id.
     const reason = `there is no notification ${JSON.stringify(method)}`;

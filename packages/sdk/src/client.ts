@@ -24,6 +24,8 @@ import type {
   Usage,
 } from "./resources.ts";
 import { Rights } from "./rights.ts";
+import type { DeviceExport, ExportOptions, ImportOptions, Imported } from "./transfers.ts";
+import { exportDevice, importImage } from "./transfers.ts";
 import {
   Clone,
   Mount,
@@ -109,7 +111,7 @@ export class Client implements Owner, AsyncDisposable {
       listener: {
         up: () => this.#requests.up(),
         down: () => this.#requests.down(),
-        receive: (text) => this.#requests.receive(text),
+        receive: (message) => this.#requests.receive(message),
         ended: (failure) => this.#requests.ended(failure),
         state: (state, reason) => {
           for (const listener of this.#listeners) listener(state, reason);
@@ -282,6 +284,55 @@ export class Client implements Owner, AsyncDisposable {
     const device = await this.#requests.call("device.clone", params, options);
     if (ephemeral === true) this.#held.add(name);
     return new Clone(this, deviceFromWire(device));
+  }
+
+  /**
+   * Makes a device, empty or a copy of `origin`, and unpacks a tar archive into it: an image without a
+   * mount. All of it is there afterwards, or nothing. No owner is taken over, set-id bits are left off;
+   * a device node, a pipe, a path that is absolute or has "..", and what would lead over a symlink are
+   * refused. After a cut it goes on where it was. A call has no time limit of its own.
+   *
+   * EXISTS, FORBIDDEN, NO_SPACE, LIMIT, ARCHIVE_REFUSED with the entry's name, CHECKSUM_MISMATCH,
+   * STREAM_LOST where the daemon lost what had come; and whatever the source throws.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * await using one = await client.clone({ origin: "base", name: "one" });
+   * const source = client.exportDevice({ name: one.name });
+   * const { device, content } = await client.importImage({ name: "two", origin: "base", source });
+   * console.log(device.name, content?.entries);
+   * // prints: two 0
+   * await client.remove({ name: "two" });
+   * ```
+   */
+  async importImage(options: ImportOptions): Promise<Imported> {
+    return importImage(this.#requests, options);
+  }
+
+  /**
+   * The files of a device, as they are now, as a tar archive: mounted or not, of a snapshot that is
+   * taken meanwhile. Who may clone it may. Names in their order: the same files are the same archive.
+   *
+   * Reading throws: NOT_FOUND, FORBIDDEN where a file's own rights are in the way, LIMIT, STREAM_LOST.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const archive = client.exportDevice({ name: "base" });
+   * let bytes = 0;
+   * for await (const chunk of archive) bytes += chunk.length;
+   * const { entries, streamBytes } = await archive.summary;
+   * console.log(entries, BigInt(bytes) === streamBytes);
+   * // prints: 0 true
+   * ```
+   */
+  exportDevice(options: ExportOptions): DeviceExport {
+    return exportDevice(this.#requests, options);
   }
 
   /** Snapshots of one moment, names, labels, sizes, going back to a snapshot. */

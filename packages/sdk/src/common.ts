@@ -33,3 +33,10 @@ export type {
 export { Clone, Mount } from "./resources.ts";
 export type { NewToken, PolicyAnswer, PolicyQuestion, TokenEntry, WhoAmI } from "./rights.ts";
 export { Rights } from "./rights.ts";
+export type {
+  DeviceExport,
+  ExportOptions,
+  ExportSummary,
+  ImportOptions,
+  Imported,
+} from "./transfers.ts";

@@ -3,7 +3,8 @@
 export interface Connection {
   /** Whether `ping` is heard; a browser keeps pings to itself. */
   readonly hearsPings: boolean;
-  send(text: string): void;
+  /** A text message, or a binary one. */
+  send(data: string | Uint8Array<ArrayBuffer>): void;
   /** Says goodbye and waits for the other end's, at most `timeoutMs`; then cuts. */
   close(timeoutMs: number): Promise<void>;
   /** Ends it at once; the listener hears `lost`. */
@@ -13,7 +14,7 @@ export interface Connection {
 }
 
 export interface ConnectionListener {
-  message(text: string): void;
+  message(data: string | Uint8Array): void;
   /** The other end gave a sign of life that is no message. */
   ping(): void;
   /** Once, and last. */

@@ -49,7 +49,13 @@ export function hasCode(error: unknown, code: ThinpoolErrorCode): error is Thinp
 }
 
 /** What this side says in the daemon's words, since it means the same. */
-type OwnUseOfDaemonCode = "TIMEOUT" | "LIMIT" | "TOO_LARGE" | "NAME_INVALID" | "SESSION_GONE";
+type OwnUseOfDaemonCode =
+  | "TIMEOUT"
+  | "LIMIT"
+  | "TOO_LARGE"
+  | "NAME_INVALID"
+  | "SESSION_GONE"
+  | "STREAM_LOST";
 
 /** A failure that arose on this side. */
 export function clientError(

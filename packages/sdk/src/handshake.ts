@@ -65,8 +65,9 @@ class Inbox {
 
   constructor(connection: Connection, address: string) {
     connection.listen({
-      message: (text) => {
-        const parsed = parseDaemonMessage(text);
+      message: (message) => {
+        // No stream is open yet.
+        const parsed = parseDaemonMessage(typeof message === "string" ? message : "");
         if (parsed.ok) this.#messages.push(parsed.value);
         else this.#failure = errorFromRefusal("connect", parsed);
         this.#wake?.();

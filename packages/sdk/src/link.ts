@@ -28,7 +28,7 @@ export type ClientState =
 export interface LinkListener {
   up(): void;
   /** A message of the daemon, as it came. */
-  receive(text: string): void;
+  receive(message: string | Uint8Array): void;
   down(): void;
   /** For good: every call from now on fails with this. */
   ended(failure: (operation: string) => ThinpoolError): void;
@@ -75,9 +75,9 @@ export class Link {
   }
 
   /** False where there is no connection now. */
-  send(text: string): boolean {
+  send(data: string | Uint8Array<ArrayBuffer>): boolean {
     if (this.#state !== "connected" || this.#connection === undefined) return false;
-    this.#connection.send(text);
+    this.#connection.send(data);
     return true;
   }
 
@@ -131,9 +131,9 @@ export class Link {
       : undefined;
     this.#pulse = pulse;
     connection.listen({
-      message: (text) => {
+      message: (message) => {
         pulse?.beat();
-        this.#options.listener.receive(text);
+        this.#options.listener.receive(message);
       },
       ping: () => pulse?.beat(),
       lost: (reason) => {

@@ -3,7 +3,13 @@
  * of the link. After a cut those that change nothing, and those with an idempotency key, are sent again
  * as they were; one that changes something without a key fails with CONNECTION_LOST.
  */
-import type { MethodName, MethodParams, MethodResult, ResponseEnvelope } from "@thinpool/protocol";
+import type {
+  DaemonNotification,
+  MethodName,
+  MethodParams,
+  MethodResult,
+  ResponseEnvelope,
+} from "@thinpool/protocol";
 import {
   MAX_REQUESTS_IN_FLIGHT,
   encodeCancel,
@@ -12,11 +18,13 @@ import {
   parseDaemonMessage,
   parseRequest,
   parseResult,
+  parseStreamFrame,
 } from "@thinpool/protocol";
 import type { ThinpoolError } from "./errors.ts";
 import { clientError, errorFromRefusal, errorFromWire, hasCode } from "./errors.ts";
 import { newKey } from "./key.ts";
 import type { Link } from "./link.ts";
+import type { StreamEnd } from "./streams.ts";
 import { sleep, within } from "./wait.ts";
 
 /** Calls that may wait for a place among the requests in flight; the next one gets LIMIT. */
@@ -56,7 +64,7 @@ interface Waiting {
   sent: boolean;
   readonly settle: (response: ResponseEnvelope) => void;
   readonly fail: (error: ThinpoolError) => void;
-  readonly progress: ((progress: Progress) => void) | undefined;
+  readonly stream: StreamEnd | undefined;
 }
 
 export class Requests {
@@ -64,6 +72,8 @@ export class Requests {
   readonly #timeoutMs: number;
   /** In the order of their ids. */
   readonly #waiting = new Map<number, Waiting>();
+  /** By number, on this connection. What comes for one that is not there belongs to a call that has ended. */
+  readonly #streams = new Map<number, StreamEnd>();
   /** Calls that wait for a place, in order. */
   readonly #queue: (() => void)[] = [];
   #ended: ((operation: string) => ThinpoolError) | undefined;
@@ -82,7 +92,7 @@ export class Requests {
     method: M,
     params: MethodParams<M>,
     options: ChangeOptions = {},
-    progress?: (progress: Progress) => void,
+    stream?: StreamEnd,
   ): Promise<MethodResult<M>> {
     const { changes } = methods[method];
     const { idempotencyKey } = options;
@@ -95,7 +105,7 @@ export class Requests {
       const text = encodeRequest(id, method, params, key);
       assertSendable(method, text);
       const timeoutMs = Math.max(1, deadline - performance.now());
-      const request = { id, method, text, survivesCut, progress };
+      const request = { id, method, text, survivesCut, stream };
       const response = await this.#exchange(request, { timeoutMs, signal: options.signal });
       if ("error" in response) {
         const error = errorFromWire(response.error);
@@ -111,7 +121,7 @@ export class Requests {
   }
 
   async #exchange(
-    request: Pick<Waiting, "id" | "method" | "text" | "survivesCut" | "progress">,
+    request: Pick<Waiting, "id" | "method" | "text" | "survivesCut" | "stream">,
     limits: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<ResponseEnvelope> {
     const { id, method, text } = request;
@@ -147,6 +157,9 @@ export class Requests {
       over = true;
       reject(clientError("ABORTED", { ...context, reason: "nobody waits for it any more" }));
       promise.catch(() => undefined);
+      for (const [number, end] of this.#streams) {
+        if (end === request.stream) this.#streams.delete(number);
+      }
       if (this.#waiting.delete(id)) this.#queue.shift()?.();
     }
   }
@@ -164,8 +177,14 @@ export class Requests {
   }
 
   /** A message of the daemon. One that can't be read fails the one request that it answers, or the link. */
-  receive(text: string): void {
-    const parsed = parseDaemonMessage(text);
+  receive(received: string | Uint8Array): void {
+    if (typeof received !== "string") {
+      const frame = parseStreamFrame(received);
+      if (frame.ok) this.#streams.get(frame.value.stream)?.part(frame.value);
+      else this.#link.distrust(errorFromRefusal("receive", frame));
+      return;
+    }
+    const parsed = parseDaemonMessage(received);
     if (!parsed.ok) {
       const waiting = this.#waiting.get(Number(parsed.id ?? Number.NaN));
       if (waiting === undefined) this.#link.distrust(errorFromRefusal("receive", parsed));
@@ -174,14 +193,7 @@ export class Requests {
     }
     const message = parsed.value;
     if (message.type === "notification") {
-      const { notification } = message;
-      if (notification.method !== "request.progress") return;
-      const { id, done, total, unit } = notification.params;
-      this.#waiting.get(Number(id))?.progress?.({
-        done: BigInt(done),
-        total: total === undefined ? undefined : BigInt(total),
-        unit,
-      });
+      this.#notified(message.notification);
       return;
     }
     if (message.type === "unknown") return;
@@ -196,6 +208,19 @@ export class Requests {
     this.#waiting.get(Number(response.id))?.settle(response);
   }
 
+  #notified(notification: DaemonNotification): void {
+    if (notification.method === "stream.opened") {
+      const { id, stream: number } = notification.params;
+      const end = this.#waiting.get(Number(id))?.stream;
+      if (end === undefined) return;
+      this.#streams.set(number, end);
+      end.opened(notification.params, (data) => void this.#link.send(data));
+    } else if (notification.method === "stream.window") {
+      const { stream: number, taken, window } = notification.params;
+      this.#streams.get(number)?.windowMoved({ taken: Number(taken), window: Number(window) });
+    }
+  }
+
   /** The connection is there again: what may be sent again goes first, in its old order. */
   up(): void {
     for (const waiting of this.#waiting.values()) waiting.sent = this.#link.send(waiting.text);
@@ -203,6 +228,8 @@ export class Requests {
 
   /** The connection was cut. */
   down(): void {
+    for (const end of this.#streams.values()) end.cut();
+    this.#streams.clear();
     for (const waiting of this.#waiting.values()) {
       if (!waiting.sent) continue;
       waiting.sent = false;

@@ -86,7 +86,7 @@ class NodeConnection implements Connection {
   readonly hearsPings = true;
   readonly #socket: WebSocket;
   #listener: ConnectionListener | undefined;
-  readonly #early: string[] = [];
+  readonly #early: (string | Uint8Array)[] = [];
   #reason: string | undefined;
 
   constructor(socket: WebSocket) {
@@ -96,14 +96,10 @@ class NodeConnection implements Connection {
       this.#reason ??= error.message;
     });
     socket.on("message", (data, isBinary) => {
-      if (isBinary) {
-        this.cut("the daemon sent a binary message");
-        return;
-      }
-      // ws hands text over as one Buffer (binaryType "nodebuffer").
-      const text = (data as Buffer).toString("utf8");
-      if (this.#listener === undefined) this.#early.push(text);
-      else this.#listener.message(text);
+      // ws hands a message over as one Buffer (binaryType "nodebuffer").
+      const message = isBinary ? (data as Buffer) : (data as Buffer).toString("utf8");
+      if (this.#listener === undefined) this.#early.push(message);
+      else this.#listener.message(message);
     });
     socket.on("ping", () => this.#listener?.ping());
     socket.on("close", (code, reason) => {
@@ -115,14 +111,14 @@ class NodeConnection implements Connection {
 
   listen(listener: ConnectionListener): void {
     this.#listener = listener;
-    for (const text of this.#early.splice(0)) listener.message(text);
+    for (const message of this.#early.splice(0)) listener.message(message);
     if (this.#socket.readyState === WebSocket.CLOSED) {
       listener.lost(`the connection was cut (${this.#reason ?? "no reason given"})`);
     }
   }
 
-  send(text: string): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  send(data: string | Uint8Array<ArrayBuffer>): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
   }
 
   cut(reason: string): void {

@@ -41,18 +41,19 @@ async function dial(url: string, options: DialOptions): Promise<Connection> {
 class PlatformConnection implements Connection {
   readonly hearsPings = false;
   readonly #socket: WebSocket;
-  readonly #early: string[] = [];
+  readonly #early: (string | Uint8Array)[] = [];
   #listener: ConnectionListener | undefined;
   #over: string | undefined;
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
+    socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }: { readonly data: unknown }) => {
       if (this.#over !== undefined) return;
-      if (typeof data !== "string") this.cut("the daemon sent a binary message");
-      else if (data.length > MAX_RESPONSE_BYTES) this.cut("the daemon's message is too large");
-      else if (this.#listener === undefined) this.#early.push(data);
-      else this.#listener.message(data);
+      const message = data instanceof ArrayBuffer ? new Uint8Array(data) : String(data);
+      if (message.length > MAX_RESPONSE_BYTES) this.cut("the daemon's message is too large");
+      else if (this.#listener === undefined) this.#early.push(message);
+      else this.#listener.message(message);
     });
     socket.addEventListener("close", ({ code, reason }) => {
       this.#end(reason === "" ? `code ${code}` : `code ${code}: ${reason}`);
@@ -61,12 +62,12 @@ class PlatformConnection implements Connection {
 
   listen(listener: ConnectionListener): void {
     this.#listener = listener;
-    for (const text of this.#early.splice(0)) listener.message(text);
+    for (const message of this.#early.splice(0)) listener.message(message);
     if (this.#over !== undefined) listener.lost(this.#over);
   }
 
-  send(text: string): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  send(data: string | Uint8Array<ArrayBuffer>): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
   }
 
   cut(reason: string): void {

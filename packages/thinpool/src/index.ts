@@ -84,6 +84,7 @@ export {
   NativeError,
   type NativeErrorCode,
   openFolderAsCaller,
+  openFolderBeneath,
   openMountNamespace,
   type OpenNamespace,
   openNamespaceOf,
@@ -94,6 +95,7 @@ export {
   sendDatagram,
   sendDescriptor,
   socketFd,
+  syncFilesystem,
   withCallerIds,
 } from "@thinpool/dm-native";
 export { deviceDmUuid } from "./dm-names.ts";

@@ -87,6 +87,9 @@ const ofDaemon: Readonly<Record<ErrorCode, ExitCode>> = {
   CANCELLED: exitCodes.failed,
   SESSION_GONE: exitCodes.unreachable,
   KEY_REUSED: exitCodes.usage,
+  ARCHIVE_REFUSED: exitCodes.failed,
+  CHECKSUM_MISMATCH: exitCodes.failed,
+  STREAM_LOST: exitCodes.failed,
 };
 
 const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {

@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { NativeError } from "../errors.ts";
 import { nativeErrorFromErrno } from "./errno.ts";
 import type { NativeErrnoInit } from "./errno.ts";
-import { close, open } from "./libc.ts";
+import { close, open, syncfs } from "./libc.ts";
 import type { SyscallResult } from "./libc.ts";
 
 /** asm-generic/fcntl.h; amd64 and arm64 agree. Node has no constant for these two. */
@@ -41,6 +41,11 @@ export async function openDescriptor(path: string, flags: number): Promise<numbe
 /** A failing close(2) has closed all the same (Linux), and tells nothing of what was asked for. */
 export async function closeDescriptor(fd: number): Promise<void> {
   await close.async(fd);
+}
+
+/** All that was written to the filesystem that the descriptor is on is durable (syncfs(2)). */
+export async function syncFilesystem(fd: number, path: string): Promise<void> {
+  expectResult(await syncfs.async(fd), { operation: "syncfs", object: path });
 }
 
 /** Opens, hands the descriptor over, closes whatever happens. */

@@ -67,6 +67,22 @@ export async function openEntryWithoutSymlinks(folderFd: number, name: string): 
 }
 
 /**
+ * Pins the folder at `path`, relative and of any length, below an open folder: O_PATH, close-on-exec.
+ * The kernel itself refuses a way that leads out (`..`, absolute), over a symlink or a magic link, or into
+ * another mount, whatever others rename meanwhile. The caller closes it.
+ *
+ * Throws as `openFolderWithoutSymlinks`, and NATIVE_INVALID where the way would lead out.
+ */
+export async function openFolderBeneath(folderFd: number, path: string): Promise<number> {
+  checkPath("openat2", path);
+  const how = openHow(
+    O_PATH | O_DIRECTORY | O_CLOEXEC,
+    RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+  );
+  return expectFolder(await openat2.async(SYS_OPENAT2, folderFd, path, how, OPEN_HOW_BYTES), path);
+}
+
+/**
  * Opens the folder `path`, which lies below `root`, with the caller's own rights to every step of the
  * way: O_PATH, close-on-exec, all of it synchronous. Neither a symlink nor another mount is crossed between the two, so a
  * filesystem of the caller's own (FUSE) is never asked. The caller closes it.
@@ -142,7 +158,7 @@ function expectFolder(outcome: SyscallResult, path: string): number {
       return expectResult(outcome, {
         ...what,
         code: "NATIVE_INVALID",
-        reason: "another filesystem is mounted there or on the way",
+        reason: "it leads out, or another filesystem is mounted there or on the way",
         hint: "Give a folder on the filesystem of the allowed root.",
       });
     case ERRNO.ENOENT:

@@ -3,11 +3,12 @@ import type { Device } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import type { MappedLimit } from "../policy/mapped-limit.ts";
-import { Quota } from "../references/quota.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
-import type { HandlerParts, Topic, Within } from "./handler.ts";
+import type { HandlerParts, Topic } from "./handler.ts";
 import { seenDevice } from "./seen-device.ts";
+import { streamHandlers } from "./streams.ts";
+import { withinLimits } from "./within-limits.ts";
 
 /** All but `device.activate`, which takes a reference as mounting does (mount.ts). */
 export function deviceHandlers(
@@ -15,28 +16,12 @@ export function deviceHandlers(
   mapped: MappedLimit,
 ): Omit<Topic<"device">, "device.activate"> {
   const { pool, mounts, sessions, ephemerals, access, book } = parts;
-  const devices = new Quota("devices");
-  const virtualBytes = new Quota("bytes of devices");
-  const within: Within = (who, more, make) => {
-    const withinSizes = (): ReturnType<typeof make> => {
-      const { uid } = who;
-      const limits = access.limits(who);
-      const own = pool.owned({ ownerUid: uid });
-      const held = BigInt(own.devices);
-      const limit = BigInt(limits.devices);
-      return devices.reserve({ uid, held, more: BigInt(more.devices), limit }, () =>
-        virtualBytes.reserve(
-          { uid, held: own.sizeBytes, more: more.sizeBytes, limit: limits.virtualBytes },
-          make,
-        ),
-      );
-    };
-    return more.devices === 0 ? withinSizes() : mapped.within(who, more.copies ?? [], withinSizes);
-  };
+  const within = withinLimits(parts, mapped);
   const toWire = deviceToWire(parts);
   const seen = seenDevice(parts);
   return {
     ...deviceVerbHandlers(parts, within),
+    ...streamHandlers(parts, within),
 
     "device.create": async ({ name, sizeBytes, filesystem }, principal, call) => {
       const size = sizeBytes === undefined ? DEFAULT_DEVICE_BYTES : BigInt(sizeBytes);

@@ -39,9 +39,13 @@ export interface HandlerParts {
   readonly access: Access;
   readonly book: RightsBook;
   readonly rulesFor: RulesFor;
+  /** Runs the task in the turn of the device, for methods that have none as a whole. */
+  readonly inTurn: InTurn;
   /** Set when the daemon begins to stop: who only waits for something to happen ends. */
   readonly stopping: AbortSignal;
 }
+
+export type InTurn = <T>(device: string, operation: string, task: () => Promise<T>) => Promise<T>;
 
 /**
  * Runs `make`, which adds that many devices and bytes, within the user's limits. `copies`: what each new

@@ -33,7 +33,7 @@ interface Revoked {
 export function recognitionRules(
   parts: HandlerParts,
 ): (method: MethodName) => Recognise | undefined {
-  const { pool, mounts, book } = parts;
+  const { pool, mounts, ephemerals, book } = parts;
   const toWire = deviceToWire(parts);
   const deviceOf = (uuid: string) => pool.list({ uuid })[0];
   const made: Recognise = {
@@ -41,6 +41,15 @@ export function recognitionRules(
     find: (_request, uuid) => {
       const device = deviceOf(uuid(0));
       return device === undefined ? undefined : toWire(device);
+    },
+  };
+  const imported: Recognise = {
+    how: "made",
+    find: (_request, uuid) => {
+      const device = deviceOf(uuid(0));
+      // Until all is in it, it is an ephemeral one, which goes with the call that fills it.
+      if (device === undefined || ephemerals.has(device.uuid)) return undefined;
+      return { device: toWire(device) };
     },
   };
   const mounted: Recognise = {
@@ -107,6 +116,9 @@ export function recognitionRules(
   const rules: Partial<Record<MethodName, Recognise>> = {
     "device.create": made,
     "device.clone": made,
+    "device.import": imported,
+    // What was told is told again, without the stream: whoever asks has taken it all.
+    "device.export": { how: "repeated" },
     "device.snapshotMany": madeMany,
     "device.rename": renamed,
     "device.update": { how: "repeated" },

@@ -27,6 +27,8 @@ export type Rule =
   | "root"
   /** Who may make empty devices. */
   | "creates"
+  /** Who may make empty devices, or, where the call has an origin, may clone that. */
+  | "creates-or-clones"
   /** The device that the call names may be cloned by the caller. */
   | "clones-device"
   /** The same for each of the call's origins. */
@@ -58,6 +60,10 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   // Which events, and which devices, the handler looks at.
   "events.next": { rule: "anyone", object: undefined, turn: undefined },
   "device.create": { rule: "creates", object: "name", turn: "name" },
+  // No turn as a whole: each step of it has its own.
+  "device.import": { rule: "creates-or-clones", object: "name", turn: undefined },
+  // Who may have a copy may have the files.
+  "device.export": { rule: "clones-device", object: "name", turn: undefined },
   "device.clone": { rule: "clones-device", object: "origin", turn: "name", token: "clone" },
   // Whether the origin may be seen, the handler looks at.
   "device.list": { rule: "anyone", object: undefined, turn: undefined },
@@ -165,6 +171,12 @@ export function judge(principal: Principal, request: KnownRequest, facts: Policy
       return verdictOf(decide(facts.policy(), principal, "use", undefined), NO_RULE_FOR_YOU);
     case "creates":
       return verdictOf(decide(facts.policy(), principal, "create", undefined), ADMINS_ONLY);
+    case "creates-or-clones": {
+      const origin = paramOf(request, "origin");
+      return origin === undefined
+        ? verdictOf(decide(facts.policy(), principal, "create", undefined), ADMINS_ONLY)
+        : judgeDevice(principal, { request, name: origin, verb: "clone" }, facts);
+    }
     case "clones-devices":
       return judgeOrigins(principal, request, facts);
     case "clones-device":

@@ -87,6 +87,11 @@ export class Ephemerals {
     this.#save({ ...record, session: undefined });
   }
 
+  /** From now on it stays, whoever holds it. */
+  keep({ name, uuid }: Device): void {
+    if (this.#records.get(name)?.deviceUuid === uuid) this.#delete(name);
+  }
+
   /** Somebody removed it by name. */
   forget({ name, uuid }: Device): void {
     if (this.#records.get(name)?.deviceUuid === uuid) this.#delete(name);

@@ -58,6 +58,8 @@ export class Sessions {
   readonly #sessions = new Map<string, Session>();
   /** By connection. */
   readonly #current = new Map<number, Session>();
+  /** Of calls that hold something while they run; never in the store, so over with the daemon. */
+  readonly #calls = new Set<string>();
 
   constructor({ store, clock, graceMs = SESSION_GRACE_MS }: SessionsParts) {
     this.#store = store;
@@ -132,8 +134,21 @@ export class Sessions {
     if (!session.kept) this.#boundIdle(session.record.uid);
   }
 
+  /** A session of a call's own, until `end`: what it holds is not seen to by its client, but by the call. */
+  begin(): string {
+    const id = randomUUID();
+    this.#calls.add(id);
+    return id;
+  }
+
+  /** Of one that `begin` made. What it holds is the caller's to end. */
+  end(id: string): void {
+    this.#calls.delete(id);
+  }
+
   /** True while a connection has it or its grace period runs. */
   isAlive(id: string): boolean {
+    if (this.#calls.has(id)) return true;
     const session = this.#sessions.get(id);
     return session !== undefined && !this.#hasPassed(session, this.#clock.read());
   }

@@ -55,6 +55,7 @@ function world(limits: RequestLimits = GENEROUS): World {
     };
     fronts.push(front);
     return {
+      identity: { uid: principal.uid, gid: principal.gid },
       adopt: (connection: number) => void front.adopted.push(connection),
       send: (message: ToFront) => void front.sent.push(message),
       rest: () => void (front.rests += 1),

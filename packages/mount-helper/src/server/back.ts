@@ -14,12 +14,13 @@ import {
 } from "@thinpool/protocol";
 import type { KnownRequest, RequestId } from "@thinpool/protocol";
 import type { PeerProcess } from "@thinpool/thinpool";
-import type { RequestError } from "../errors.ts";
+import { RequestError } from "../errors.ts";
+import { callSha256 } from "../idempotency/call-identity.ts";
 import type { Dispatcher } from "../dispatch.ts";
 import type { Logger } from "../log.ts";
 import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
-import type { BackPort, FrontPort, ToBack } from "./channel.ts";
+import type { BackPort, FrontPort, ToBack, TransferOutcome, TransferWish } from "./channel.ts";
 import { checkToBack } from "./channel.ts";
 import type { Limits } from "../policy/rights.ts";
 import { RequestMeter } from "./request-meter.ts";
@@ -36,6 +37,8 @@ const GOODBYE_TIMEOUT_MS = 1_000;
 const GOODBYE_CHECK_MS = 5;
 /** A front whose user asks more often than he may is not read for so long: what it has piles up on its side. */
 const OVERLOAD_REST_MS = 50;
+/** Streams of one user that are on their way at once. */
+export const MAX_TRANSFERS_PER_UID = 8;
 /** Lines that one connection's front may write into the log; further ones are dropped. */
 export const MAX_NOTES_PER_CONNECTION = 32;
 
@@ -47,6 +50,8 @@ export interface ConnectionWatch {
   opened(principal: Principal, connection: number): void;
   closed(connection: number): void;
 }
+
+type FromConnection = Exclude<ToBack, { readonly type: "transferred" }>;
 
 export interface BackParts {
   readonly dispatcher: Pick<Dispatcher, "answer">;
@@ -163,6 +168,9 @@ class UidFront implements BackPort {
   readonly #port: FrontPort;
   readonly #connections = new Map<number, Connection>();
   readonly #meter = new RequestMeter();
+  /** By number: who waits for what becomes of them. */
+  readonly #transfers = new Map<number, PromiseWithResolvers<TransferOutcome>>();
+  #nextTransfer = 1;
   #inFlight = 0;
   #idle: NodeJS.Timeout | undefined;
 
@@ -208,6 +216,10 @@ class UidFront implements BackPort {
       this.#misbehaves("a message that is none");
       return;
     }
+    if (checked.type === "transferred") {
+      this.#transferred(checked.transfer, checked.outcome);
+      return;
+    }
     const connection = this.#connections.get(checked.connection);
     if (connection === undefined) {
       this.#misbehaves(`a message about connection ${checked.connection}, which it does not have`);
@@ -218,11 +230,20 @@ class UidFront implements BackPort {
 
   lost(reason: string): void {
     this.#gone(this);
+    for (const [number, { resolve }] of this.#transfers) {
+      this.#transfers.delete(number);
+      resolve({
+        ok: false,
+        code: "STREAM_LOST",
+        object: "the stream",
+        reason: "the process that served it has ended",
+      });
+    }
     for (const connection of this.#connections.values()) this.#forget(connection, reason);
     clearTimeout(this.#idle);
   }
 
-  #handle(message: ToBack, connection: Connection): void {
+  #handle(message: FromConnection, connection: Connection): void {
     switch (message.type) {
       case "opened":
         this.#open(connection);
@@ -300,6 +321,11 @@ class UidFront implements BackPort {
       peer,
       connection: number,
       signal: canceller.signal,
+      worker: {
+        identity: this.#port.identity,
+        transfer: (wish: TransferWish, signal: AbortSignal) =>
+          this.#transfer(request, number, wish, signal),
+      },
       giveUp: (reason: RequestError) => canceller.abort(reason),
     };
     const text = await this.#parts.dispatcher.answer(request, caller);
@@ -307,6 +333,42 @@ class UidFront implements BackPort {
     this.#inFlight -= 1;
     if (!this.#connections.has(number)) return;
     this.#port.send({ type: "answer", connection: number, id: request.id, text });
+  }
+
+  async #transfer(
+    request: KnownRequest,
+    connection: number,
+    wish: TransferWish,
+    signal: AbortSignal,
+  ): Promise<Extract<TransferOutcome, { readonly ok: true }>> {
+    const { id, key, method: operation } = request;
+    if (this.#transfers.size >= MAX_TRANSFERS_PER_UID) {
+      const reason = `${MAX_TRANSFERS_PER_UID} streams of yours are on their way already`;
+      throw new RequestError({ code: "LIMIT", operation, object: "the stream", reason });
+    }
+    const transfer = this.#nextTransfer;
+    this.#nextTransfer += 1;
+    const waiting = Promise.withResolvers<TransferOutcome>();
+    this.#transfers.set(transfer, waiting);
+    const withdraw = (): void => this.#port.send({ type: "withdraw", transfer });
+    const about = { connection, id, key, callSha256: callSha256(request), transfer };
+    this.#port.send({ type: "transfer", ...about, ...wish });
+    signal.addEventListener("abort", withdraw, { once: true });
+    if (signal.aborted) withdraw();
+    const outcome = await waiting.promise;
+    signal.removeEventListener("abort", withdraw);
+    if (outcome.ok) return outcome;
+    throw new RequestError({ ...outcome, operation });
+  }
+
+  #transferred(number: number, outcome: TransferOutcome): void {
+    const waiting = this.#transfers.get(number);
+    if (waiting === undefined) {
+      this.#misbehaves(`a message about transfer ${number}, which it does not have`);
+      return;
+    }
+    this.#transfers.delete(number);
+    waiting.resolve(outcome);
   }
 
   #note({ event, reason }: ToBack & { type: "note" }, connection: Connection): void {

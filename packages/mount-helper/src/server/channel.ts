@@ -17,6 +17,9 @@
  *     back  answer ─► front       exactly one for each request
  *     back  push ─► front         whenever the back likes, after opened
  *     back  close ─► front        say goodbye to the client, then closed
+ *     back  transfer ─► front     for a request with a stream: whose files, in which folder
+ *     front transferred ─► back   exactly one for each transfer, whatever becomes of its connection
+ *     back  withdraw ─► front     give that transfer up, then transferred
  *     front closed ─► back        the last message of a connection, opened or not; nobody sends
  *                                 anything about it any more (what crosses it on the way is dropped)
  *
@@ -24,12 +27,14 @@
  * protocol's own schema. A front that breaks these rules is ended (FrontPort.end).
  */
 import type { Socket } from "node:net";
-import { requestId } from "@thinpool/protocol";
-import type { RequestId } from "@thinpool/protocol";
+import { errorCodeNames, requestId, sha256 } from "@thinpool/protocol";
+import type { ErrorCode, RequestId } from "@thinpool/protocol";
 import * as v from "valibot";
 
 /** The longest reason of a note. */
 export const MAX_NOTE_LENGTH = 200;
+/** The longest text in what became of a transfer. */
+export const MAX_OUTCOME_LENGTH = 500;
 
 /** Front to back. */
 export type ToBack =
@@ -51,11 +56,47 @@ export type ToBack =
       readonly reason: string;
     }
   | {
+      /** The last of a transfer: all its files are closed. */
+      readonly type: "transferred";
+      readonly transfer: number;
+      readonly outcome: TransferOutcome;
+    }
+  | {
       readonly type: "closed";
       readonly connection: number;
       /** RFC 6455's close code; 1006 where there was no closing handshake. */
       readonly code: number;
     };
+
+/** What became of a stream. */
+export type TransferOutcome =
+  | {
+      readonly ok: true;
+      readonly entries: number;
+      readonly streamBytes: number;
+      readonly sha256: string;
+      /** Entries of which not all was taken over: set-id bits, and to a client devices, sockets and pipes. */
+      readonly reduced: number;
+    }
+  | {
+      readonly ok: false;
+      readonly code: ErrorCode;
+      readonly object: string;
+      readonly reason: string;
+      readonly hint?: string | undefined;
+      readonly errnoName?: string | undefined;
+    };
+
+/** What the front is to do with a stream. */
+export interface TransferWish {
+  /** "to-daemon": unpack the client's stream. "to-client": pack, and send it. */
+  readonly direction: "to-daemon" | "to-client";
+  /** The folder whose files it is about: the top of a mount that is the front's own user's. */
+  readonly path: string;
+  /** What is known of a client's stream beforehand. */
+  readonly streamBytes?: number | undefined;
+  readonly sha256?: string | undefined;
+}
 
 export type NoteEvent = "request-refused" | "connection-cut" | "connection-error";
 
@@ -80,10 +121,30 @@ export type ToFront =
       /** RFC 6455's close code, and its reason. */
       readonly code: number;
       readonly reason: string;
+    }
+  | (TransferWish & {
+      readonly type: "transfer";
+      /** Of the request that it is for. It may be gone, and another have come with the same key. */
+      readonly connection: number;
+      readonly id: RequestId;
+      readonly key?: string | undefined;
+      /** Which call the key is for. */
+      readonly callSha256: string;
+      readonly transfer: number;
+    })
+  | {
+      /** It is not wanted any more. */
+      readonly type: "withdraw";
+      readonly transfer: number;
     };
+
+/** Of those that are about one connection. */
+export type ToConnection = Exclude<ToFront, { readonly type: "transfer" | "withdraw" }>;
 
 /** A front, as the back sees it. None of these throws; one that is gone refuses what it should adopt. */
 export interface FrontPort {
+  /** As whom the front reads and writes files. */
+  readonly identity: { readonly uid: number; readonly gid: number };
   /** Hands the socket over: from now on only the front reads and writes it, and closes it. */
   adopt(connection: number, socket: Socket): void;
   send(message: ToFront): void;
@@ -105,6 +166,25 @@ export interface BackPort {
 }
 
 const connection = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const amount = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const outcomeText = v.pipe(v.string(), v.maxLength(MAX_OUTCOME_LENGTH));
+const transferOutcome: v.GenericSchema<unknown, TransferOutcome> = v.variant("ok", [
+  v.strictObject({
+    ok: v.literal(true),
+    entries: amount,
+    streamBytes: amount,
+    sha256,
+    reduced: amount,
+  }),
+  v.strictObject({
+    ok: v.literal(false),
+    code: v.picklist(errorCodeNames),
+    object: outcomeText,
+    reason: outcomeText,
+    hint: v.optional(outcomeText),
+    errnoName: v.optional(outcomeText),
+  }),
+]);
 
 /** Strict: both halves are of one version, so a field too many is a mistake. */
 const toBack: v.GenericSchema<unknown, ToBack> = v.variant("type", [
@@ -122,6 +202,11 @@ const toBack: v.GenericSchema<unknown, ToBack> = v.variant("type", [
     connection,
     event: v.picklist(["request-refused", "connection-cut", "connection-error"]),
     reason: v.pipe(v.string(), v.maxLength(MAX_NOTE_LENGTH)),
+  }),
+  v.strictObject({
+    type: v.literal("transferred"),
+    transfer: connection,
+    outcome: transferOutcome,
   }),
   v.strictObject({
     type: v.literal("closed"),

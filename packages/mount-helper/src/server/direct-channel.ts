@@ -1,5 +1,7 @@
 /** Front and back in one process, for tests: no isolation, the same messages. */
 import type { Socket } from "node:net";
+import type { FolderOwner } from "../mounts/folders.ts";
+import { self } from "../mounts/folders.ts";
 import { Front } from "../worker/front.ts";
 import type { BackPort, FrontPort, ToFront } from "./channel.ts";
 
@@ -17,6 +19,10 @@ class DirectChannel implements FrontPort {
     this.#front = new Front((message) => {
       if (!this.#ended) back.receive(message);
     });
+  }
+
+  get identity(): FolderOwner {
+    return self();
   }
 
   adopt(connection: number, socket: Socket): void {

@@ -8,9 +8,10 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { HEARTBEAT_INTERVAL_MS, MAX_REQUEST_BYTES, SUBPROTOCOL } from "@thinpool/protocol";
 import { WebSocketServer } from "ws";
-import type { ToBack, ToFront } from "../server/channel.ts";
+import type { ToBack, ToConnection, ToFront } from "../server/channel.ts";
 import { refuseConnection } from "../server/refuse-connection.ts";
 import { Session } from "./session.ts";
+import { Transfers } from "./transfers.ts";
 
 /** From the connection to the end of the upgrade request. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
@@ -32,9 +33,11 @@ export class Front {
   readonly #handshakes = new Map<number, Handshake>();
   readonly #sessions = new Map<number, Session>();
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #transfers: Transfers;
 
   constructor(send: (message: ToBack) => void) {
     this.#send = send;
+    this.#transfers = new Transfers(send);
     this.#http = createServer({ maxHeaderSize: MAX_HEADER_BYTES });
     this.#webSockets = new WebSocketServer({
       noServer: true,
@@ -73,6 +76,12 @@ export class Front {
   }
 
   receive(message: ToFront): void {
+    if (message.type === "transfer") this.#transfers.begin(message);
+    else if (message.type === "withdraw") this.#transfers.withdraw(message.transfer);
+    else this.#receiveFor(message);
+  }
+
+  #receiveFor(message: ToConnection): void {
     const session = this.#sessions.get(message.connection);
     switch (message.type) {
       case "answer":
@@ -92,6 +101,7 @@ export class Front {
     clearInterval(this.#heartbeat);
     for (const { socket } of this.#handshakes.values()) socket.destroy();
     for (const session of this.#sessions.values()) session.terminate();
+    this.#transfers.end();
   }
 
   /** False where it had ended before. */
@@ -113,10 +123,16 @@ export class Front {
     }
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.#endHandshake(connection);
-      const session = new Session({ socket: webSocket, connection, send: this.#send });
+      const session = new Session({
+        socket: webSocket,
+        connection,
+        send: this.#send,
+        transfers: this.#transfers,
+      });
       this.#sessions.set(connection, session);
       webSocket.once("close", (code) => {
         this.#sessions.delete(connection);
+        this.#transfers.closed(connection);
         this.#send({ type: "closed", connection, code });
       });
       this.#send({ type: "opened", connection });

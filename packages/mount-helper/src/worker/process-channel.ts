@@ -74,6 +74,10 @@ export class ProcessChannel implements FrontPort {
     this.#write({ type: "become", uid, gid });
   }
 
+  get identity(): Identity {
+    return this.#parts.identity;
+  }
+
   adopt(connection: number, socket: Socket): void {
     if (this.#state === "starting") this.#waiting.set(connection, socket);
     else if (this.#state === "serving") this.#handOver(connection, socket);
@@ -82,7 +86,7 @@ export class ProcessChannel implements FrontPort {
 
   send(message: ToFront): void {
     if (this.#state !== "serving") return;
-    if (message.type === "close") {
+    if (message.type !== "answer" && message.type !== "push") {
       this.#write(message);
       return;
     }

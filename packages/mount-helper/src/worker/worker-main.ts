@@ -53,6 +53,8 @@ function receive({ head, body }: Frame): void {
     case "answer":
     case "push":
     case "close":
+    case "transfer":
+    case "withdraw":
       front.receive({ ...message, text: body } as ToFront);
   }
 }

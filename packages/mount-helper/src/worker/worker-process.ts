@@ -2,7 +2,7 @@
  * How a worker is started. Three small programs of util-linux set what a process can only lose, one
  * after another in the same process, and the last becomes Node:
  *
- * - prlimit: no core file, no file written, few descriptors;
+ * - prlimit: no core file, few descriptors. Files may grow: an import writes the user's, as the user;
  * - setpriv: no groups; inheritable are only the capabilities that starting takes: to become the user
  *   (SETUID, SETGID), and to load the program wherever it lies (DAC_READ_SEARCH);
  * - setpriv: no_new_privs, and an empty bounding set: from then on it has only those three. (Not one
@@ -29,7 +29,8 @@ export type ToWorker =
   | { readonly type: "become"; readonly uid: number; readonly gid: number }
   | { readonly type: "ping" }
   | { readonly type: "adopt"; readonly connection: number }
-  | Omit<ToFront, "text">;
+  | WithoutText<ToFront>;
+type WithoutText<M> = M extends { readonly text: string } ? Omit<M, "text"> : M;
 export type FromWorker = { readonly type: "ready" } | { readonly type: "pong" };
 
 const PRLIMIT = "/usr/bin/prlimit";
@@ -47,7 +48,7 @@ export function workerProgram(): readonly string[] {
 
 function launch(program: readonly string[]): readonly string[] {
   return [
-    ...["--core=0", "--fsize=0", `--nofile=${WORKER_MAX_DESCRIPTORS}`, "--"],
+    ...["--core=0", `--nofile=${WORKER_MAX_DESCRIPTORS}`, "--"],
     ...[SETPRIV, "--clear-groups", `--inh-caps=${START_CAPABILITIES}`, "--"],
     ...[SETPRIV, "--bounding-set=-all", "--no-new-privs", "--"],
     ...[process.execPath, `--max-old-space-size=${WORKER_HEAP_MIB}`],

@@ -10,6 +10,7 @@ import { mountMethods } from "./mount.ts";
 import { policyMethods } from "./policy.ts";
 import { poolMethods } from "./pool.ts";
 import { sessionMethods } from "./session.ts";
+import { streamMethods } from "./streams.ts";
 import { tokenMethods } from "./token.ts";
 
 export * from "./device-verbs.ts";
@@ -21,12 +22,14 @@ export * from "./policy.ts";
 export * from "./pool.ts";
 export * from "./scalars.ts";
 export * from "./session.ts";
+export * from "./streams.ts";
 export * from "./token.ts";
 
 export const methods = {
   ...poolMethods,
   ...deviceMethods,
   ...deviceVerbMethods,
+  ...streamMethods,
   ...eventMethods,
   ...mountMethods,
   ...sessionMethods,

@@ -1,0 +1,158 @@
+/**
+ * device.import, device.export. The worker reads and writes the streams and the files; here is only what
+ * it takes root for: a device, a mount of it for the worker's user, and that nothing is left of a call
+ * that failed. That device is ephemeral, and held by a session of the call's own: whatever ends the call,
+ * this process's death included, the device goes as any ephemeral one does (REF-7).
+ */
+import type { Device } from "@thinpool/thinpool";
+import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
+import type { MethodParams } from "@thinpool/protocol";
+import type { CallerWorker } from "../caller.ts";
+import { RequestError } from "../errors.ts";
+import type { Principal } from "../policy/policy.ts";
+import type { TransferOutcome, TransferWish } from "../server/channel.ts";
+import { deviceToWire } from "./device-to-wire.ts";
+import type { CallContext, HandlerParts, Handlers, Within } from "./handler.ts";
+
+type Transferred = Extract<TransferOutcome, { readonly ok: true }>;
+
+/** How much of the device's uuid is in the name of a snapshot for an export. */
+const SNAPSHOT_NAME_DIGITS = 12;
+
+export function streamHandlers(
+  parts: HandlerParts,
+  within: Within,
+): Pick<Handlers, "device.import" | "device.export"> {
+  const { pool, mounts, sessions, ephemerals, stopping, inTurn } = parts;
+  const toWire = deviceToWire(parts);
+
+  /** Makes the device by `make`, has the worker stream it, and then `settle`s it; then it is not mounted. */
+  const streamed = async <T>(
+    call: CallContext,
+    options: {
+      readonly operation: "device.import" | "device.export";
+      readonly name: string;
+      readonly make: () => Promise<Device>;
+      readonly labels?: MethodParams<"device.import">["labels"] | undefined;
+      readonly wish: Omit<TransferWish, "path">;
+      readonly settle: (device: Device, transferred: Transferred) => T;
+    },
+  ): Promise<T> => {
+    const { operation, name, make, labels, wish, settle } = options;
+    const worker = workerOf(call, operation, name);
+    const session = sessions.begin();
+    try {
+      const device = await inTurn(name, operation, () => {
+        assertWanted(call);
+        return ephemerals.create(name, session, make);
+      });
+      const { path } = await inTurn(name, operation, async () => {
+        if (labels !== undefined) await pool.update({ name, labels });
+        const holder = { type: "session", session } as const;
+        return mounts.create(worker.identity, device, { holder, asOwn: true });
+      });
+      assertWanted(call);
+      const transferred = await worker.transfer({ ...wish, path }, stopping);
+      return settle(device, transferred);
+    } catch (error) {
+      // Given up half way by the caller himself: who asks with the same key still gets it done.
+      const isCancelled = error instanceof RequestError && error.code === "CANCELLED";
+      throw isCancelled && call.signal.aborted ? call.signal.reason : error;
+    } finally {
+      sessions.end(session);
+      // What can't be done now is due, and the reaper's.
+      await inTurn(name, operation, () => mounts.tend(name)).catch(() => undefined);
+    }
+  };
+
+  const makeEmpty = async (
+    { name, sizeBytes, filesystem }: MethodParams<"device.import">,
+    principal: Principal,
+    uuid: string,
+  ): Promise<Device> => {
+    const size = sizeBytes === undefined ? DEFAULT_DEVICE_BYTES : BigInt(sizeBytes);
+    const { device } = await within(principal, { devices: 1, sizeBytes: size }, () =>
+      pool.createDevice({
+        name,
+        ownerUid: principal.uid,
+        uuid,
+        sizeBytes: size,
+        ...(filesystem === undefined ? {} : { filesystem }),
+      }),
+    );
+    return device;
+  };
+
+  const makeCopy = (origin: Device, name: string, ownerUid: number, uuid: string, who: Principal) =>
+    within(who, { devices: 1, sizeBytes: origin.sizeBytes, copies: [origin] }, async () => {
+      const { device } = await pool.snapshot({ origin: origin.name, name, ownerUid, uuid });
+      if (device.originUuid === origin.uuid) return device;
+      // While this waited, the origin was removed and another took its name.
+      await pool.remove({ name });
+      const reason = "the device was removed meanwhile";
+      const about = { operation: "snapshot", object: origin.name, reason };
+      throw new RequestError({ ...about, code: "NOT_FOUND" });
+    });
+
+  return {
+    "device.import": async (params, principal, call) => {
+      const { name, origin, labels, streamBytes, sha256 } = params;
+      if (origin !== undefined && (params.sizeBytes ?? params.filesystem) !== undefined) {
+        const reason = "a copy of an origin has the origin's size and filesystem";
+        const about = { operation: "device.import", object: name, reason };
+        throw new RequestError({ ...about, code: "INVALID_PARAMS" });
+      }
+      // The one that the policy has just judged: nothing was awaited since.
+      const judged = origin === undefined ? undefined : pool.get({ name: origin });
+      const uuid = call.newUuid();
+      const content = await streamed(call, {
+        operation: "device.import",
+        name,
+        make: () =>
+          judged === undefined
+            ? makeEmpty(params, principal, uuid)
+            : makeCopy(judged, name, principal.uid, uuid, principal),
+        labels,
+        wish: { direction: "to-daemon", streamBytes: numberOf(streamBytes), sha256 },
+        settle: (device, { entries, streamBytes: bytes, sha256: sum, reduced }) => {
+          // From here on it is there to stay; the worker has made its files durable.
+          ephemerals.keep(device);
+          const content = { entries, streamBytes: String(bytes), sha256: sum };
+          return { ...content, withoutSetId: reduced };
+        },
+      });
+      return { device: toWire(pool.get({ name })), content };
+    },
+
+    "device.export": ({ name: origin }, principal, call) => {
+      const judged = pool.get({ name: origin });
+      const uuid = call.newUuid();
+      const name = `export-${uuid.replaceAll("-", "").slice(0, SNAPSHOT_NAME_DIGITS)}`;
+      return streamed(call, {
+        operation: "device.export",
+        name,
+        // A snapshot: the files of one moment, in a filesystem that has recovered, and nobody is in the way.
+        make: () => makeCopy(judged, name, principal.uid, uuid, principal),
+        wish: { direction: "to-client" },
+        settle: (_device, { entries, streamBytes, sha256, reduced }) => {
+          return { entries, streamBytes: String(streamBytes), sha256, left: reduced };
+        },
+      });
+    },
+  };
+}
+
+function workerOf(call: CallContext, operation: string, object: string): CallerWorker {
+  if (call.worker !== undefined) return call.worker;
+  const reason = "nobody is there to read or write the stream";
+  throw new RequestError({ code: "UNSUPPORTED", operation, object, reason });
+}
+
+/** Its caller is gone or has given it up, and no stream has begun: whoever asks again begins anew. */
+function assertWanted({ signal }: CallContext): void {
+  if (signal.aborted) throw signal.reason;
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}
