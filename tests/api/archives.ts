@@ -11,7 +11,8 @@ export function tarOf(entries: readonly Wanted[]): Buffer {
   const parts = entries.flatMap(({ body = "", ...entry }) => {
     const bytes = Buffer.from(body);
     const padding = Buffer.alloc((BLOCK_BYTES - (bytes.length % BLOCK_BYTES)) % BLOCK_BYTES);
-    const common = { type: "file", linkPath: "", mode: 0o644, mtimeSeconds: 1_700_000_000 } as const;
+    const mode = entry.type === "folder" ? 0o755 : 0o644;
+    const common = { type: "file", linkPath: "", mode, mtimeSeconds: 1_700_000_000 } as const;
     return [tarHeader({ ...common, sizeBytes: bytes.length, ...entry }), bytes, padding];
   });
   return Buffer.concat([...parts, TAR_END]);

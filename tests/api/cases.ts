@@ -238,7 +238,7 @@ export function apiCases(target: () => Target): void {
       return ranges;
     };
     const ranges = await pages(16_384);
-    // In the simulation a mount is a folder, whose files are not the device's.
+    // In the simulation all files of a device lie in one piece.
     if (target().isReal) assert.ok(ranges.length > 1);
     assert.deepEqual(await pages(1), ranges);
     const ends = ranges.map(({ offsetBytes, lengthBytes }) => offsetBytes + lengthBytes);
@@ -350,27 +350,27 @@ export function apiCases(target: () => Target): void {
     assert.deepEqual(device.labels, { team: "storage" });
     assert.deepEqual(await client.mounts(), []);
     const first = await exported(client, name);
-    if (target().isReal) {
-      {
-        await using mount = await client.mount({ device: name });
-        const path = (inner: string): string => join(mount.path, inner);
-        assert.equal(await readFile(path("tool"), "utf8"), "#!/bin/sh\n");
-        const { mode, nlink, uid } = await stat(path("bin/tool"));
-        assert.deepEqual([mode & 0o7777, nlink, uid], [0o755, 2, process.getuid?.()]);
-        assert.equal(await readlink(path("bin/out")), "../../etc/passwd");
-        assert.equal((await stat(path(`${"long/".repeat(60)}ä.txt`))).size, 3_000_000);
-        // Of a mounted device it is the files of this moment.
-        await writeFile(path("more"), "more");
-        const { entries } = await exported(client, name);
-        assert.equal(entries, first.entries + 1);
-      }
-      await client.remove({ name });
-      // What came out goes in again, and is the same.
-      const source = client.exportDevice({ name: "base" });
-      await client.importImage({ name, origin: "base", source });
-      const [again, base] = [await exported(client, name), await exported(client, "base")];
-      assert.equal(again.sha256, base.sha256);
+    {
+      await using mount = await client.mount({ device: name });
+      const path = (inner: string): string => join(mount.path, inner);
+      assert.equal(await readFile(path("tool"), "utf8"), "#!/bin/sh\n");
+      const { mode, nlink, uid } = await stat(path("bin/tool"));
+      assert.deepEqual([mode & 0o7777, nlink, uid], [0o755, 2, process.getuid?.()]);
+      assert.equal(await readlink(path("bin/out")), "../../etc/passwd");
+      assert.equal((await stat(path(`${"long/".repeat(60)}ä.txt`))).size, 3_000_000);
+      // Of a mounted device it is the files of this moment.
+      await writeFile(path("more"), "more");
+      const { entries } = await exported(client, name);
+      assert.equal(entries, first.entries + 1);
     }
+    await client.remove({ name });
+    // What came out goes in again, and is the same.
+    await client.importImage({ name, origin: "base", source: inPieces(archive, 4_096) });
+    const source = client.exportDevice({ name });
+    await client.importImage({ name: "api-again", origin: "base", source });
+    const again = await exported(client, "api-again");
+    assert.deepEqual(again, await exported(client, name));
+    await client.remove({ name: "api-again" });
     await client.remove({ name });
   });
 
@@ -397,10 +397,7 @@ export function apiCases(target: () => Target): void {
       }
     };
     const given = { name: "api-given-up", origin: "base", source: endless() };
-    await assert.rejects(
-      client.importImage({ ...given, signal: stop.signal }),
-      code("ABORTED"),
-    );
+    await assert.rejects(client.importImage({ ...given, signal: stop.signal }), code("ABORTED"));
     const broken = async function* (): AsyncGenerator<Uint8Array> {
       yield fine.subarray(0, 512);
       await Promise.reject(new Error("the source is gone"));

@@ -31,7 +31,7 @@ export interface World extends AsyncDisposable {
 /** A pool with the device "base", and a daemon and clients for it, all in this process. */
 export async function world(): Promise<World> {
   const parent = await mkdtemp(join(tmpdir(), "thinpool-e2e-"));
-  const kernel = createSimKernel();
+  const kernel = createSimKernel({ files: true });
   const folder = join(parent, "pool");
   const socketPath = join(parent, "run", "thinpool.sock");
   const mountRoot = join(parent, "mounts");

@@ -1,6 +1,6 @@
 /**
  * Filesystems as the simulation has them: a superblock of real bytes, so that a clone inherits it by
- * content. Files in them are not modelled.
+ * content. Their files, where there are any: files.ts.
  */
 import { createHash } from "node:crypto";
 import { writeSignature } from "./blocks.ts";

@@ -1,6 +1,7 @@
 /** Mounts of the simulated machine: a list, superblocks that hold their devices open, freezing. */
 import type { MountFlags, MountInfo, MountRequest, Mounts } from "@thinpool/dm-native";
 import { type Gate, Refusal } from "./faults.ts";
+import { empty, readOut, writeBack } from "./files.ts";
 import { readSuperblock, type Superblock, trimZeroes } from "./filesystem.ts";
 import type { BlockNode, Machine } from "./machine.ts";
 
@@ -34,19 +35,26 @@ function optionWords(flags: MountFlags): string[] {
 export class SimMounts implements Mounts {
   readonly #gate: Gate;
   readonly #machine: Machine;
+  /** Whether targets are real folders, which have the files meanwhile. */
+  readonly #withFiles: boolean;
   #mounts: Mount[] = [];
   readonly #held = new Map<string, () => void>();
   #lastId = ROOT_MOUNT_ID;
 
-  constructor(gate: Gate, machine: Machine) {
+  constructor(gate: Gate, machine: Machine, withFiles: boolean) {
     this.#gate = gate;
     this.#machine = machine;
+    this.#withFiles = withFiles;
   }
 
   mount(request: MountRequest): Promise<MountInfo> {
     return this.#gate.call("mount", request.target, request.source, () => {
       const node = this.#machine.node(request.source);
       const mounted = this.#superblockOf(node, request);
+      if (this.#withFiles) {
+        this.#writeBack(mounted);
+        readOut(node, request.target);
+      }
       mounted.uses += 1;
       this.#lastId += 1;
       const info: MountInfo = {
@@ -95,6 +103,7 @@ export class SimMounts implements Mounts {
           this.#release(top.mounted);
         });
       }
+      this.#writeBackAtLast(top);
       this.#mounts = this.#mounts.filter((mount) => mount !== top);
       this.#release(top.mounted);
     });
@@ -110,6 +119,7 @@ export class SimMounts implements Mounts {
     return this.#gate.call("FIFREEZE", mountPoint, "", () => {
       const { mounted } = this.#mountAt(mountPoint);
       if (mounted.frozen) throw new Refusal("EBUSY", "the filesystem is frozen already");
+      this.#writeBack(mounted);
       mounted.node.flush();
       mounted.frozen = true;
     });
@@ -142,7 +152,29 @@ export class SimMounts implements Mounts {
 
   /** Before a dm device is suspended, what is mounted from it writes back all it has. */
   sync(node: BlockNode): void {
-    if (this.#mounts.some((mount) => mount.mounted.node === node)) node.flush();
+    const mounted = this.#mounts.find((mount) => mount.mounted.node === node)?.mounted;
+    if (mounted === undefined) return;
+    this.#writeBack(mounted);
+    node.flush();
+  }
+
+  /** Mounted in several places, it has the files of the first one. */
+  #writeBack(mounted: Mounted): void {
+    const first = this.#mounts.find((mount) => mount.mounted === mounted);
+    if (!this.#withFiles || first === undefined || mounted.node.readOnly()) return;
+    if (!first.info.superOptions.includes("ro")) writeBack(mounted.node, first.info.mountPoint);
+  }
+
+  /** Then the folder is empty, as it was. */
+  #writeBackAtLast({ info, mounted }: Mount): void {
+    if (!this.#withFiles) return;
+    try {
+      this.#writeBack(mounted);
+    } catch (error) {
+      // As below: what a device can't take any more is lost.
+      if (!(error instanceof Refusal)) throw error;
+    }
+    empty(info.mountPoint);
   }
 
   /** The filesystem on the device: the one that is mounted already, or a new claim on it. */

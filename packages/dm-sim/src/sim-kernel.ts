@@ -17,7 +17,8 @@
  * Where it differs from Linux: nothing happens by itself (a pool commits on messages, flushes,
  * suspends and status, not once a second); I/O that Linux would hold back fails at once (EAGAIN on
  * a suspended device, ENOSPC on a full pool that queues); metadata use is right for an empty pool
- * and estimated for others; filesystems have a superblock and no files. Regular files of the host
+ * and estimated for others; filesystems have a superblock, and files only where that is asked for
+ * (`files`), which take no space before they are written back. Regular files of the host
  * give loops their identity and size; their bytes are in memory only.
  */
 import type { BlockDevices, DeviceMapper, LoopDevices, Mounts } from "@thinpool/dm-native";
@@ -36,6 +37,8 @@ import type { PoolMode, ThinPool } from "./thin-pool.ts";
 export interface SimKernelOptions {
   /** Calls that run at once interleave as the seed says; without one, in the order they were made. */
   readonly seed?: number;
+  /** What is mounted has files: they are in the mount's target, a real, empty folder. Default: false. */
+  readonly files?: boolean;
 }
 
 /** What a power cut hands to the next kernel. */
@@ -74,7 +77,7 @@ export class SimKernel {
     this.#options = options;
     this.#gate = new Gate(options.seed);
     this.#machine = new Machine(remains?.stores ?? new Stores());
-    this.#simMounts = new SimMounts(this.#gate, this.#machine);
+    this.#simMounts = new SimMounts(this.#gate, this.#machine, options.files === true);
     this.#simDm = new SimDeviceMapper(this.#gate, this.#machine, (device) =>
       this.#simMounts.sync(device),
     );

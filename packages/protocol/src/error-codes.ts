@@ -148,13 +148,15 @@ export const errorCodes = {
   ARCHIVE_REFUSED: {
     number: -32_017,
     retryable: false,
-    meaning: "The stream is no tar archive, or holds an entry that is not let in; nothing was made.",
+    meaning:
+      "The stream is no tar archive, or holds an entry that is not let in; nothing was made.",
     hint: "Leave the entry that is named out of the archive.",
   },
   CHECKSUM_MISMATCH: {
     number: -32_018,
     retryable: false,
-    meaning: "The stream was not what the request said: its length or its SHA-256; nothing was made.",
+    meaning:
+      "The stream was not what the request said: its length or its SHA-256; nothing was made.",
     hint: "Send the file again that the checksum is of.",
   },
   STREAM_LOST: {

@@ -95,9 +95,7 @@ export type DaemonNotification = {
   };
 }[DaemonNotificationName];
 
-export type StreamOpened = v.InferOutput<
-  (typeof daemonNotifications)["stream.opened"]["params"]
->;
+export type StreamOpened = v.InferOutput<(typeof daemonNotifications)["stream.opened"]["params"]>;
 export type StreamWindow = v.InferOutput<typeof streamWindow>;
 export type Hello = v.InferOutput<(typeof daemonNotifications)["hello"]["params"]>;
 export type Limits = v.InferOutput<typeof limits>;

@@ -158,7 +158,11 @@ function parsePax(body: Uint8Array): Overrides {
     const record = body.subarray(space + 1, end - 1);
     const equals = record.indexOf(0x3d);
     if (equals <= 0) throw broken("a pax header that is none");
-    readPax(overrides, decode(record.subarray(0, equals), "a pax header"), record.subarray(equals + 1));
+    readPax(
+      overrides,
+      decode(record.subarray(0, equals), "a pax header"),
+      record.subarray(equals + 1),
+    );
     at = end;
   }
   return overrides;
@@ -202,7 +206,10 @@ function paxNumber(value: Uint8Array, form: RegExp, what: string): number {
 
 function parseHeader(block: Uint8Array): TarEntry {
   const sum = numberAt(block, 148, 8, "a checksum");
-  const actual = block.reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte), 0);
+  const actual = block.reduce(
+    (total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte),
+    0,
+  );
   if (sum !== actual) {
     throw refuseArchive(
       "the archive",

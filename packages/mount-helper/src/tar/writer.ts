@@ -76,7 +76,12 @@ function block(entry: Omit<TarEntry, "type">): Buffer {
   bytes.write("root", 265);
   bytes.write("root", 297);
   bytes.fill(" ", 148, 156);
-  octal(bytes, 148, 7, bytes.reduce((sum, byte) => sum + byte, 0));
+  octal(
+    bytes,
+    148,
+    7,
+    bytes.reduce((sum, byte) => sum + byte, 0),
+  );
   return bytes;
 }
 

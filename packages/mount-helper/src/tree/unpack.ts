@@ -145,8 +145,7 @@ class Unpacker {
   async #file(entry: ReadEntry, { folder, name }: TreePath): Promise<void> {
     const { mode, mtimeSeconds } = entry;
     const path = at(await this.#parent(folder), name);
-    const flags =
-      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     await using file = await this.#replacing(path, () => open(path, flags, UNFINISHED_FILE));
     for await (const part of entry.body) await writeAll(file, part);
     if ((mode & SET_ID_BITS) !== 0) this.withoutSetId += 1;

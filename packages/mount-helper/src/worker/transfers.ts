@@ -46,11 +46,7 @@ export class Transfers {
   }
 
   /** A request has come. `openPort` gives a stream a number on its connection. */
-  asked(
-    request: KnownRequest,
-    connection: number,
-    openPort: (flow: Flow) => StreamPort,
-  ): void {
+  asked(request: KnownRequest, connection: number, openPort: (flow: Flow) => StreamPort): void {
     const { id, key } = request;
     const asked: Asked = { connection, id, key, callSha256: callSha256(request), openPort };
     this.#asked.add(asked);
@@ -134,7 +130,8 @@ function isSame(
 }
 
 function withoutKey(): RequestError {
-  const reason = "its connection was cut, and without an idempotency key it can't be taken up again";
+  const reason =
+    "its connection was cut, and without an idempotency key it can't be taken up again";
   return streamError("STREAM_LOST", reason);
 }
 

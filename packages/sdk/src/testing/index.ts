@@ -2,8 +2,9 @@
  * A daemon in this very process, for the tests of programs that use the SDK: the same protocol, the
  * same daemon, over a simulated kernel. No root, no device-mapper, nothing of the machine is touched.
  *
- * What differs from a real one: a mount is an ordinary folder that begins empty; its files are not
- * those of the device's origin or clones, outlive the mount, and do not count against the pool's space.
+ * What differs from a real one: a mount is an ordinary folder, which has the device's files while it is
+ * mounted. They count against the pool's space, and a full device loses them, when they are written back:
+ * when it is unmounted or a snapshot is made.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -72,7 +73,7 @@ export async function startTestingDaemon(
   const parent = await mkdtemp(join(tmpdir(), "thinpool-testing-"));
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(parent, { recursive: true, force: true }));
-  const kernel = createSimKernel();
+  const kernel = createSimKernel({ files: true });
   const folder = join(parent, "pool");
   const dataBytes = options.poolBytes ?? DEFAULT_POOL_BYTES;
   const backing = { type: "files", dataBytes, metadataBytes: POOL_METADATA_BYTES } as const;
