@@ -72,12 +72,12 @@ export class CuttingProxy implements AsyncDisposable {
   }
 
   #join(client: WebSocket, daemon: WebSocket): void {
-    const early: string[] = [];
+    const early: (string | Buffer)[] = [];
     const end = (): void => {
       client.terminate();
       daemon.terminate();
     };
-    const pass = (to: WebSocket, text: string, direction: Cut["direction"]): void => {
+    const pass = (to: WebSocket, message: string | Buffer, direction: Cut["direction"]): void => {
       const index = this.#seen[direction];
       this.#seen[direction] += 1;
       const cut = this.#cut;
@@ -87,20 +87,23 @@ export class CuttingProxy implements AsyncDisposable {
         end();
         return;
       }
-      to.send(text, () => {
+      to.send(message, () => {
         if (!here) return;
         this.cuts += 1;
         end();
       });
     };
-    client.on("message", (data: Buffer) => {
-      const text = data.toString("utf8");
-      if (daemon.readyState === WebSocket.OPEN) pass(daemon, text, "to-daemon");
-      else early.push(text);
+    const asCame = (data: Buffer, isBinary: boolean) => (isBinary ? data : data.toString("utf8"));
+    client.on("message", (data: Buffer, isBinary) => {
+      const message = asCame(data, isBinary);
+      if (daemon.readyState === WebSocket.OPEN) pass(daemon, message, "to-daemon");
+      else early.push(message);
     });
-    daemon.on("message", (data: Buffer) => pass(client, data.toString("utf8"), "to-client"));
+    daemon.on("message", (data: Buffer, isBinary) => {
+      pass(client, asCame(data, isBinary), "to-client");
+    });
     daemon.on("open", () => {
-      for (const text of early.splice(0)) pass(daemon, text, "to-daemon");
+      for (const message of early.splice(0)) pass(daemon, message, "to-daemon");
     });
     for (const socket of [client, daemon]) {
       socket.on("error", end);

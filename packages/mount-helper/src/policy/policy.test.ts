@@ -88,6 +88,13 @@ test("the whole table without a file: what root, the owner, another of the group
     ["device.clone", "draft", "yes", no, no, no],
     ["device.clone", "clone", "yes", "yes", no, no],
     ["device.clone", "none", no, no, no, no],
+    // With an origin, which this one has: who may clone that may fill the copy.
+    ["device.import", "image", "yes", "yes", "yes", no],
+    ["device.import", "draft", "yes", no, no, no],
+    ["device.import", "clone", "yes", "yes", no, no],
+    ["device.export", "image", "yes", "yes", "yes", no],
+    ["device.export", "draft", "yes", no, no, no],
+    ["device.export", "clone", "yes", "yes", no, no],
     ["device.remove", "image", "yes", never, never, no],
     ["device.remove", "clone", "yes", "yes", no, no],
     ["device.remove", "none", no, no, no, no],
@@ -154,6 +161,15 @@ test("a method without a rule stops the start", () => {
   assertPolicyComplete();
   const { "device.get": _left, ...rest } = policy;
   assert.throws(() => assertPolicyComplete(rest), /without a policy: device.get/);
+});
+
+test("an import without an origin makes an empty device: that right, and no other", () => {
+  const request = { id: 1, method: "device.import", params: { name: "image" } } as const;
+  const outcomes = [ROOT, OWNER].map((who) => outcome(judge(who, request, facts())));
+  assert.deepEqual(outcomes, ["yes", "FORBIDDEN"]);
+  const maker = { ...EMPTY_RULE, name: "makers", users: new Set([1000]), create: true };
+  const verdict = judge(OWNER, request, facts({ rules: [maker] }));
+  assert.equal(verdict.rule, "makers");
 });
 
 test("what a call is about comes from its own parameter", () => {

@@ -72,7 +72,10 @@ export async function* readTar(
       if (header.flag !== "g") overrides = { ...overrides, ...parseMeta(header.flag, body) };
       continue;
     }
-    const entry = { ...header, ...overrides };
+    // In the header a name may be cut off in the middle of a character, where one before has it whole.
+    const path = overrides.path ?? nameOf(block);
+    const linkPath = overrides.linkPath ?? stringAt(block, 157, 100, "a link");
+    const entry = { ...header, ...overrides, path, linkPath };
     overrides = {};
     metas = 0;
     const body = new Body(source, sizeOfBody(entry));
@@ -128,7 +131,7 @@ function isMeta(flag: string): boolean {
   return flag === "x" || flag === "g" || flag === "L" || flag === "K";
 }
 
-async function metaBody(source: ByteSource, { sizeBytes }: TarEntry): Promise<Uint8Array> {
+async function metaBody(source: ByteSource, { sizeBytes }: Header): Promise<Uint8Array> {
   if (sizeBytes > MAX_META_BYTES) {
     throw broken(`a header of ${sizeBytes} bytes; at most ${MAX_META_BYTES} are read`);
   }
@@ -204,7 +207,10 @@ function paxNumber(value: Uint8Array, form: RegExp, what: string): number {
   return number;
 }
 
-function parseHeader(block: Uint8Array): TarEntry {
+/** Without its names. */
+type Header = Omit<TarEntry, "type" | "path" | "linkPath">;
+
+function parseHeader(block: Uint8Array): Header {
   const sum = numberAt(block, 148, 8, "a checksum");
   const actual = block.reduce(
     (total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte),
@@ -217,29 +223,30 @@ function parseHeader(block: Uint8Array): TarEntry {
       "Unpack it first if it is compressed.",
     );
   }
-  const name = stringAt(block, 0, 100, "a name");
-  // GNU tar has other things in the place of the prefix, and says so by its magic.
-  const isPosix = stringAt(block, 257, 6, "a magic") === "ustar";
-  const prefix = isPosix ? stringAt(block, 345, 155, "a name") : "";
   return {
-    type: "unknown",
     flag: String.fromCharCode(block[156] ?? 0),
-    path: prefix === "" ? name : `${prefix}/${name}`,
-    linkPath: stringAt(block, 157, 100, "a link"),
     mode: numberAt(block, 100, 8, "a mode") & 0o7777,
     mtimeSeconds: numberAt(block, 136, 12, "a time"),
     sizeBytes: sizeAt(block),
   };
 }
 
-function typeOf({ flag, path }: TarEntry): TarEntryType {
+function nameOf(block: Uint8Array): string {
+  const name = stringAt(block, 0, 100, "a name");
+  // GNU tar has other things in the place of the prefix, and says so by its magic.
+  const isPosix = stringAt(block, 257, 6, "a magic") === "ustar";
+  const prefix = isPosix ? stringAt(block, 345, 155, "a name") : "";
+  return prefix === "" ? name : `${prefix}/${name}`;
+}
+
+function typeOf({ flag, path }: Pick<TarEntry, "flag" | "path">): TarEntryType {
   const type = TYPES[flag] ?? "unknown";
   // As the first tars wrote folders.
   return type === "file" && path.endsWith("/") ? "folder" : type;
 }
 
 /** Only files have one; of others some writers give a size all the same. */
-function sizeOfBody(entry: TarEntry): number {
+function sizeOfBody(entry: Omit<TarEntry, "type">): number {
   const type = typeOf(entry);
   return type === "file" || type === "unknown" ? entry.sizeBytes : 0;
 }
