@@ -4,11 +4,17 @@ import { Socket } from "node:net";
 import { test } from "node:test";
 import { MAX_CONNECTIONS_PER_UID, MAX_REQUESTS_IN_FLIGHT } from "@thinpool/protocol";
 import type { KnownRequest } from "@thinpool/protocol";
-import type { Caller } from "../caller.ts";
+import type { Caller, CallerWorker } from "../caller.ts";
 import { jsonLogger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { RequestLimits } from "./back.ts";
-import { Back, FRONT_IDLE_MS, MAX_FRONTS, MAX_NOTES_PER_CONNECTION } from "./back.ts";
+import {
+  Back,
+  FRONT_IDLE_MS,
+  MAX_FRONTS,
+  MAX_NOTES_PER_CONNECTION,
+  MAX_TRANSFERS_PER_UID,
+} from "./back.ts";
 import type { BackPort, ToFront } from "./channel.ts";
 
 const ALICE: Principal = { uid: 1000, gid: 1000, pid: 10, groups: [] };
@@ -270,4 +276,85 @@ test("who asks more often than he may is told, and is not read for a while", asy
   assert.equal(front.rests, 15);
   assert.equal(front.fault, undefined);
   await w.answerAll();
+});
+
+const WISH = { direction: "to-daemon", path: "/m" } as const;
+const DONE = { ok: true, entries: 1, streamBytes: 2, sha256: "a".repeat(64), reduced: 0 } as const;
+
+function importing(w: World, principal: Principal): { front: HostileFront; worker: CallerWorker } {
+  const { front, connection } = connect(w, principal);
+  const params = { name: "x", idempotencyKey: "key" };
+  front.say({ type: "request", connection, id: 1, method: "device.import", params });
+  return { front, worker: w.calls.at(-1)?.caller.worker ?? assert.fail() };
+}
+
+test("a transfer is told to the front once, with its call's key, and ends by its word, once", async () => {
+  const w = world();
+  const { front, worker } = importing(w, ALICE);
+  assert.deepEqual(worker.identity, { uid: ALICE.uid, gid: ALICE.gid });
+  const work = worker.transfer(WISH, new AbortController().signal);
+  const [told] = front.sent;
+  assert.ok(told?.type === "transfer" && told.key === "key" && told.path === "/m");
+  const { transfer } = told;
+  // Its connection may be gone by then.
+  front.say({ type: "closed", connection: told.connection, code: 1000 });
+  front.say({ type: "transferred", transfer, outcome: DONE });
+  assert.deepEqual(await work, DONE);
+  assert.equal(front.fault, undefined);
+  front.say({ type: "transferred", transfer, outcome: DONE });
+  assert.match(front.fault ?? "", /a message about transfer 1, which it does not have/);
+});
+
+test("what a front says of a transfer is read by its schema", () => {
+  const wrongs: readonly unknown[] = [
+    { ...DONE, entries: -1 },
+    { ...DONE, sha256: "none" },
+    { ...DONE, more: 1 },
+    { ok: false, code: "MADE_UP", object: "o", reason: "r" },
+    { ok: false, code: "BUSY", object: "o".repeat(501), reason: "r" },
+    { ok: false, code: "BUSY", reason: "r" },
+  ];
+  for (const outcome of wrongs) {
+    const w = world();
+    const { front, worker } = importing(w, ALICE);
+    worker.transfer(WISH, new AbortController().signal).catch(() => undefined);
+    front.say({ type: "transferred", transfer: 1, outcome });
+    assert.equal(front.fault, "a message that is none", JSON.stringify(outcome));
+  }
+});
+
+test("a transfer fails by the front's word, by its end, by the signal, and beyond the limit", async () => {
+  const { signal } = new AbortController();
+  const w = world();
+  const { front, worker } = importing(w, ALICE);
+  const failing = worker.transfer(WISH, signal);
+  const outcome = { ok: false, code: "ARCHIVE_REFUSED", object: '"a"', reason: "it is a pipe" };
+  front.say({ type: "transferred", transfer: 1, outcome });
+  await assert.rejects(failing, {
+    code: "ARCHIVE_REFUSED",
+    message: /device.import of "a": it is/,
+  });
+  const stopping = new AbortController();
+  const running = Array.from({ length: MAX_TRANSFERS_PER_UID }, () =>
+    worker.transfer(WISH, stopping.signal),
+  );
+  await assert.rejects(worker.transfer(WISH, signal), { code: "LIMIT" });
+  await assert.rejects(
+    async () => {
+      const bob = importing(w, BOB);
+      const work = bob.worker.transfer(WISH, AbortSignal.abort());
+      assert.ok(bob.front.sent.some(({ type }) => type === "withdraw"));
+      bob.front.say({
+        type: "transferred",
+        transfer: 1,
+        outcome: { ...outcome, code: "CANCELLED" },
+      });
+      await work;
+    },
+    { code: "CANCELLED" },
+  );
+  stopping.abort();
+  assert.equal(front.sent.filter(({ type }) => type === "withdraw").length, running.length);
+  front.say("nonsense");
+  for (const each of running) await assert.rejects(each, { code: "STREAM_LOST" });
 });

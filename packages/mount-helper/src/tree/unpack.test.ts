@@ -1,6 +1,13 @@
 /** Hostile archives: each is refused with the entry's name, and nothing outside the folder is touched. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { chmod, lstat, mkdtemp, readFile, readlink, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,7 +100,15 @@ test("files, folders, links, modes and times are made as the archive says", asyn
 });
 
 test("no path leads out: absolute, or with `..` anywhere", async () => {
-  for (const path of ["/etc/x", "//x", "../outside/x", "a/../../outside/x", "a/..", "..", "./../x"]) {
+  for (const path of [
+    "/etc/x",
+    "//x",
+    "../outside/x",
+    "a/../../outside/x",
+    "a/..",
+    "..",
+    "./../x",
+  ]) {
     const reason = path.startsWith("/") ? /absolute/ : /"\.\."/;
     await refused(world(), [{ path, body: "x" }], { object: JSON.stringify(path), reason });
     await refused(world(), [{ type: "folder", path }], { object: JSON.stringify(path), reason });
@@ -235,7 +250,7 @@ test("names and depths have limits, and so have the numbers of entries and folde
   await refused(world(), [link], { object: '"l"', reason: /a path of 4096 bytes/ });
   const nowhere = { path: "l", flag: "2" };
   await refused(world(), [nowhere], { object: '"l"', reason: /a path of 0 bytes/ });
-  await refused(world(), [{ path: "./" , flag: "2" }], { object: '"./"', reason: /only a folder/ });
+  await refused(world(), [{ path: "./", flag: "2" }], { object: '"./"', reason: /only a folder/ });
 });
 
 test("a later entry takes the place of an earlier one, never of a folder; over what is there", async () => {

@@ -44,10 +44,13 @@ export class Inflow extends FlowBase implements Flow {
 
   receive({ kind, offset, payload }: StreamFrame): void {
     const at = Number(offset);
-    if (at !== this.#received || this.#ended) {
+    if (at !== this.#received) {
       this.#refuse(`a part at ${offset}, where ${this.#received} comes next`);
     } else if (kind === "end") {
+      // A second one is a client's that does not know whether the first arrived.
       this.#ended = true;
+    } else if (this.#ended) {
+      this.#refuse(`a part at ${offset}, where the end was`);
     } else if (at + payload.length > this.#window) {
       this.#refuse(`a part up to ${at + payload.length}, where the window ends at ${this.#window}`);
     } else {
