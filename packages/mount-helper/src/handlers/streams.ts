@@ -117,8 +117,7 @@ export function streamHandlers(
         settle: (device, { entries, streamBytes: bytes, sha256: sum, reduced }) => {
           // From here on it is there to stay; the worker has made its files durable.
           ephemerals.keep(device);
-          const content = { entries, streamBytes: String(bytes), sha256: sum };
-          return { ...content, withoutSetId: reduced };
+          return { entries, streamBytes: String(bytes), sha256: sum, withoutSetId: reduced };
         },
       });
       return { device: toWire(pool.get({ name })), content };
