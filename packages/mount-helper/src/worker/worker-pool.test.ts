@@ -188,7 +188,6 @@ test(
       );
       const limits = await readFile(`${proc}/limits`, "utf8");
       assert.match(limits, /^Max core file size +0 +0 /m);
-      assert.match(limits, /^Max file size +0 +0 /m);
     }
     for (const client of [alice, second, bob, root]) client.close();
   },
