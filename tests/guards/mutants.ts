@@ -54,8 +54,98 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "this.#meter.take(requestsPerSecond, performance.now()); if (requestsPerSecond > 0) return undefined;",
     ],
     ["end a front that idles", "setTimeout(() => this.end(),", "setTimeout(() => undefined,"],
+    [
+      "limit a user's streams",
+      "if (this.#transfers.size >= MAX_TRANSFERS_PER_UID) {",
+      "if (this.#transfers.size < 0) {",
+    ],
     ["limit the fronts", "if (this.#fronts.size >= MAX_FRONTS) this.#makeRoom();", ""],
     ["let only opened connections ask", "!request.ok || !connection.opened", "!request.ok"],
+  ]),
+  ...inFile("tree/paths.ts", "tree/unpack.test.ts", [
+    ["refuse an absolute path", 'if (written.startsWith("/"))', "if (false)"],
+    ["refuse `..` in a path", 'if (parts.includes(".."))', "if (false)"],
+    ["limit a path's depth", "if (parts.length > MAX_DEPTH)", "if (false)"],
+    ["limit a name's length", "Buffer.byteLength(part) > MAX_NAME_BYTES", "false"],
+    ["limit a path's length", "if (Buffer.byteLength(path) > MAX_PATH_BYTES)", "if (false)"],
+  ]),
+  ...inFile("tree/unpack.ts", "tree/unpack.test.ts", [
+    ["refuse device nodes and pipes", "throw refuse(entry, `it is a ${type}`);", "return;"],
+    [
+      "refuse what nobody knows",
+      "throw refuse(entry, `it is of a kind that is not known (${quoted(entry.flag)})`);",
+      "return;",
+    ],
+    ["leave set-id bits off", "await file.chmod(mode & MODE_BITS);", "await file.chmod(mode);"],
+    [
+      "leave set-id bits of folders off",
+      "{ mode: mode & MODE_BITS, mtimeSeconds }",
+      "{ mode, mtimeSeconds }",
+    ],
+    [
+      "judge a hard link's target as a path",
+      "target = treePath(entry.linkPath);",
+      'target = { path: entry.linkPath, folder: entry.linkPath.split("/").slice(0, -1).join("/"), name: entry.linkPath.split("/").at(-1) ?? "" };',
+    ],
+    [
+      "go to a hard link's target without following symlinks",
+      "const from = at(await this.#tree.folder(target.folder), target.name);",
+      "const from = `${at(this.#tree)}/${target.path}`;",
+    ],
+    [
+      "go to a folder without following symlinks",
+      "const made = await this.#tree.folder(path);",
+      "const made = { descriptor: (await open(`${at(this.#tree)}/${path}`, 0)).fd };",
+    ],
+    ["limit the entries", "if (this.entries > this.#limits.entries) {", "if (false) {"],
+    ["limit the folders", "if (this.#folders.size > this.#limits.folders) {", "if (false) {"],
+    ["limit a symlink's target", "bytes > MAX_TARGET_BYTES", "false"],
+  ]),
+  ...inFile("tree/folders.ts", "tree/unpack.test.ts", [
+    [
+      "keep every way beneath the top, by the kernel",
+      "const descriptor = await openFolderBeneath(this.#handle.fd, path);",
+      "const descriptor = (await open(`${at(this)}/${path}`, constants.O_DIRECTORY)).fd;",
+    ],
+  ]),
+  ...inFile("tar/reader.ts", "tar/reader.test.ts", [
+    [
+      "refuse an archive that breaks off",
+      'throw broken("it ends in the middle, without its end mark");',
+      "return;",
+    ],
+    ["check a header's sum", "if (sum !== actual) {", "if (false) {"],
+    ["limit a header's size", "if (sizeBytes > MAX_META_BYTES) {", "if (false) {"],
+    ["limit the headers of one entry", "if (metas > MAX_METAS_PER_ENTRY)", "if (false)"],
+    ["refuse sparse files", 'if (key.startsWith("GNU.sparse.")) {', "if (false) {"],
+    ["refuse a NUL in a path", 'if (text.includes("\\0"))', "if (false)"],
+    ["limit what follows the end", "if (passed > MAX_TRAILING_BYTES)", "if (false)"],
+    ["refuse a negative size", "if (size < 0)", "if (false)"],
+  ]),
+  ...inFile("worker/inflow.ts", "worker/transfers.test.ts", [
+    ["keep a stream's order", "if (at !== this.#received) {", "if (false) {"],
+    ["keep the window", "} else if (at + payload.length > this.#window) {", "} else if (false) {"],
+    ["take nothing after the end", "} else if (this.#ended) {", "} else if (false) {"],
+  ]),
+  ...inFile("worker/outflow.ts", "worker/transfers.test.ts", [
+    [
+      "read no further ahead than the window",
+      "await this.until(() => this.#made - this.#taken < STREAM_WINDOW_BYTES);",
+      "this.check();",
+    ],
+    ["send no more than the client's window", "Math.min(this.#window, ", "Math.min(Infinity, "],
+  ]),
+  ...inFile("worker/flow.ts", "worker/transfers.test.ts", [
+    [
+      "give up who does not come again",
+      'this.#timer = setTimeout(() => this.fail(streamError("STREAM_LOST", reason)), graceMs);',
+      "void graceMs;",
+    ],
+    [
+      "give up who does nothing",
+      'else this.fail(streamError("TIMEOUT", `the client did nothing for ${idleMs} ms`));',
+      "",
+    ],
   ]),
   ...inFile("dispatch.ts", "dispatch.test.ts", [
     [

@@ -6,10 +6,14 @@ Uses Debian's python3-websockets. Prints one line of JSON: what it has seen.
 """
 
 import asyncio
+import hashlib
+import io
 import json
 import os
 import secrets
+import struct
 import sys
+import tarfile
 
 import websockets
 
@@ -29,6 +33,9 @@ class Connection:
         self.hello = hello
         self.next_id = 1
         self.waiting = {}
+        # What is said of streams, and their parts.
+        self.said = asyncio.Queue()
+        self.parts = asyncio.Queue()
         self.reader = asyncio.ensure_future(self.read())
 
     @classmethod
@@ -49,7 +56,12 @@ class Connection:
     async def read(self):
         try:
             async for text in self.socket:
+                if isinstance(text, bytes):
+                    self.parts.put_nowait(text)
+                    continue
                 message = json.loads(text)
+                if message.get("method", "").startswith("stream."):
+                    self.said.put_nowait(message["params"])
                 if "id" not in message:
                     continue
                 waiting = self.waiting.pop(message["id"], None)
@@ -88,6 +100,72 @@ class Connection:
     def cut(self):
         """As a crash of this program would: no goodbye."""
         self.socket.transport.abort()
+
+
+# Stream, kind (0 a part, 1 the end), three zeroes, offset.
+HEADER = struct.Struct(">IB3xQ")
+
+
+async def send_stream(client, archive, **params):
+    sending, answer = client.send("device.import", idempotencyKey=new_key(), **params)
+    await sending
+    opened = await client.said.get()
+    stream, offset, window = opened["stream"], int(opened["offset"]), int(opened["window"])
+    most = client.hello["limits"]["streamPayloadBytes"]
+    while offset < len(archive):
+        while offset >= window:
+            window = int((await client.said.get())["window"])
+        part = archive[offset : min(window, offset + most)]
+        await client.socket.send(HEADER.pack(stream, 0, offset) + part)
+        offset += len(part)
+    await client.socket.send(HEADER.pack(stream, 1, offset))
+    return await answer
+
+
+async def receive_stream(client, name):
+    sending, answer = client.send("device.export", name=name, idempotencyKey=new_key())
+    await sending
+    stream = (await client.said.get())["stream"]
+    archive = b""
+    kind = 0
+    while kind == 0:
+        window = len(archive) + client.hello["limits"]["streamWindowBytes"]
+        taken = {"stream": stream, "taken": str(len(archive)), "window": str(window)}
+        moved = {"jsonrpc": "2.0", "method": "stream.window", "params": taken}
+        await client.socket.send(json.dumps(moved))
+        message = await client.parts.get()
+        number, kind, offset = HEADER.unpack(message[: HEADER.size])
+        assert (number, offset) == (stream, len(archive))
+        archive += message[HEADER.size :]
+    result = await answer
+    assert result["sha256"] == hashlib.sha256(archive).hexdigest()
+    return archive
+
+
+def tar_of(files):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+    return made.getvalue()
+
+
+def files_of(archive):
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        return {e.name: opened.extractfile(e).read() for e in opened if e.isfile()}
+
+
+async def streams(client, origin):
+    name = "python-stream-%d" % os.getpid()
+    files = {"folder/large": os.urandom(3 << 20), "small": b"by Python"}
+    archive = tar_of(files)
+    made = await send_stream(client, archive, name=name, origin=origin)
+    same = made["content"]["sha256"] == hashlib.sha256(archive).hexdigest()
+    came = files_of(await receive_stream(client, name))
+    await client.call("device.remove", name=name, idempotencyKey=new_key())
+    return same and came == files
 
 
 def new_key():
@@ -144,6 +222,7 @@ async def main(path, origin):
     )
     seen["afterCut"] = released["count"]
 
+    seen["streams"] = await streams(client, origin)
     with open(os.path.join(mount["path"], "file")) as file:
         seen["text"] = file.read()
     await client.call("mount.release", reference=mount["reference"], idempotencyKey=new_key())

@@ -33,6 +33,7 @@ test("Python's stock WebSocket library runs the main job as uid 1000", async () 
     graceMs: 30_000,
     notMine: "SESSION_GONE",
     afterCut: 1,
+    streams: true,
     text: "written by Python",
     left: [],
   });

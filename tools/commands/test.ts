@@ -161,8 +161,8 @@ const BY_NAME: readonly Step[] = [
   },
   {
     name: "kernel-protocol",
-    what: "the API as uid 1000, and a client in Python, on User Mode Linux",
-    command: inLab("uml", 1536, labTest("api python-client")),
+    what: "the API as uid 1000, streams, and a client in Python, on User Mode Linux",
+    command: inLab("uml", 1536, labTest("api streams python-client")),
   },
   {
     name: "kernel-examples",
