@@ -106,15 +106,23 @@ class Connection:
 HEADER = struct.Struct(">IB3xQ")
 
 
+async def said(client, field):
+    """The next of stream.opened (it has an offset) or stream.window (it has what was taken)."""
+    while True:
+        params = await client.said.get()
+        if field in params:
+            return params
+
+
 async def send_stream(client, archive, **params):
     sending, answer = client.send("device.import", idempotencyKey=new_key(), **params)
     await sending
-    opened = await client.said.get()
+    opened = await said(client, "offset")
     stream, offset, window = opened["stream"], int(opened["offset"]), int(opened["window"])
     most = client.hello["limits"]["streamPayloadBytes"]
     while offset < len(archive):
         while offset >= window:
-            window = int((await client.said.get())["window"])
+            window = int((await said(client, "taken"))["window"])
         part = archive[offset : min(window, offset + most)]
         await client.socket.send(HEADER.pack(stream, 0, offset) + part)
         offset += len(part)
@@ -125,7 +133,7 @@ async def send_stream(client, archive, **params):
 async def receive_stream(client, name):
     sending, answer = client.send("device.export", name=name, idempotencyKey=new_key())
     await sending
-    stream = (await client.said.get())["stream"]
+    stream = (await said(client, "offset"))["stream"]
     archive = b""
     kind = 0
     while kind == 0:
