@@ -3,10 +3,12 @@
  * ends. What each prints and refuses is seen in one process, beside the code (commands.test.ts).
  */
 import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { thinpool } from "./cli-process.ts";
+import { cliArguments, thinpool } from "./cli-process.ts";
 import { world } from "./sim-world.ts";
 
 test("a day of a device, command by command", async (t) => {
@@ -45,4 +47,51 @@ test("a day of a device, command by command", async (t) => {
   assert.deepEqual(JSON.parse(await done("image remove golden --yes --json")), {
     removed: "golden",
   });
+});
+
+test("archives through pipes: what goes in by standard input comes out by standard output", async () => {
+  await using w = await world();
+  await using _daemon = await w.start();
+  const from = join(w.parent, "content");
+  await mkdir(from);
+  await writeFile(join(from, "hello"), "hello\n".repeat(200_000));
+  const words = (...args: string[]): string =>
+    [process.execPath, ...cliArguments(args)].map((word) => `'${word}'`).join(" ");
+  const script = [
+    "set -e",
+    `tar -C '${from}' -czf - . | ${words("image", "import", "piped", "-", "--size", "32MiB")}`,
+    `${words("device", "export", "piped", "-")} | tar -xOf - hello`,
+  ].join("\n");
+  const env = { PATH: process.env["PATH"], THINPOOL_SOCKET: w.socketPath };
+  const child = spawn("/bin/sh", ["-c", script], { env, stdio: ["ignore", "pipe", "inherit"] });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+  const [code] = (await once(child, "close")) as [number];
+  assert.equal(code, 0);
+  assert.equal(output, `piped\n${"hello\n".repeat(200_000)}`);
+});
+
+test("Ctrl-C during an import: it says so, and nothing is left", async () => {
+  await using w = await world();
+  await using _daemon = await w.start();
+  await using client = await w.connect();
+  const args = cliArguments(["image", "import", "half", "-", "--size", "32MiB"]);
+  const env = { PATH: process.env["PATH"], THINPOOL_SOCKET: w.socketPath };
+  const child = spawn(process.execPath, args, { env, stdio: ["pipe", "ignore", "pipe"] });
+  const archive = execFileSync("tar", ["-c", "-C", import.meta.dirname, "."], {
+    maxBuffer: 1 << 26,
+  });
+  child.stdin.write(archive.subarray(0, 50_000));
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const isThere = async (): Promise<boolean> =>
+    (await client.list()).some(({ name }) => name === "half");
+  while (!(await isThere())) await new Promise((resolve) => setTimeout(resolve, 20));
+  child.kill("SIGINT");
+  const [code] = (await once(child, "close")) as [number];
+  assert.equal(code, 1);
+  assert.match(said, /image import of half: cancelled/);
+  assert.match(said, /Nothing is left/);
+  while (await isThere()) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal((await client.mounts()).length, 0);
 });

@@ -109,6 +109,42 @@ suite("the verbs of thinpool on a real kernel", () => {
     await refused(4, ["mount", "own", "--at", join(scratch, "socket")], as);
   });
 
+  test("image import and device export: root's image, a user's copy, and what is refused", async () => {
+    const tree = join(scratch, "tree");
+    await mkdir(join(tree, "sub"), { recursive: true });
+    await writeFile(join(tree, "sub", "file"), "x".repeat(3 * MIB));
+    await run("tar", ["-czf", join(scratch, "tree.tar.gz"), "-C", tree, "."]);
+    await run("chmod", ["-R", "a+rX", scratch]);
+    const archive = join(scratch, "tree.tar.gz");
+    assert.equal(await ok(["image", "import", "packed", archive, "--size", "64MiB"]), "packed");
+    assert.match(await ok(["image", "list"], { user: USER }), /^packed +64 MiB +ext4 /m);
+    const as = { user: USER };
+    const made = await json<{ readonly content: { readonly entries: number } }>(
+      ["image", "import", "own-tree", tree, "--origin", "packed"],
+      as,
+    );
+    assert.equal(made.content.entries, 2);
+    await refused(4, ["image", "import", "new", archive], as);
+    const out = join(scratch, "out");
+    await mkdir(out);
+    await chown(out, USER.uid, USER.gid);
+    const file = join(out, "own.tar");
+    const said = await ok(["device", "export", "own-tree", file], as);
+    await run("tar", ["-xf", file, "-C", out]);
+    assert.equal(await readFile(join(out, "sub", "file"), "utf8"), "x".repeat(3 * MIB));
+    const { stdout } = await run("sha256sum", [file]);
+    assert.equal(said, stdout.trimEnd());
+    await refused(1, ["device", "export", "own-tree", file], as);
+    // Not root's, and readable to nobody else: not the user's to take out.
+    await refused(4, ["device", "export", "base", join(out, "base.tar")], as);
+    await run("tar", ["-cf", join(scratch, "devices.tar"), "-C", "/dev", "null"]);
+    const refusal = await refused(1, ["image", "import", "devices", join(scratch, "devices.tar")]);
+    assert.match(refusal, /"null": it is a device node/);
+    await ok(["device", "remove", "own-tree", "--yes"], as);
+    await ok(["image", "remove", "packed", "--yes"]);
+    assert.deepEqual(await json(["mounts"]), []);
+  });
+
   test("a token lets a stranger clone, and mount read-only, until it is revoked", async () => {
     const [as, other] = [{ user: USER }, { user: STRANGER }];
     await refused(3, ["device", "clone", "own", "his"], other);

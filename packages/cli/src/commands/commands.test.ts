@@ -3,7 +3,8 @@
  * As programs on this machine: tests/e2e/; on a real kernel: tests/lab/.
  */
 import assert from "node:assert/strict";
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Client } from "@thinpool/sdk";
@@ -512,4 +513,65 @@ test("completion offers devices, images and tokens", async (t) => {
   assert.equal(await complete("image", "remove"), "");
   await b.ok("image", "publish", "base");
   assert.equal(await complete("image", "remove"), "base");
+});
+
+test("image import: a file, compressed or not, a folder; device export: the same comes out", async () => {
+  await using b = await bench();
+  const at = (name: string): string => join(b.parent, name);
+  await mkdir(at("tree/folder"), { recursive: true });
+  await writeFile(at("tree/folder/file"), "x".repeat(100_000));
+  await writeFile(at("tree/setuid"), "y", { mode: 0o4755 });
+  await chmod(at("tree/setuid"), 0o4755);
+  execFileSync("tar", ["-cf", at("tree.tar"), "-C", at("tree"), "."]);
+  execFileSync("gzip", ["-k", at("tree.tar")]);
+  const sum = execFileSync("sha256sum", [at("tree.tar.gz")], { encoding: "utf8" }).slice(0, 64);
+  const size = ["--size", "16MiB"];
+  const made = await b.run("image", "import", "one", at("tree.tar"), ...size, "--private");
+  assert.deepEqual([made.exitCode, made.stdout], [0, "one\n"]);
+  assert.match(
+    made.stderr,
+    /^4 entries, 1 of them without setuid or setgid; [\d.]+ KiB, SHA-256 [0-9a-f]{64}\.\n$/,
+  );
+  const two = (await b.json(
+    ...["image", "import", "two", at("tree.tar.gz"), ...size, "--sha256", sum.toUpperCase()],
+  )) as { readonly image: Record<string, unknown>; readonly content: Record<string, unknown> };
+  assert.deepEqual([two.image["name"], two.content["entries"]], ["two", 4]);
+  assert.equal(two.image["public"], ME === 0 ? true : undefined);
+  await b.run("image", "import", "three", at("tree"), "--origin", "base");
+  const archive = await b.run("device", "export", "one", at("one.tar"));
+  assert.match(archive.stdout, /^[0-9a-f]{64} {2}\/.*\/one\.tar\n$/);
+  assert.match(archive.stderr, /^3 entries, [\d.]+ KiB\.\n$/);
+  execFileSync("sha256sum", ["--check", "--status"], { input: archive.stdout });
+  await mkdir(at("out"));
+  execFileSync("tar", ["-xf", at("one.tar"), "-C", at("out")]);
+  execFileSync("diff", ["-r", at("tree"), at("out")]);
+  const three = (await b.json("device", "export", "three", at("three.tar"))) as { entries: number };
+  assert.equal(three.entries, 3);
+  const dry = await b.ok("device", "export", "one", at("none.tar"), "--dry-run");
+  assert.equal(dry, `would write the files of one (16 MiB, ext4) to ${at("none.tar")}`);
+  assert.equal(
+    await b.ok("image", "import", "four", at("tree.tar"), ...size, "--dry-run"),
+    `would create device four (16 MiB, ext4)\nwould unpack ${at("tree.tar")} into it (110 KiB)`,
+  );
+  await b.refused(1, "FILE_EXISTS", "device", "export", "one", at("one.tar"));
+  await b.run("device", "export", "one", at("one.tar"), "--force");
+  await b.refused(1, "COPY_FAILED", "device", "export", "one", at("no/one.tar"));
+  await b.refused(3, "NOT_FOUND", "device", "export", "none", at("none.tar"));
+  await b.refused(3, "NO_ARCHIVE", "image", "import", "x", at("none.tar"));
+  await b.refused(1, "EXISTS", "image", "import", "one", at("tree.tar"), ...size);
+  const zeroes = "0".repeat(64);
+  const wrong = ["image", "import", "x", at("tree.tar"), ...size, "--sha256"];
+  await b.refused(1, "CHECKSUM_MISMATCH", ...wrong, zeroes);
+  await b.refused(2, "USAGE", ...wrong, "none");
+  await b.refused(2, "USAGE", "image", "import", "x", at("tree"), "--sha256", zeroes);
+  await b.refused(2, "USAGE", "image", "import", "x", at("tree"), ...size, "--origin", "base");
+  await writeFile(at("text"), "no archive".repeat(100));
+  await b.refused(1, "ARCHIVE_REFUSED", "image", "import", "x", at("text"), ...size);
+  await writeFile(at("cut.gz"), (await readFile(at("tree.tar.gz"))).subarray(0, 100));
+  await b.refused(1, "COPY_FAILED", "image", "import", "x", at("cut.gz"), ...size);
+  assert.deepEqual(await names(b.client), ["base", "one", "three", "two"]);
+  assert.deepEqual(
+    (await readdir(b.parent)).filter((name) => name.endsWith(".part")),
+    [],
+  );
 });

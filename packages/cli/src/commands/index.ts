@@ -7,6 +7,7 @@ import DeviceClone from "./device/clone.ts";
 import DeviceCreate from "./device/create.ts";
 import DeviceDeactivate from "./device/deactivate.ts";
 import DeviceDiff from "./device/diff.ts";
+import DeviceExport from "./device/export.ts";
 import DeviceLabel from "./device/label.ts";
 import DeviceList from "./device/list.ts";
 import DeviceRemove from "./device/remove.ts";
@@ -20,6 +21,7 @@ import DeviceTrim from "./device/trim.ts";
 import Doctor from "./doctor.ts";
 import Explain from "./explain.ts";
 import ImageCreate from "./image/create.ts";
+import ImageImport from "./image/import.ts";
 import ImageList from "./image/list.ts";
 import ImagePublish from "./image/publish.ts";
 import ImageRemove from "./image/remove.ts";
@@ -62,6 +64,7 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "device:create": DeviceCreate,
   "device:deactivate": DeviceDeactivate,
   "device:diff": DeviceDiff,
+  "device:export": DeviceExport,
   "device:label": DeviceLabel,
   "device:list": DeviceList,
   "device:remove": DeviceRemove,
@@ -75,6 +78,7 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   doctor: Doctor,
   explain: Explain,
   "image:create": ImageCreate,
+  "image:import": ImageImport,
   "image:list": ImageList,
   "image:publish": ImagePublish,
   "image:remove": ImageRemove,

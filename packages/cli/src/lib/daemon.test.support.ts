@@ -28,7 +28,7 @@ export async function bench(): Promise<Bench> {
   await using undo = new AsyncDisposableStack();
   const parent = await mkdtemp(join(tmpdir(), "thinpool-cli-"));
   undo.defer(() => rm(parent, { recursive: true }));
-  const kernel = createSimKernel();
+  const kernel = createSimKernel({ files: true });
   const folder = join(parent, "pool");
   const pool = await createPool({ folder, kernel, backing: BACKING });
   await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });

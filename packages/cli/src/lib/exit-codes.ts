@@ -116,6 +116,9 @@ export type CommandErrorCode =
   | "NO_BACKUP"
   /** A folder that is to be copied is not there, or is none. */
   | "NO_FOLDER"
+  | "NO_ARCHIVE"
+  | "FILE_EXISTS"
+  | "CHECKSUM_MISMATCH"
   /** It takes root, and nobody else can be let. */
   | "NOT_ROOT"
   /** A program that the command needs is not installed. */
@@ -132,6 +135,9 @@ const ofCommand: Readonly<Record<CommandErrorCode, ExitCode>> = {
   NO_IMAGE: exitCodes.notFound,
   NO_BACKUP: exitCodes.notFound,
   NO_FOLDER: exitCodes.notFound,
+  NO_ARCHIVE: exitCodes.notFound,
+  FILE_EXISTS: exitCodes.failed,
+  CHECKSUM_MISMATCH: exitCodes.failed,
   NOT_ROOT: exitCodes.refused,
   PROGRAM_MISSING: exitCodes.failed,
   COPY_FAILED: exitCodes.failed,
