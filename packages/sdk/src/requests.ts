@@ -31,6 +31,8 @@ import { sleep, within } from "./wait.ts";
 export const MAX_WAITING_CALLS = 1024;
 /** A daemon that says it is stopping has done nothing of the request: it is asked again after this. */
 const UNAVAILABLE_PAUSE_MS = 250;
+/** How long who gives a stream up waits until what it made is gone. */
+const WIND_UP_TIMEOUT_MS = 10_000;
 
 export interface Progress {
   readonly done: bigint;
@@ -151,7 +153,11 @@ export class Requests {
     } catch (error) {
       const unanswered = this.#waiting.get(id);
       // The daemon need not go on for nobody; it answers all the same, which finds nobody waiting.
-      if (unanswered?.sent === true) this.#link.send(encodeCancel(id));
+      if (unanswered?.sent === true) {
+        this.#link.send(encodeCancel(id));
+        // What a stream has made is gone when the answer is there: whoever is told so can count on it.
+        if (request.stream !== undefined) await this.#woundUp(request.stream, promise);
+      }
       throw error;
     } finally {
       over = true;
@@ -162,6 +168,15 @@ export class Requests {
       }
       if (this.#waiting.delete(id)) this.#queue.shift()?.();
     }
+  }
+
+  /** Waits for the answer to a stream's request that was given up, a bounded time. */
+  async #woundUp(stream: StreamEnd, answered: Promise<unknown>): Promise<void> {
+    stream.cut();
+    const { promise: tooLate, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => resolve(undefined), WIND_UP_TIMEOUT_MS);
+    await Promise.race([answered.catch(() => undefined), tooLate]);
+    clearTimeout(timer);
   }
 
   /** Waits until one of the requests in flight has ended, in the order of asking. */

@@ -249,9 +249,10 @@ test("image create copies a folder, and publishes what is whole", async (t) => {
   assert.equal(await b.ok(...create), "golden");
   assert.deepEqual(await b.client.mounts(), []);
   assert.equal((await b.client.get({ name: "golden" })).public, true);
-  // A simulated mount is a folder that keeps its content.
-  const copy = join(b.parent, "mounts", "0", "golden", "hello");
-  assert.equal(await readFile(copy, "utf8"), "hello\n");
+  {
+    await using mount = await b.client.mount({ device: "golden" });
+    assert.equal(await readFile(join(mount.path, "hello"), "utf8"), "hello\n");
+  }
   await b.refused(1, "EXISTS", ...create);
   const secret = (await b.json(
     ...["image", "create", "draft", "--from-folder", from, "--private", "--size", "32MiB"],
