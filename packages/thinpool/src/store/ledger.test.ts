@@ -62,6 +62,19 @@ function remove(record: DeviceRecord, next: number): void {
   ledger.beginGroup([{ creations: [], deletions: [record] }], transactionId(next));
 }
 
+/** Version and tables, indices and triggers by name, without their comments. */
+function schemaOf(file: string): readonly unknown[] {
+  const raw = new DatabaseSync(file);
+  const version = raw.prepare("PRAGMA user_version").get();
+  const rows = raw.prepare("SELECT name, sql FROM sqlite_master ORDER BY name").all();
+  raw.close();
+  const parts = rows.map(({ name, sql }) => [
+    name,
+    String(sql).replaceAll(/--.*/g, "").replaceAll(/\s+/g, " "),
+  ]);
+  return [version, ...parts];
+}
+
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "thinpool-ledger-"));
   path = join(folder, "pool.sqlite");
@@ -262,6 +275,26 @@ describe("the file", () => {
     const back = new DatabaseSync(path);
     back.exec("PRAGMA user_version = 1");
     back.close();
+    ledger = Ledger.open(path);
+  });
+
+  test("of an earlier version is brought to this one, and keeps what it has", () => {
+    const old = join(folder, "old.sqlite");
+    const raw = new DatabaseSync(old);
+    raw.exec(readFileSync(join(import.meta.dirname, "ledger-version-1.test.sql"), "utf8"));
+    raw.close();
+    const opened = Ledger.open(old);
+    assert.equal(opened.byName("base", transactionId(1))?.sizeBytes, 1n << 33n);
+    const [outcome] = opened.beginGroup(
+      [{ creations: [device("next")], deletions: [] }],
+      transactionId(2),
+    );
+    assert.ok(Array.isArray(outcome));
+    opened.dropIntents({ creations: outcome, deletions: [] }, transactionId(2), true);
+    assert.deepEqual([...opened.doubtfulThinIds().takenBack], [[1, 2n]]);
+    opened.close();
+    ledger.close();
+    assert.deepEqual(schemaOf(old), schemaOf(path));
     ledger = Ledger.open(path);
   });
 

@@ -1,10 +1,9 @@
-/** The ledger's tables. A change of them is a new version with its own step in `migrate`. */
+/** The ledger's tables. What was released stays as it is: a change is a new step at the end. */
 import type { DatabaseSync } from "node:sqlite";
 import { PoolError } from "../errors.ts";
 import { EVENT_SCHEMA } from "../events/event-table.ts";
 import { SPACE_SCHEMA } from "./space-table.ts";
 
-export const SCHEMA_VERSION = 1;
 /** "thpl" in ASCII: pool.sqlite says of itself that it is ours (file(1) can show it). */
 export const APPLICATION_ID = 0x7468706c;
 
@@ -71,13 +70,6 @@ CREATE TABLE foreign_thin_id (
   found_at_ms INTEGER NOT NULL
 ) STRICT;
 
--- Ids that intents named which were taken back: a thin device under one of them that was made while the
--- pool was one below this transaction is what such an intent left, and goes (INV-4).
-CREATE TABLE taken_back_thin_id (
-  thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
-  transaction_id INTEGER NOT NULL CHECK (transaction_id > 0)
-) STRICT;
-
 -- One row: see health/records.ts.
 CREATE TABLE health (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -109,31 +101,49 @@ CREATE TABLE journal (
 ) STRICT;
 ${SPACE_SCHEMA}${EVENT_SCHEMA}`;
 
+// Some files of version 1 have it already.
+const VERSION_2 = `
+-- Ids that intents named which were taken back: a thin device under one of them that was made while the
+-- pool was one below this transaction is what such an intent left, and goes (INV-4).
+CREATE TABLE IF NOT EXISTS taken_back_thin_id (
+  thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
+  transaction_id INTEGER NOT NULL CHECK (transaction_id > 0)
+) STRICT;
+`;
+
+/** By the version that each leads from: the first makes all of version 1 in an empty file. */
+const STEPS: readonly string[] = [VERSION_1, VERSION_2];
+export const SCHEMA_VERSION: number = STEPS.length;
+
 function pragma(db: DatabaseSync, name: string): bigint {
   const row = db.prepare(`PRAGMA ${name}`).get();
   return BigInt(Object.values(row ?? {})[0] as number);
 }
 
-/** Brings a new file to the current schema; refuses a file that is not ours or is from the future. */
+/**
+ * Brings a new file, and one of an earlier version, to the current schema in one commit; refuses a file
+ * that is not ours or is from the future (POOL_MISMATCH).
+ */
 export function migrate(db: DatabaseSync, path: string): void {
-  const version = pragma(db, "user_version");
+  const version = Number(pragma(db, "user_version"));
   const applicationId = pragma(db, "application_id");
-  if (version === 0n && applicationId === 0n) {
+  const isOurs = applicationId === BigInt(APPLICATION_ID);
+  const isEmpty = version === 0 && applicationId === 0n;
+  if (isEmpty || (isOurs && version >= 1 && version < SCHEMA_VERSION)) {
     db.exec(
-      `BEGIN IMMEDIATE; ${VERSION_1}
+      `BEGIN IMMEDIATE; ${STEPS.slice(version).join("")}
        PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`,
     );
     return;
   }
-  if (applicationId !== BigInt(APPLICATION_ID) || version !== BigInt(SCHEMA_VERSION)) {
+  if (!isOurs || version !== SCHEMA_VERSION) {
     throw new PoolError({
       code: "POOL_MISMATCH",
       operation: "opening the ledger",
       object: path,
-      reason:
-        applicationId === BigInt(APPLICATION_ID)
-          ? `its schema is version ${version}, this program knows ${SCHEMA_VERSION}`
-          : "it is an SQLite file of another program",
+      reason: isOurs
+        ? `its schema is version ${version}, this program knows ${SCHEMA_VERSION}`
+        : "it is an SQLite file of another program",
       hint: "Use the version of thinpool that wrote it, or name the right folder.",
     });
   }
