@@ -2,7 +2,8 @@
  * A folder on a disk with a volatile cache: what is durable is what was synced, as POSIX promises it
  * and not more. A file's bytes last by fsync of the file, its name by fsync of its folder, a commit
  * of SQLite by the fsync of the WAL that `synchronous` makes it do. A power cut keeps the rest or not,
- * each piece for itself, as the seed says.
+ * each piece for itself, as the seed says; of a rename both names or neither, as filesystems with a
+ * journal do.
  */
 import { basename, dirname, join } from "node:path";
 import { real } from "./intercept.ts";
@@ -18,8 +19,8 @@ interface Entry {
   readonly inode: number;
 }
 
-function isLedger(name: string): boolean {
-  return /\.sqlite(-wal|-journal|-shm)?$/.test(name);
+function isWal(name: string): boolean {
+  return name.endsWith("-wal");
 }
 
 export class VolatileFiles {
@@ -33,6 +34,13 @@ export class VolatileFiles {
   /** Durable sizes of images and WALs, durable bytes of small files, by inode. */
   #sizes = new Map<number, number>();
   #bytes = new Map<number, Buffer>();
+  /** Renames since the last sync of the folder that they were in. */
+  #renames: { readonly folder: string; readonly from: string; readonly to: string }[] = [];
+  /**
+   * SQLite's own, by inode: a database changes by checkpoints only, which sync it before they end. What is
+   * made of one and put in its place is a file like any other until SQLite commits to it there.
+   */
+  #databases = new Set<number>();
 
   constructor(base: string) {
     this.#parent = join(base, "disk");
@@ -56,11 +64,19 @@ export class VolatileFiles {
     else this.#syncBytes(path, stat.ino, stat.size);
   }
 
+  renamed(from: string, to: string): void {
+    const folder = dirname(from);
+    if (folder === dirname(to)) {
+      this.#renames.push({ folder, from: basename(from), to: basename(to) });
+    }
+  }
+
   committed(database: string, synchronous: number): void {
     if (synchronous < FULL) return;
     const wal = real.statSync(`${database}-wal`, { throwIfNoEntry: false });
     if (wal === undefined) return;
     this.#sizes.set(wal.ino, wal.size);
+    if (database.endsWith(".sqlite")) this.#databases.add(real.statSync(database).ino);
     // os_unix.c: the first sync of a new WAL syncs the folder that it lies in.
     const known = this.#names.get(dirname(database))?.get(basename(`${database}-wal`));
     if (known?.inode !== wal.ino) this.#syncNames(dirname(database));
@@ -79,6 +95,8 @@ export class VolatileFiles {
     this.#names = new Map();
     this.#sizes = new Map();
     this.#bytes = new Map();
+    this.#renames = [];
+    this.#databases = new Set();
     real.rmSync(this.#kept, { recursive: true });
     real.mkdirSync(this.#kept, { mode: 0o700 });
     this.#syncAll(this.#parent);
@@ -95,6 +113,7 @@ export class VolatileFiles {
 
   #syncNames(folder: string): void {
     const before = this.#names.get(folder);
+    this.#renames = this.#renames.filter((rename) => rename.folder !== folder);
     const now = new Map<string, Entry>();
     for (const [name, entry] of listed(folder)) {
       now.set(name, entry);
@@ -108,7 +127,7 @@ export class VolatileFiles {
 
   #syncBytes(path: string, inode: number, size: number): void {
     this.#sizes.set(inode, size);
-    if (size < IMAGE_BYTES && !isLedger(basename(path))) {
+    if (size < IMAGE_BYTES && !isWal(path) && !this.#databases.has(inode)) {
       this.#bytes.set(inode, real.readFileSync(path));
     }
   }
@@ -116,9 +135,21 @@ export class VolatileFiles {
   #survive(from: string, to: string, random: Random): void {
     const durable = this.#names.get(from) ?? new Map<string, Entry>();
     const now = real.existsSync(from) ? listed(from) : new Map<string, Entry>();
+    const renames = this.#renames.filter(({ folder }) => folder === from);
+    const lasted = new Map<string, boolean>();
+    const decide = (name: string, lasts: boolean): boolean => {
+      if (lasted.has(name)) return lasts;
+      lasted.set(name, lasts);
+      for (const rename of renames) {
+        if (rename.from === name) decide(rename.to, lasts);
+        if (rename.to === name) decide(rename.from, lasts);
+      }
+      return lasts;
+    };
     for (const name of new Set([...durable.keys(), ...now.keys()])) {
       const [old, young] = [durable.get(name), now.get(name)];
-      const entry = old?.inode === young?.inode || random.chance(50) ? old : young;
+      const changed = old?.inode !== young?.inode;
+      const entry = changed && (lasted.get(name) ?? decide(name, random.chance(50))) ? young : old;
       if (entry === undefined) continue;
       const source = entry.inode === young?.inode ? join(from, name) : this.#keptPath(entry);
       if (entry.folder) {
@@ -131,13 +162,12 @@ export class VolatileFiles {
   #surviveFile(name: string, inode: number, from: string, to: string, random: Random): void {
     const size = real.statSync(from).size;
     const durable = this.#sizes.get(inode) ?? 0;
-    if (isLedger(name)) {
+    if (isWal(name)) {
       real.copyFileSync(from, to);
-      // The database itself changes by checkpoints only, which sync it before they end.
-      if (name.endsWith("-wal")) {
-        const least = Math.min(durable, size);
-        real.truncateSync(to, least + random.below(size - least + 1));
-      }
+      const least = Math.min(durable, size);
+      real.truncateSync(to, least + random.below(size - least + 1));
+    } else if (this.#databases.has(inode)) {
+      real.copyFileSync(from, to);
     } else if (size < IMAGE_BYTES && durable < IMAGE_BYTES) {
       const bytes = this.#bytes.get(inode) ?? Buffer.alloc(0);
       real.writeFileSync(to, random.chance(50) ? bytes : real.readFileSync(from), { mode: 0o600 });

@@ -19,6 +19,8 @@ export interface ProcessWorld {
   point(phase: "before" | "after", call: string): void;
   /** fsync of a file or folder has ended. */
   synced(path: string): void;
+  /** rename(2) has ended. */
+  renamed(from: string, to: string): void;
   /** A COMMIT has ended; `synchronous` is SQLite's own setting: 2 and more sync the WAL. */
   committed(database: string, synchronous: number): void;
   readonly nowMs: number;
@@ -44,10 +46,11 @@ function replace(module: object, name: string, make: (original: Anything) => Any
   Reflect.set(module, name, make(original as Anything));
 }
 
-function around<T>(call: string, path: unknown, run: () => T): T {
+function around<T>(call: string, path: unknown, run: () => T, to?: unknown): T {
   const world = typeof path === "string" && current?.owns(path) === true ? current : undefined;
   world?.point("before", call);
   const result = run();
+  if (call === "rename" && typeof path === "string") world?.renamed(path, String(to));
   world?.point("after", call);
   return result;
 }
@@ -130,7 +133,7 @@ function replaceFiles(): void {
     const run = Reflect.get(real, `${name}Sync`) as Anything;
     const changes = CHANGING.includes(name);
     const call: Anything = (...args) =>
-      changes ? around(name, args[0], () => run(...args)) : run(...args);
+      changes ? around(name, args[0], () => run(...args), args[1]) : run(...args);
     replace(
       fs.promises,
       name,

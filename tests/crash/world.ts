@@ -107,6 +107,10 @@ export class World implements ProcessWorld {
     this.files.synced(path);
   }
 
+  renamed(from: string, to: string): void {
+    this.files.renamed(from, to);
+  }
+
   committed(database: string, synchronous: number): void {
     this.files.committed(database, synchronous);
   }
@@ -122,6 +126,12 @@ export class World implements ProcessWorld {
     this.#boundary({ phase, call }, (errno) => {
       throw systemError(call, errno);
     });
+  }
+
+  /** The power is cut now, between two calls. */
+  cutPower(): void {
+    this.#dead = "machine";
+    this.files.cut(this.#random);
   }
 
   /** The next life begins: of the process, or of the machine. */

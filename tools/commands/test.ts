@@ -88,7 +88,11 @@ const NATIVE: readonly (readonly Step[])[] = [
     {
       name: "e2e",
       what: "programs together, on the simulated kernel",
-      command: [...node, "--test", "tests/e2e/*.test.ts", "tests/conformance/*.test.ts"],
+      command: [
+        ...node,
+        "--test",
+        ...["e2e", "conformance", "crash"].map((folder) => `tests/${folder}/*.test.ts`),
+      ],
     },
   ],
   [

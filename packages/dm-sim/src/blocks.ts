@@ -170,6 +170,10 @@ export class SimBlockDevices implements BlockDevices {
     });
   }
 
+  flush(path: string): Promise<void> {
+    return this.#gate.call("fsync", path, "", () => this.#node(path).flush());
+  }
+
   read(path: string, range: ByteRange): Promise<Buffer> {
     return this.#gate.call("read", path, describe(range), () => {
       const node = this.#node(path);

@@ -2,7 +2,7 @@
  * thin_check, thin_dump, thin_ls, thin_delta, thin_restore and thin_repair, answered from the metadata
  * in memory. As the programs do, they take a pool that is down, or the metadata snapshot of a live one.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { type ThinId, thinId, type TransactionId, transactionId } from "@thinpool/dm-native";
 import { type Gate, Refusal } from "./faults.ts";
 import type { BlockNode, Machine } from "./machine.ts";
@@ -138,7 +138,14 @@ export class SimMetadataTools {
     options: SimMetadataSource & { readonly file: string; readonly dataBlocks: bigint },
   ): Promise<void> {
     return this.#call("thin_dump", options, (node) => {
-      writeFileSync(options.file, toXml(this.#view(node, options)), { flag: "wx", mode: 0o600 });
+      const text = toXml(this.#view(node, options));
+      const file = openSync(options.file, "wx", 0o600);
+      try {
+        writeFileSync(file, text);
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
     });
   }
 
@@ -210,6 +217,7 @@ export class SimMetadataTools {
     return held;
   }
 
+  /** As the programs leave it: in the device's cache, until somebody flushes it. */
   #put(node: BlockNode, view: MetadataView): void {
     const disk = node.disk();
     if (disk === undefined) throw new Refusal("EINVAL", "the device has no storage of its own");

@@ -127,6 +127,7 @@ export class ThinPool {
     this.dataNode.flush();
     this.metadata.commit();
     writeSuperblock(this.metadataNode);
+    this.metadataNode.flush();
     if (this.#mode === "out-of-data" && this.metadata.usedDataBlocks() < full) {
       this.#setMode("write");
     }
@@ -368,7 +369,6 @@ export function writeSuperblock(node: BlockNode): void {
   const block = Buffer.alloc(METADATA_BLOCK_BYTES);
   block.writeBigUInt64LE(SUPERBLOCK_MAGIC, MAGIC_OFFSET_BYTES);
   node.write(0, block);
-  node.flush();
 }
 
 /** True where the metadata device begins with a thin pool's superblock. */
@@ -400,6 +400,7 @@ function openMetadata(options: {
     });
     options.machine.stores.setMetadata(disk, metadata);
     writeSuperblock(metadataNode);
+    metadataNode.flush();
     return metadata;
   }
   if (known === undefined || !hasSuperblock(metadataNode)) {

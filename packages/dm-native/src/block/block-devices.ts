@@ -30,6 +30,8 @@ export interface BlockDevices {
   logicalSectorBytes(path: string): Promise<number>;
   discard(path: string, range: ByteRange): Promise<void>;
   zeroOut(path: string, range: ByteRange): Promise<void>;
+  /** What was written to it is on the disk when it returns (fsync(2)); through a loop, in its file. */
+  flush(path: string): Promise<void>;
   /** For superblocks and the like; NATIVE_INVALID for more than `MAX_READ_BYTES` or past the end. */
   read(path: string, range: ByteRange): Promise<Buffer>;
   /** Undefined where the device carries nothing that is known. */

@@ -136,6 +136,22 @@ export class LinuxBlockDevices implements BlockDevices {
     await this.#clear("BLKZEROOUT", path, BLKZEROOUT, range);
   }
 
+  async flush(path: string): Promise<void> {
+    if (!(await statOf(path)).isBlockDevice()) throw notBlock("fsync", path);
+    try {
+      const file = await openFile(path, O_RDONLY | O_CLOEXEC);
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      const errno = errnoOfNodeError(error);
+      if (errno === 0) throw error;
+      throw nativeErrorFromErrno({ operation: "fsync", object: path, errno, cause: error });
+    }
+  }
+
   async read(path: string, range: ByteRange): Promise<Buffer> {
     const { offsetBytes, lengthBytes } = range;
     const sizeBytes = await this.sizeBytes(path);

@@ -2,8 +2,7 @@
 import { mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "../errors-from-native.ts";
-import { type FolderPaths, removeFile, syncFolder } from "../folder.ts";
-import { syncFile } from "./swap.ts";
+import { type FolderPaths, removeFile, syncFile, syncFolder } from "../folder.ts";
 
 export const DEFAULT_BACKUPS_KEPT = 8;
 export const MAX_BACKUPS_KEPT = 1000;
@@ -116,20 +115,4 @@ async function describe(
   const { dump, ledger } = backupPaths(paths, name);
   const sizes = await Promise.all([dump, ledger].map((path) => stat(path, { bigint: true })));
   return { name, ...moment, sizeBytes: sizes.reduce((sum, { size }) => sum + size, 0n) };
-}
-
-/** Copies a file's bytes into a new one, synced. */
-export async function copyFileSynced(from: string, to: string): Promise<void> {
-  const source = await open(from, "r");
-  try {
-    const target = await open(to, "wx", 0o600);
-    try {
-      await target.writeFile(source.createReadStream({ autoClose: false }));
-      await target.sync();
-    } finally {
-      await target.close();
-    }
-  } finally {
-    await source.close();
-  }
 }

@@ -37,6 +37,7 @@ export async function destroyPool(
     if (record.backing === "block") {
       const head = { offsetBytes: 0n, lengthBytes: METADATA_HEAD_BYTES };
       await kernel.blocks.zeroOut(record.metadataPath, head);
+      await kernel.blocks.flush(record.metadataPath);
     } else {
       for (const path of [record.dataPath, record.metadataPath]) await removeFile(path);
       await removeBeside(record.metadataPath);
@@ -77,7 +78,7 @@ async function takeDown({ kernel, record }: ClosedPool): Promise<void> {
 
 /** What repair and restore keep or leave: `metadata.damaged-…`, `metadata.spare`, and the like. */
 async function removeBeside(path: string): Promise<void> {
-  const ours = /^\.(?:(?:damaged|replaced)-\d{8}T\d{6}Z|spare|restore(?:-wal|-journal)?)$/;
+  const ours = /^\.(?:(?:damaged|replaced)-\d{8}T\d{6}Z(?:-\d+)?|spare|restore(?:-wal|-journal)?)$/;
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(basename(path))) continue;
     if (ours.test(name.slice(basename(path).length))) await removeFile(join(dirname(path), name));

@@ -4,6 +4,7 @@ import { PoolError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 import type { MetadataListing, MetadataSuperblock } from "../tools/metadata-tools.ts";
+import { settleSizes } from "../space/settle.ts";
 import { assertNotLive, type ClosedPool, withClosedPool, withDevice } from "./closed-pool.ts";
 import { buildOnSpare, prepareSpare } from "./spare.ts";
 import { finishSwap, keptName } from "./swap.ts";
@@ -47,7 +48,8 @@ export function repairPool(options: RepairPoolOptions): Promise<RepairResult> {
   const { kernel, signal } = options;
   return withClosedPool({ ...options, operation: "repair" }, async (pool) => {
     await assertNotLive(pool, "repair");
-    const record = await finishSwap(pool.ledger, pool.paths);
+    const recorded = await finishSwap(pool.ledger, pool.paths);
+    const { record } = await settleSizes(kernel, pool.ledger, recorded);
     const isFile = record.backing === "files";
     const aborting = signal === undefined ? {} : { signal };
     return withDevice(kernel, record.metadataPath, { isFile, readOnly: false }, async (path) => {
@@ -85,7 +87,7 @@ async function putInPlace(
   const atMs = Date.now();
   const keptPath =
     record.backing === "files"
-      ? keptName(record.metadataPath, "damaged", atMs)
+      ? await keptName(record.metadataPath, "damaged", atMs)
       : record.metadataPath;
   pool.ledger.health.beginSwap({ kind: "repair", sparePath: built.spare.path, keptPath, atMs });
   await finishSwap(pool.ledger, pool.paths);

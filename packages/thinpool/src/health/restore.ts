@@ -1,13 +1,16 @@
 /** A backup put back: metadata and ledger of one moment, what was there before kept. */
-import { link, rename } from "node:fs/promises";
+import { constants } from "node:fs";
+import { copyFile, link, readdir, rename, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { PoolError } from "../errors.ts";
-import { exists, removeLedger, syncFolder } from "../folder.ts";
+import { exists, removeFile, removeLedger, syncFile, syncFolder } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
+import { settleSizes } from "../space/settle.ts";
 import { Ledger, type PoolRecord } from "../store/ledger.ts";
-import { backupPaths, copyFileSynced, listBackupFiles } from "./backup-files.ts";
+import { backupPaths, listBackupFiles } from "./backup-files.ts";
 import { assertNotLive, type ClosedPool, withClosedPool } from "./closed-pool.ts";
 import { buildOnSpare, prepareSpare } from "./spare.ts";
-import { finishSwap, keptName, syncFile } from "./swap.ts";
+import { finishSwap, keptName } from "./swap.ts";
 import { toolCall } from "./tool-calls.ts";
 
 export interface RestorePoolOptions {
@@ -42,13 +45,14 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
   const { kernel, signal } = options;
   return withClosedPool({ ...options, operation: "restore" }, async (pool) => {
     await assertNotLive(pool, "restore");
-    const record = await finishSwap(pool.ledger, pool.paths);
+    const recorded = await finishSwap(pool.ledger, pool.paths);
+    const { record } = await settleSizes(kernel, pool.ledger, recorded);
     const name = await chooseBackup(pool, options.backup);
     const backup = backupPaths(pool.paths, name);
     const atMs = Date.now();
     const staged = `${pool.paths.ledger}.restore`;
     await removeLedger(staged);
-    await copyFileSynced(backup.ledger, staged);
+    await copyFile(backup.ledger, staged, constants.COPYFILE_EXCL);
     checkSamePool(staged, record);
     const spare = await prepareSpare(kernel, record, options.spareDevice);
     const aborting = signal === undefined ? {} : { signal };
@@ -59,7 +63,7 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
     });
     const keptMetadataPath =
       record.backing === "files"
-        ? keptName(record.metadataPath, "replaced", atMs)
+        ? await keptName(record.metadataPath, "replaced", atMs)
         : record.metadataPath;
     stageLedger(staged, record, (ledger) => {
       ledger.events.goOnAfter(pool.ledger.events.highest());
@@ -70,11 +74,14 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
         atMs,
       });
     });
+    await assertNoJournal(staged);
     await syncFile(staged);
-    const keptLedgerPath = keptName(pool.paths.ledger, "replaced", atMs);
+    await removeOtherNames(pool.paths.ledger);
+    const keptLedgerPath = await keptName(pool.paths.ledger, "replaced", atMs);
     await pool.replaceLedger(async () => {
-      await assertNoJournal(pool);
+      await assertNoJournal(pool.paths.ledger);
       await link(pool.paths.ledger, keptLedgerPath);
+      await syncFolder(pool.paths.folder);
       await rename(staged, pool.paths.ledger);
       await syncFolder(pool.paths.folder);
     });
@@ -82,6 +89,17 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
     const { transactionId } = listing.superblock;
     return { outcome: "restored", backup: name, transactionId, keptMetadataPath, keptLedgerPath };
   });
+}
+
+/** A restore that was cut short may have given the present ledger the name that it was to be kept under. */
+async function removeOtherNames(ledger: string): Promise<void> {
+  const { ino, nlink } = await stat(ledger);
+  if (nlink === 1) return;
+  for (const name of await readdir(dirname(ledger))) {
+    const path = join(dirname(ledger), name);
+    if (path === ledger || !path.startsWith(ledger)) continue;
+    if ((await stat(path)).ino === ino) await removeFile(path);
+  }
 }
 
 async function chooseBackup(pool: ClosedPool, wanted: string | undefined): Promise<string> {
@@ -125,16 +143,19 @@ function stageLedger(staged: string, record: PoolRecord, body: (ledger: Ledger) 
   }
 }
 
-/** A journal that stayed beside the new ledger would be taken for its own. */
-async function assertNoJournal(pool: ClosedPool): Promise<void> {
+/**
+ * A journal that stayed beside the present ledger would be taken for the new one's; one that stayed
+ * beside the new one would not come along.
+ */
+async function assertNoJournal(ledger: string): Promise<void> {
   for (const suffix of ["-wal", "-journal"]) {
-    const path = pool.paths.ledger + suffix;
+    const path = ledger + suffix;
     if (!(await exists(path))) continue;
     throw new PoolError({
       code: "POOL_MISMATCH",
       operation: "restore",
       object: path,
-      reason: "the present ledger could not be closed in full",
+      reason: "its ledger could not be closed in full",
       hint: "Open the pool and close it, then restore again.",
     });
   }

@@ -6,7 +6,6 @@ import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 import { withUndo } from "../undo.ts";
 import { withDevice } from "./closed-pool.ts";
-import { syncFile } from "./swap.ts";
 import { toolCall } from "./tool-calls.ts";
 
 export interface Spare {
@@ -44,31 +43,28 @@ export async function prepareSpare(
   return { path: device, isFile: false };
 }
 
-/** Has `build` write new metadata onto the spare, and believes it only after thin_check does. */
+/** Has `build` write new metadata onto the spare, and believes it only after thin_check does. Durable. */
 export async function buildOnSpare<T>(
   kernel: Kernel,
   spare: Spare,
   build: (path: string) => Promise<T>,
 ): Promise<T> {
-  const built = await withDevice(
-    kernel,
-    spare.path,
-    { isFile: spare.isFile, readOnly: false },
-    async (path) => {
-      const result = await build(path);
-      const check = await toolCall(() => kernel.metadataTools.check({ path }));
-      if (check.outcome === "clean") return result;
-      throw new PoolError({
-        code: "POOL_NEEDS_REPAIR",
-        operation: "check of the new metadata",
-        object: spare.path,
-        reason: `what was built does not pass thin_check: ${check.report.replaceAll("\n", "; ")}`,
-        hint: "The pool is as it was. Put a backup of the metadata back.",
-      });
-    },
-  );
-  if (spare.isFile) await syncFile(spare.path);
-  return built;
+  return withDevice(kernel, spare.path, { isFile: spare.isFile, readOnly: false }, async (path) => {
+    const result = await build(path);
+    const check = await toolCall(() => kernel.metadataTools.check({ path }));
+    if (check.outcome === "clean") {
+      // The tools leave it in the device's cache, and of a loop also the file's place on its disk.
+      await kernel.blocks.flush(path);
+      return result;
+    }
+    throw new PoolError({
+      code: "POOL_NEEDS_REPAIR",
+      operation: "check of the new metadata",
+      object: spare.path,
+      reason: `what was built does not pass thin_check: ${check.report.replaceAll("\n", "; ")}`,
+      hint: "The pool is as it was. Put a backup of the metadata back.",
+    });
+  });
 }
 
 function invalid(object: string, reason: string): PoolError {

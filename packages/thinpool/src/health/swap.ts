@@ -3,8 +3,7 @@
  * before the first step here; each step can be done again, so a crash between any two is settled by the
  * next call: by opening the pool, or by repairing it again (INV-21). The old metadata is kept.
  */
-import { link, open, rename } from "node:fs/promises";
-import { constants } from "node:fs";
+import { link, rename } from "node:fs/promises";
 import { exists, type FolderPaths, syncFolder } from "../folder.ts";
 import type { Ledger, PoolRecord } from "../store/ledger.ts";
 
@@ -30,18 +29,15 @@ export async function finishSwap(ledger: Ledger, paths: FolderPaths): Promise<Po
   return ledger.pool() ?? record;
 }
 
-/** A name for what is kept that says when: `metadata.damaged-20261125T070656Z`. */
-export function keptName(path: string, what: "damaged" | "replaced", nowMs: number): string {
+/** A free name for what is kept that says when: `metadata.damaged-20261125T070656Z`, then `…Z-2`. */
+export async function keptName(
+  path: string,
+  what: "damaged" | "replaced",
+  nowMs: number,
+): Promise<string> {
   const time = new Date(nowMs).toISOString().replaceAll(/[-:]|\.\d+/g, "");
-  return `${path}.${what}-${time}`;
-}
-
-/** What was written to a file through a loop lasts only once the file itself is synced. */
-export async function syncFile(path: string): Promise<void> {
-  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  const base = `${path}.${what}-${time}`;
+  let name = base;
+  for (let number = 2; await exists(name); number += 1) name = `${base}-${number}`;
+  return name;
 }

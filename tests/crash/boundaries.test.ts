@@ -1,0 +1,299 @@
+/**
+ * What a pool's folder goes through as a whole: made, grown, adopted, backed up, restored, repaired,
+ * destroyed. The process, or the machine with its disk's cache, dies at every kernel call, file call and
+ * commit of each, and right after its end: then it opens, with all that was promised.
+ */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { PoolError, ThinPool } from "@thinpool/thinpool";
+import { enter, install, real } from "./intercept.ts";
+import { Random } from "./random.ts";
+import { type Death, World } from "./world.ts";
+
+install();
+// After the built-ins were replaced, so that the engine binds to them as they now are.
+const { adoptPool, checkPool, createPool, destroyPool, listBackups, openPool } =
+  await import("@thinpool/thinpool");
+const { repairPool, restorePool } = await import("@thinpool/thinpool");
+
+const MEMORY_FOLDER = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+const MIB = 1n << 20n;
+const BACKING = { type: "files", dataBytes: 64n * MIB, metadataBytes: 4n * MIB } as const;
+const DEVICE = { sizeBytes: MIB, filesystem: "none" } as const;
+/** More than any of them has. */
+const MAX_BOUNDARIES = 400;
+/** After its end a power cut takes each piece that was not synced in some of these. */
+const CUTS_AT_END = 8;
+
+interface Operation {
+  /** Leaves the pool as the operation is to find it; one that is to be open is returned. */
+  readonly prepare: (world: World) => Promise<ThinPool | undefined>;
+  readonly run: (world: World, pool: ThinPool | undefined) => Promise<ThinPool | undefined>;
+  /** `ended`: its caller was told that it is done. */
+  readonly verify: (world: World, ended: boolean) => Promise<void>;
+}
+
+function at(world: World) {
+  return { folder: world.folder, kernel: world.kernel };
+}
+
+/** A pool of "base" and its snapshot "one". */
+async function made(world: World): Promise<ThinPool> {
+  const pool = await createPool({ ...at(world), backing: BACKING, blockSectors: 128n });
+  await pool.createDevice({ name: "base", ...DEVICE });
+  await pool.snapshot({ origin: "base", name: "one" });
+  return pool;
+}
+
+async function closed(world: World): Promise<undefined> {
+  await (await made(world)).close();
+}
+
+/** Its devices, from a pool that opens, is whole, and leaves nothing when it is closed. */
+async function devicesOf(world: World, folder = world.folder): Promise<readonly string[]> {
+  const { kernel } = world;
+  const pool = await openPool({ folder, kernel });
+  const names = pool.list().map(({ name }) => name);
+  assert.deepEqual((await pool.check()).findings, []);
+  await pool.close();
+  const report = await checkPool({ folder, kernel });
+  assert.deepEqual([report.metadata, report.findings], ["clean", []]);
+  assert.deepEqual(await kernel.leftovers(), []);
+  return names;
+}
+
+async function codeOf(run: Promise<unknown>): Promise<string> {
+  try {
+    await run;
+    return "";
+  } catch (error) {
+    return (error as PoolError).code;
+  }
+}
+
+async function remakes(world: World): Promise<void> {
+  const pool = await createPool({ ...at(world), backing: BACKING });
+  await pool.close();
+  assert.deepEqual(await devicesOf(world), []);
+}
+
+function adopted(world: World): string {
+  return join(world.files.parent, "adopted");
+}
+
+async function adopt(world: World): Promise<ThinPool> {
+  const { kernel, folder } = world;
+  const backing = {
+    type: "files",
+    dataPath: join(folder, "data"),
+    metadataPath: join(folder, "metadata"),
+  } as const;
+  return (await adoptPool({ folder: adopted(world), kernel, backing })).pool;
+}
+
+async function damage({ folder, kernel }: World): Promise<void> {
+  const loop = await kernel.loops.attach({ backingFile: join(folder, "metadata") });
+  kernel.damageMetadata(loop.path);
+  await kernel.loops.detach(loop.path);
+}
+
+function kept(world: World, pattern: RegExp): readonly string[] {
+  return readdirSync(world.folder).filter((name) => pattern.test(name));
+}
+
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  create: {
+    prepare: () => Promise.resolve(undefined),
+    run: (world) => createPool({ ...at(world), backing: BACKING }),
+    async verify(world, ended) {
+      if (ended) assert.deepEqual(await devicesOf(world), []);
+      else if ((await codeOf(devicesOf(world))) === "POOL_NOT_FOUND") await remakes(world);
+      else assert.deepEqual(await devicesOf(world), []);
+    },
+  },
+  grow: {
+    prepare: made,
+    async run(_, pool) {
+      await pool?.extend({ dataBytes: 72n * MIB });
+      await pool?.extend({ dataBytes: 72n * MIB, metadataBytes: 5n * MIB });
+      return pool;
+    },
+    async verify(world, ended) {
+      const pool = await openPool(at(world));
+      const { dataTotalBytes, metadataTotalBytes } = await pool.status();
+      await pool.close();
+      assert.ok([64n, 72n].includes(dataTotalBytes / MIB));
+      if (ended) assert.deepEqual([dataTotalBytes, metadataTotalBytes], [72n * MIB, 5n * MIB]);
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+    },
+  },
+  adopt: {
+    prepare: closed,
+    run: (world) => adopt(world),
+    async verify(world, ended) {
+      const found = ended ? "" : await codeOf(devicesOf(world, adopted(world)));
+      if (found !== "") {
+        assert.equal(found, "POOL_NOT_FOUND");
+        real.rmSync(adopted(world), { recursive: true, force: true });
+        await (await adopt(world)).close();
+      }
+      assert.deepEqual(await devicesOf(world, adopted(world)), ["thin-0", "thin-1"]);
+    },
+  },
+  backup: {
+    prepare: made,
+    async run(_, pool) {
+      await pool?.backup();
+      return pool;
+    },
+    async verify(world, ended) {
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+      const backups = await listBackups(at(world));
+      if (ended) assert.equal(backups.length, 1);
+      for (const { name } of backups) await restorePool({ ...at(world), backup: name });
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+      const pool = await openPool(at(world));
+      await pool.backup();
+      await pool.close();
+      const partial = readdirSync(join(world.folder, "backups"));
+      assert.deepEqual(
+        partial.filter((name) => name.endsWith(".partial")),
+        [],
+      );
+    },
+  },
+  restore: {
+    async prepare(world) {
+      const pool = await made(world);
+      await pool.backup();
+      await pool.remove({ name: "one" });
+      await pool.close();
+      return undefined;
+    },
+    async run(world) {
+      await restorePool(at(world));
+      return undefined;
+    },
+    async verify(world, ended) {
+      const names = await devicesOf(world);
+      if (ended || names.length > 1) {
+        assert.deepEqual(names, ["base", "one"]);
+        // What was there before is kept, whatever else was lost with the power.
+        assert.equal(kept(world, /^metadata\.replaced-/).length, 1);
+        assert.equal(kept(world, /^pool\.sqlite\.replaced-[^w]*$/).length, 1);
+      } else assert.deepEqual(names, ["base"]);
+      await restorePool(at(world));
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+      assert.deepEqual(kept(world, /\.(?:spare|restore)/), []);
+      const ledgers = kept(world, /^pool\.sqlite/).map((name) =>
+        real.statSync(join(world.folder, name)),
+      );
+      assert.equal(new Set(ledgers.map(({ ino }) => ino)).size, ledgers.length);
+    },
+  },
+  repair: {
+    async prepare(world) {
+      await closed(world);
+      await damage(world);
+      return undefined;
+    },
+    async run(world) {
+      await repairPool(at(world));
+      return undefined;
+    },
+    async verify(world, ended) {
+      // It may have been cut short before the repaired metadata took the place, never in between.
+      const { outcome } = await repairPool(at(world));
+      if (ended) assert.equal(outcome, "already-sound");
+      assert.equal(kept(world, /^metadata\.damaged-/).length, 1);
+      assert.deepEqual(kept(world, /\.spare/), []);
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+    },
+  },
+  destroy: {
+    async prepare(world) {
+      const pool = await made(world);
+      await pool.backup();
+      await pool.close();
+      return undefined;
+    },
+    async run(world) {
+      await destroyPool(at(world));
+      return undefined;
+    },
+    async verify(world, ended) {
+      const code = ended ? "POOL_NOT_FOUND" : await codeOf(destroyPool(at(world)));
+      assert.ok(["", "POOL_NOT_FOUND"].includes(code), code);
+      const left = existsSync(world.folder) ? kept(world, /^(?!pool\.lock$)/) : [];
+      assert.deepEqual(left, []);
+      await remakes(world);
+    },
+  },
+};
+
+interface Cut {
+  readonly of: Death;
+  /** Undefined: right after its end. */
+  readonly point: number | undefined;
+  readonly seed: number;
+}
+
+/** False where the operation ended before it came to that boundary. */
+async function isCut(operation: Operation, { of, point, seed }: Cut): Promise<boolean> {
+  const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-boundaries-"));
+  real.rmSync(base, { recursive: true });
+  const world = new World(base, new Random(seed));
+  enter(world);
+  try {
+    let pool = await operation.prepare(world);
+    world.arm(point === undefined ? {} : { death: { at: point, of } });
+    let ended = false;
+    try {
+      pool = await operation.run(world, pool);
+      ended = true;
+    } catch (error) {
+      if (world.dead === undefined) throw error;
+    }
+    if (ended && point !== undefined && world.dead === undefined) {
+      world.arm({});
+      await pool?.detach();
+      return false;
+    }
+    if (point === undefined) world.cutPower();
+    try {
+      await pool?.detach();
+    } catch {
+      // A dead process says nothing any more.
+    }
+    world.revive();
+    await operation.verify(world, ended && point === undefined);
+    return true;
+  } finally {
+    enter(undefined);
+    rmSync(base, { recursive: true, force: true });
+  }
+}
+
+for (const [name, operation] of Object.entries(OPERATIONS)) {
+  test(`${name}: the power is cut right after its end`, async () => {
+    for (let seed = 0; seed < CUTS_AT_END; seed += 1) {
+      await isCut(operation, { of: "machine", point: undefined, seed });
+    }
+  });
+
+  for (const victim of ["process", "machine"] as const) {
+    test(`${name}: the ${victim} dies at every boundary`, async () => {
+      for (let point = 0; ; point += 1) {
+        assert.ok(point < MAX_BOUNDARIES, "it has no end");
+        try {
+          if (!(await isCut(operation, { of: victim, point, seed: point }))) return;
+        } catch (error) {
+          throw new Error(`at boundary ${point}`, { cause: error });
+        }
+      }
+    });
+  }
+}
