@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { PoolError, ThinPool } from "@thinpool/thinpool";
+import type { PoolBacking, PoolError, ThinPool } from "@thinpool/thinpool";
 import { enter, install, real } from "./intercept.ts";
 import { Random } from "./random.ts";
 import { type Death, World } from "./world.ts";
@@ -23,6 +23,9 @@ const MEMORY_FOLDER = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const MIB = 1n << 20n;
 const BACKING = { type: "files", dataBytes: 64n * MIB, metadataBytes: 4n * MIB } as const;
 const DEVICE = { sizeBytes: MIB, filesystem: "none" } as const;
+/** Of a pool that stands on block devices: its own, and one that can take the metadata's place. */
+const DISKS = { data: "/dev/sdb", metadata: "/dev/sdc", spare: "/dev/sdd" } as const;
+const ON_DISKS = { type: "block", dataPath: DISKS.data, metadataPath: DISKS.metadata } as const;
 /** More than any of them has. */
 const MAX_BOUNDARIES = 400;
 /** After its end a power cut takes each piece that was not synced in some of these. */
@@ -41,11 +44,19 @@ function at(world: World) {
 }
 
 /** A pool of "base" and its snapshot "one". */
-async function made(world: World): Promise<ThinPool> {
-  const pool = await createPool({ ...at(world), backing: BACKING, blockSectors: 128n });
+async function made(world: World, backing: PoolBacking = BACKING): Promise<ThinPool> {
+  const pool = await createPool({ ...at(world), backing, blockSectors: 128n });
   await pool.createDevice({ name: "base", ...DEVICE });
   await pool.snapshot({ origin: "base", name: "one" });
   return pool;
+}
+
+async function madeOnDisks(world: World): Promise<ThinPool> {
+  world.kernel.addBlockDevice({ path: DISKS.data, sizeBytes: 64n * MIB });
+  for (const path of [DISKS.metadata, DISKS.spare]) {
+    world.kernel.addBlockDevice({ path, sizeBytes: 4n * MIB });
+  }
+  return made(world, ON_DISKS);
 }
 
 async function closed(world: World): Promise<undefined> {
@@ -74,8 +85,8 @@ async function codeOf(run: Promise<unknown>): Promise<string> {
   }
 }
 
-async function remakes(world: World): Promise<void> {
-  const pool = await createPool({ ...at(world), backing: BACKING });
+async function remakes(world: World, backing: PoolBacking = BACKING): Promise<void> {
+  const pool = await createPool({ ...at(world), backing });
   await pool.close();
   assert.deepEqual(await devicesOf(world), []);
 }
@@ -103,6 +114,21 @@ async function damage({ folder, kernel }: World): Promise<void> {
 function kept(world: World, pattern: RegExp): readonly string[] {
   return readdirSync(world.folder).filter((name) => pattern.test(name));
 }
+
+/** Since its backup "one" was removed. */
+const RESTORE = {
+  async prepare(world: World) {
+    const pool = await made(world);
+    await pool.backup();
+    await pool.remove({ name: "one" });
+    await pool.close();
+    return undefined;
+  },
+  async run(world: World) {
+    await restorePool(at(world));
+    return undefined;
+  },
+};
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   create: {
@@ -166,17 +192,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     },
   },
   restore: {
-    async prepare(world) {
-      const pool = await made(world);
-      await pool.backup();
-      await pool.remove({ name: "one" });
-      await pool.close();
-      return undefined;
-    },
-    async run(world) {
-      await restorePool(at(world));
-      return undefined;
-    },
+    ...RESTORE,
     async verify(world, ended) {
       const names = await devicesOf(world);
       if (ended || names.length > 1) {
@@ -192,6 +208,30 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
         real.statSync(join(world.folder, name)),
       );
       assert.equal(new Set(ledgers.map(({ ino }) => ino)).size, ledgers.length);
+    },
+  },
+  "restore, then again": {
+    ...RESTORE,
+    async verify(world) {
+      await restorePool(at(world));
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+    },
+  },
+  "restore on disks": {
+    async prepare(world) {
+      const pool = await madeOnDisks(world);
+      await pool.backup();
+      await pool.remove({ name: "one" });
+      await pool.close();
+      return undefined;
+    },
+    async run(world) {
+      await restorePool({ ...at(world), spareDevice: DISKS.spare });
+      return undefined;
+    },
+    async verify(world, ended) {
+      const names = await devicesOf(world);
+      assert.ok(names.join() === "base,one" || (!ended && names.join() === "base"), names.join());
     },
   },
   repair: {
@@ -232,17 +272,34 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       await remakes(world);
     },
   },
+  "destroy on disks": {
+    async prepare(world) {
+      await (await madeOnDisks(world)).close();
+      return undefined;
+    },
+    async run(world) {
+      await destroyPool(at(world));
+      return undefined;
+    },
+    async verify(world, ended) {
+      if (!ended) await codeOf(destroyPool(at(world)));
+      await remakes(world, ON_DISKS);
+    },
+  },
 };
 
 interface Cut {
   readonly of: Death;
+  /** The power is cut once the pool was opened again. */
+  readonly cutWhenOpen?: boolean;
   /** Undefined: right after its end. */
   readonly point: number | undefined;
   readonly seed: number;
 }
 
 /** False where the operation ended before it came to that boundary. */
-async function isCut(operation: Operation, { of, point, seed }: Cut): Promise<boolean> {
+async function isCut(operation: Operation, cut: Cut): Promise<boolean> {
+  const { of, point, seed } = cut;
   const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-boundaries-"));
   real.rmSync(base, { recursive: true });
   const world = new World(base, new Random(seed));
@@ -269,11 +326,29 @@ async function isCut(operation: Operation, { of, point, seed }: Cut): Promise<bo
       // A dead process says nothing any more.
     }
     world.revive();
+    if (cut.cutWhenOpen === true) {
+      const opened = await openPool(at(world)).catch(() => undefined);
+      world.cutPower();
+      await opened?.detach().catch(() => undefined);
+      world.revive();
+    }
     await operation.verify(world, ended && point === undefined);
     return true;
   } finally {
     enter(undefined);
     rmSync(base, { recursive: true, force: true });
+  }
+}
+
+/** At every boundary of it. */
+async function dies(operation: Operation, cut: Omit<Cut, "point" | "seed">): Promise<void> {
+  for (let point = 0; ; point += 1) {
+    assert.ok(point < MAX_BOUNDARIES, "it has no end");
+    try {
+      if (!(await isCut(operation, { ...cut, point, seed: point }))) return;
+    } catch (error) {
+      throw new Error(`at boundary ${point}`, { cause: error });
+    }
   }
 }
 
@@ -285,15 +360,13 @@ for (const [name, operation] of Object.entries(OPERATIONS)) {
   });
 
   for (const victim of ["process", "machine"] as const) {
-    test(`${name}: the ${victim} dies at every boundary`, async () => {
-      for (let point = 0; ; point += 1) {
-        assert.ok(point < MAX_BOUNDARIES, "it has no end");
-        try {
-          if (!(await isCut(operation, { of: victim, point, seed: point }))) return;
-        } catch (error) {
-          throw new Error(`at boundary ${point}`, { cause: error });
-        }
-      }
-    });
+    test(`${name}: the ${victim} dies at every boundary`, () => dies(operation, { of: victim }));
   }
+}
+
+for (const name of ["grow", "restore"]) {
+  const operation = OPERATIONS[name];
+  assert.ok(operation !== undefined);
+  test(`${name}: the process dies, and the machine when the pool is open again`, () =>
+    dies(operation, { of: "process", cutWhenOpen: true }));
 }

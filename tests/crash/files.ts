@@ -106,6 +106,7 @@ export class VolatileFiles {
     this.#syncNames(folder);
     for (const [name, entry] of this.#names.get(folder) ?? []) {
       const path = join(folder, name);
+      if (name.endsWith(".sqlite")) this.#databases.add(entry.inode);
       if (entry.folder) this.#syncAll(path);
       else this.#syncBytes(path, entry.inode, real.statSync(path).size);
     }

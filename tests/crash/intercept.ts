@@ -177,6 +177,8 @@ function replaceCommits(): void {
       throw error;
     }
     const result = run();
+    // Its pages are in the WAL, and not synced yet.
+    world.point("after", "COMMIT");
     const setting = settings.get(db) ?? db.prepare("PRAGMA synchronous");
     settings.set(db, setting);
     world.committed(path, Number(setting.get()?.["synchronous"]));

@@ -19,138 +19,527 @@ export interface Mutant {
 const SRC = "packages/thinpool/src";
 /** Dies at every boundary of one operation: for steps that few histories come to. */
 const BOUNDARIES = `${SRC}/crash.test.ts`;
+/** The same of what a pool's folder goes through as a whole, on a disk with a volatile cache. */
+const FOLDER = "tests/crash/boundaries.test.ts";
 /** Each call of each operation fails, and the ones after it. */
 const FAULTS = `${SRC}/faults.test.ts`;
 
-function without(what: string, file: string, search: string, dying?: string): Mutant {
-  const rest = dying === undefined ? {} : { test: { file: BOUNDARIES, name: dying } };
-  return { what, file: `${SRC}/${file}`, search, replace: "", ...rest };
+type Test = NonNullable<Mutant["test"]>;
+
+const dying = (name: string): Test => ({ file: BOUNDARIES, name });
+const folder = (name: string): Test => ({ file: FOLDER, name });
+const inFile = (file: string, name?: string): Test => ({
+  file: `${SRC}/${file}`,
+  ...(name === undefined ? {} : { name }),
+});
+
+function without(what: string, file: string, search: string, test?: Test): Mutant {
+  return instead(what, file, search, "", test);
 }
 
-function instead(
-  what: string,
-  file: string,
-  search: string,
-  replace: string,
-  test?: Mutant["test"],
-): Mutant {
+function instead(what: string, file: string, search: string, replace: string, test?: Test): Mutant {
   const rest = test === undefined ? {} : { test };
   return { what, file: `${SRC}/${file}`, search, replace, ...rest };
 }
 
 const FSYNCS: readonly Mutant[] = [
-  without("sync the folders above a new pool", "folder.ts", "    await syncFolder(above);\n"),
-  without("sync a new file", "folder.ts", "    await file.sync();\n"),
-  without("sync any folder", "folder.ts", "    await handle.sync();\n"),
+  without(
+    "sync the folders above a new pool",
+    "folder.ts",
+    "    await syncFolder(above);\n",
+    folder("^create: the power"),
+  ),
+  without("sync a new file", "folder.ts", "    await file.sync();\n", folder("^create: the power")),
+  without(
+    "sync any folder",
+    "folder.ts",
+    "    await handle.sync();\n",
+    folder("^create: the power"),
+  ),
+  without(
+    "sync any file that others wrote",
+    "folder.ts",
+    "    await file.datasync();\n",
+    folder("^backup: the power"),
+  ),
   without(
     "sync the folder before its ledger goes",
     "folder.ts",
     "  await syncFolder(dirname(path));\n",
+    folder("^destroy: the machine"),
   ),
   without(
     "sync the folder of a new pool's files",
     "create-pool.ts",
     "  await syncFolder(paths.folder);\n",
+    folder("^create: the power"),
   ),
   instead(
     "sync the ledger at each commit",
     "store/database.ts",
     "synchronous = FULL",
     "synchronous = NORMAL",
+    folder("^create: the power"),
   ),
-];
-
-/** The random histories make backups and grow pools; repair has its own tests. */
-const MORE_FSYNCS: readonly Mutant[] = [
-  without("sync a file that grows", "space/grow.ts", "    await file.sync();\n"),
   without(
-    "sync at opening what grew",
+    "sync a file that grows",
+    "space/grow.ts",
+    "    await file.sync();\n",
+    folder("^grow: the power"),
+  ),
+  without(
+    "sync at opening the data that grew",
     "space/settle.ts",
     "      await syncFile(recorded.dataPath);\n",
+    folder("^grow: the process dies, and"),
+  ),
+  without(
+    "sync at opening the metadata that grew",
+    "space/settle.ts",
+    "      await syncFile(recorded.metadataPath);\n",
+    folder("^grow: the process dies, and"),
+  ),
+  without(
+    "sync the folder of an adopted pool's ledger",
+    "health/adopt.ts",
+    "      await syncFolder(paths.folder);\n",
+    folder("^adopt: the power"),
+  ),
+  without(
+    "sync the name of the backups' folder",
+    "health/backup-files.ts",
+    "    await syncFolder(paths.folder);\n",
+    folder("^backup: the power"),
+  ),
+  without(
+    "sync a backup's ledger",
+    "health/backup-files.ts",
+    "  await syncFile(staged.ledger);\n",
+    folder("^backup: the power"),
+  ),
+  without(
+    "sync a backup's names",
+    "health/backup-files.ts",
+    "  await syncFolder(backupFolder(paths));\n",
+    folder("^backup: the power"),
+  ),
+  without(
+    "sync a backup's dump",
+    "tools/linux-metadata-tools.ts",
+    "    await file.sync();\n",
+    inFile("tools/run-tool.test.ts"),
+  ),
+  without(
+    "sync the name of a spare",
+    "health/spare.ts",
+    "    await syncFolder(dirname(path));\n",
+    folder("^repair: the machine"),
+  ),
+  without(
+    "flush what was built on a spare",
+    "health/spare.ts",
+    "      await kernel.blocks.flush(path);\n",
+    folder("^repair: the power"),
+  ),
+  instead(
+    "sync the name of the metadata that is kept",
+    "health/swap.ts",
+    "      await syncFolder(paths.folder);\n      await rename(",
+    "      await rename(",
+    folder("^repair: the machine"),
+  ),
+  instead(
+    "sync the folder after a swap of the metadata",
+    "health/swap.ts",
+    "record.metadataPath);\n      await syncFolder(paths.folder);\n",
+    "record.metadataPath);\n",
+    folder("^repair: the power"),
+  ),
+  without(
+    "sync the ledger that is put back",
+    "health/restore.ts",
+    "    await syncFile(staged);\n",
+    folder("^restore: the machine"),
+  ),
+  instead(
+    "sync the name of the ledger that is kept",
+    "health/restore.ts",
+    "      await syncFolder(pool.paths.folder);\n      await rename(",
+    "      await rename(",
+    folder("^restore: the machine"),
+  ),
+  instead(
+    "sync the folder after the ledger was put back",
+    "health/restore.ts",
+    "pool.paths.ledger);\n      await syncFolder(pool.paths.folder);\n",
+    "pool.paths.ledger);\n",
+    folder("^restore on disks: the machine"),
+  ),
+  without(
+    "flush the metadata's erased start",
+    "health/destroy.ts",
+    "      await kernel.blocks.flush(record.metadataPath);\n",
+    folder("^destroy on disks: the power"),
+  ),
+  without(
+    "sync the folder of a destroyed pool",
+    "health/destroy.ts",
+    "    await syncFolder(paths.folder);\n",
+    folder("^destroy: the power"),
   ),
 ];
 
-const RECOVERY: readonly Mutant[] = [
-  without(
-    "remove dm devices that no record explains",
-    "recover.ts",
-    "  for (const { deviceUuid } of plan.strays) await thins.deactivate(deviceUuid);\n",
-  ),
-  without(
-    "give a dm device its new name",
-    "recover.ts",
-    "    if (rename) await thins.rename(device);\n",
-    "rename of an active device: the process dies",
-  ),
-  without(
-    "give a dm device its new size",
-    "recover.ts",
-    "    if (reload) await thins.reload(device);\n",
-    "resize of an active device: the process dies",
-  ),
-  without(
-    "resume what was left suspended",
-    "recover.ts",
-    "    if (resume) await thins.resume(device.uuid);\n",
-    "snapshot of an active origin: the process dies",
-  ),
-  without(
-    "know adopted devices as active",
-    "recover.ts",
-    '    states.set(device.uuid, "active");\n',
-  ),
-  without(
-    "delete the thin devices of creations that never counted",
-    "recover.ts",
-    "  for (const { thinId } of creations) if (!foreign.has(thinId)) await pool.deleteThin(thinId);\n",
-  ),
-  without(
-    "drop the records of creations that never counted",
-    "recover.ts",
-    "  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0, lasted);\n",
-  ),
-  without("undo creations", "recover.ts", "  await undoCreations(parts, plan, found);\n"),
-  without(
-    "delete the thin devices of deletions that were begun",
-    "recover.ts",
-    "    await pool.deleteThin(thinId);\n",
-  ),
-  without(
-    "move the transaction id on after deletions",
-    "recover.ts",
-    "  await pool.setTransactionId(current, next);\n",
+/** What opening does before recover.ts has its turn. */
+const OPENING: readonly Mutant[] = [
+  instead(
+    "finish a swap of the metadata",
+    "open-pool.ts",
+    "await finishSwap(ledger, paths)",
+    "ledger.pool()!; void finishSwap",
+    folder("^restore: the process"),
   ),
   instead(
-    "remove what was never finished",
-    "recover.ts",
-    "  if (unfinished.length === 0) return current;\n",
-    "  if (unfinished.length >= 0) return current;\n",
+    "keep the metadata that is swapped out",
+    "health/swap.ts",
+    "      if (!(await exists(swap.keptPath))) await link(record.metadataPath, swap.keptPath);\n",
+    "      void link;\n",
+    folder("^repair: the power"),
+  ),
+  instead(
+    "put the spare in the metadata's place",
+    "health/swap.ts",
+    "      await rename(swap.sparePath, record.metadataPath);\n",
+    "      void rename;\n",
+    folder("^repair: the power"),
+  ),
+  without(
+    "end a swap of the metadata",
+    "health/swap.ts",
+    "    ledger.health.endSwap();\n",
+    folder("^repair: the power"),
+  ),
+  without(
+    "end a swap of block devices",
+    "health/swap.ts",
+    "    ledger.health.endSwap(swap.sparePath);\n",
+    folder("^restore on disks: the power"),
+  ),
+  without(
+    "take a growth back that never was",
+    "space/settle.ts",
+    '  if (left.kind === "cancel") ledger.space.cancelGrowth();\n',
+    inFile("space/growth-crash.test.ts", "what a crash before the file grew"),
+  ),
+  instead(
+    "go on with a growth",
+    "space/settle.ts",
+    "    return { record: { ...recorded, ...targetOf(recorded) }, grows: true };\n",
+    "    void targetOf;\n",
+    inFile("space/growth-crash.test.ts", "growth of data: the process"),
+  ),
+  without(
+    "refresh the loops of files that grew",
+    "open-pool.ts",
+    "      if (grows) await refreshLoops(kernel, backing);\n",
+    inFile("space/growth-crash.test.ts", "growth of (data|metadata): the process"),
+  ),
+  instead(
+    "load the table of a metadata that grew",
+    "open-pool.ts",
+    "{ reload: grows }",
+    "{ reload: false }",
+    inFile("space/growth-crash.test.ts", "growth of metadata: the process"),
+  ),
+  without(
+    "record the end of a growth",
+    "open-pool.ts",
+    "      if (grows) endGrowth(ledger, record);\n",
+    inFile("space/growth-crash.test.ts", "growth of data: the process"),
+  ),
+  instead(
+    "check the metadata after an unclean stop",
+    "health/before-activation.ts",
+    "  if (!ledger.health.cleanStop || !known) {\n",
+    "  if (!known) {\n",
+    inFile("health/activation.test.ts", "damage refuses"),
+  ),
+  instead(
+    "refuse a blank metadata device",
+    "health/before-activation.ts",
+    "  if (!known) {\n    throw",
+    "  if (known && !known) {\n    throw",
+    inFile("health/activation.test.ts", "a blank metadata"),
+  ),
+  without(
+    "take the clean mark away before the pool goes live",
+    "health/before-activation.ts",
+    "  if (ledger.health.cleanStop) ledger.health.setCleanStop(false);\n",
+    inFile("health/activation.test.ts"),
   ),
   without(
     "remove a pool device without a table before a check",
     "pool-device.ts",
     "    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);\n",
+    inFile("crash.test.ts", "createPool: the process"),
   ),
   instead(
     "take over loops that are attached",
     "backing.ts",
     "  if (left !== undefined) return adoptLoop(left, path);\n",
     "",
+    dying("^update: the process"),
   ),
+  instead(
+    "refuse a live pool with another table",
+    "pool-device.ts",
+    "  if (tables.some((table) => sameTable(targets, table))) return false;\n",
+    "  if (tables.length > 0) return false;\n",
+    inFile("health/activation.test.ts", "another table"),
+  ),
+  instead(
+    "give a live pool the table that it should have",
+    "pool-device.ts",
+    "      if (reload) await pool.swapTable(table);\n      else if",
+    "      if",
+    inFile("space/growth-crash.test.ts", "growth of data: the process"),
+  ),
+  instead(
+    "resume a pool that was left suspended",
+    "pool-device.ts",
+    "      else if (live.suspended) await kernel.dm.resume({ uuid: poolDmUuid(record.uuid) });\n",
+    "",
+    { file: FAULTS, name: "left suspended" },
+  ),
+  without(
+    "give back the metadata snapshot that a dead process held",
+    "health/metadata-snapshot.ts",
+    "  if (status.heldMetadataRoot !== undefined) await pool.releaseMetadataSnapshot();\n  ledger",
+    inFile("health/reading.test.ts", "a metadata snapshot that"),
+  ),
+  without(
+    "forget the holder of a metadata snapshot that was given back",
+    "health/metadata-snapshot.ts",
+    "await pool.releaseMetadataSnapshot();\n  ledger.health.setSnapshotHolder(undefined);\n",
+    inFile("health/reading.test.ts", "a metadata snapshot that"),
+  ),
+];
+
+/** Each step of recover.ts. */
+const RECOVERY: readonly Mutant[] = [
+  without(
+    "write its decisions down before the first is done",
+    "recover.ts",
+    "  parts.ledger.journal.append(plan.decisions, Date.now());\n",
+    inFile("taken-ids.test.ts", "and opening deletes it"),
+  ),
+  without(
+    "settle what is live",
+    "recover.ts",
+    "  await settleLive(parts, plan);\n",
+    dying("rename of an active device: the process"),
+  ),
+  without(
+    "remove dm devices that no record explains",
+    "recover.ts",
+    "  for (const { deviceUuid } of plan.strays) await thins.deactivate(deviceUuid);\n",
+    dying("^createDevice: the process"),
+  ),
+  without(
+    "give a dm device its new name",
+    "recover.ts",
+    "    if (rename) await thins.rename(device);\n",
+    dying("rename of an active device: the process"),
+  ),
+  without(
+    "give a dm device its new size",
+    "recover.ts",
+    "    if (reload) await thins.reload(device);\n",
+    dying("resize of an active device: the process"),
+  ),
+  without(
+    "resume what was left suspended",
+    "recover.ts",
+    "    if (resume) await thins.resume(device.uuid);\n",
+    dying("snapshot of an active origin: the process"),
+  ),
+  without(
+    "know adopted devices as active",
+    "recover.ts",
+    '    states.set(device.uuid, "active");\n',
+    dying("^update: the process"),
+  ),
+  without(
+    "settle thin ids in doubt",
+    "recover.ts",
+    "  if (found !== undefined) await settleThinIds(parts, found);\n",
+    inFile("taken-ids.test.ts"),
+  ),
+  without(
+    "delete what creations left that were taken back",
+    "recover.ts",
+    "  for (const { thinId } of leftovers) await pool.deleteThin(thinId);\n",
+    inFile("taken-ids.test.ts"),
+  ),
+  without(
+    "say what of taken-back creations it deletes",
+    "recover.ts",
+    `  ledger.journal.append(\n    leftovers.map((device) => ({\n      action: "remove-leftover",\n      object: \`thin id \${device.thinId}\`,\n      reason: leftoverReason(device),\n    })),\n    Date.now(),\n  );\n`,
+    inFile("taken-ids.test.ts"),
+  ),
+  without(
+    "give thin ids free that nobody has any more",
+    "recover.ts",
+    "  ledger.settleThinIds([...ids.foreign].filter((id) => deviceOf(found, id) === undefined));\n",
+    inFile("taken-ids.test.ts"),
+  ),
+  without(
+    "undo creations",
+    "recover.ts",
+    "  await undoCreations(parts, plan, found);\n",
+    dying("^snapshot of an active origin: the process"),
+  ),
+  instead(
+    "leave what a stranger made before the intent",
+    "recover.ts",
+    "device.transactionId !== current) foreign",
+    "device.transactionId < 0n) foreign",
+    inFile("taken-ids.test.ts", "took before our intent"),
+  ),
+  without(
+    "remember what a stranger made before the intent",
+    "recover.ts",
+    `  ledger.disownThinIds(\n    [...foreign].map(([thinId, device]) => ({ thinId, reason: foreignReason(device) })),\n    Date.now(),\n  );\n`,
+    inFile("taken-ids.test.ts"),
+  ),
+  without(
+    "delete the thin devices of creations that never counted",
+    "recover.ts",
+    "  for (const { thinId } of creations) if (!foreign.has(thinId)) await pool.deleteThin(thinId);\n",
+    dying("^snapshot of an active origin: the process"),
+  ),
+  without(
+    "drop the records of creations that never counted",
+    "recover.ts",
+    "  ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0, lasted);\n",
+    dying("^snapshot of an active origin: the process"),
+  ),
+  instead(
+    "remember ids of creations where the pool is too sick to have lost them",
+    "recover.ts",
+    "!isSick(poolStateOf(await pool.status()))",
+    "isSick(poolStateOf(await pool.status())) || true",
+  ),
+  without(
+    "finish deletions",
+    "recover.ts",
+    "  if (plan.deletions.length > 0) current = await finishDeletions(parts, plan.deletions, current);\n",
+    dying("^remove of an active device: the process"),
+  ),
+  without("take down what is to be deleted", "recover.ts", "    await thins.deactivate(uuid);\n"),
+  without("forget the state of what is deleted", "recover.ts", "    states.forget(uuid);\n"),
+  without(
+    "delete the thin devices of deletions that were begun",
+    "recover.ts",
+    "    await pool.deleteThin(thinId);\n",
+    dying("^remove of an active device: the process"),
+  ),
+  without(
+    "move the transaction id on after deletions",
+    "recover.ts",
+    "  await pool.setTransactionId(current, next);\n",
+    dying("^remove of an active device: the process"),
+  ),
+  instead(
+    "remove what was never finished",
+    "recover.ts",
+    "  if (unfinished.length === 0) return current;\n",
+    "  if (unfinished.length >= 0) return current;\n",
+    dying("^createDevice: the process"),
+  ),
+];
+
+/** What createPool, destroy, backup and restore do about one of theirs that was cut short. */
+const CUT_SHORT: readonly Mutant[] = [
   without(
     "take down the dm device of a pool that was never finished",
     "create-pool.ts",
     "    await kernel.dm.removeDevice({ uuid: poolDmUuid(record.uuid) });\n",
+    inFile("crash.test.ts", "createPool: the process"),
   ),
   without(
     "detach the loops of a pool that was never finished",
     "create-pool.ts",
     "      await kernel.loops.detach(loop.path);\n",
+    inFile("crash.test.ts", "createPool: the process"),
   ),
   without(
-    "remove the files of a pool that was never finished",
+    "remove the data of a pool that was never finished",
     "create-pool.ts",
     "    await removeFile(paths.data);\n",
+    inFile("crash.test.ts", "createPool: the process"),
+  ),
+  without(
+    "remove the metadata of a pool that was never finished",
+    "create-pool.ts",
+    "    await removeFile(paths.metadata);\n",
+    inFile("crash.test.ts", "createPool: the process"),
+  ),
+  instead(
+    "remove the ledger of a pool that was never finished, the last of it",
+    "create-pool.ts",
+    "is.\n  await removeLedger(paths.ledger);\n",
+    "is.\n",
+    inFile("crash.test.ts", "createPool: the process"),
+  ),
+  without(
+    "remove what a backup left that was cut short",
+    "health/backup-files.ts",
+    "    if (name.endsWith(PARTIAL_SUFFIX)) await removeFile(join(folder, name));\n",
+    folder("^backup: the process"),
+  ),
+  without(
+    "remove the ledger that a restore staged and left",
+    "health/restore.ts",
+    "    await removeLedger(staged);\n",
+    folder("^restore: the process"),
+  ),
+  without(
+    "remove the spare that was left",
+    "health/spare.ts",
+    "    await removeFile(path);\n",
+    folder("^repair: the process"),
+  ),
+  without(
+    "take the kept name from a ledger that was not replaced",
+    "health/restore.ts",
+    "    await removeOtherNames(pool.paths.ledger);\n",
+    folder("^restore: the process"),
+  ),
+  without(
+    "name the swap in the ledger that is put back",
+    "health/restore.ts",
+    `      ledger.health.beginSwap({\n        kind: "restore",\n        sparePath: spare.path,\n        keptPath: keptMetadataPath,\n        atMs,\n      });\n`,
+    folder("^restore: the power"),
+  ),
+  instead(
+    "finish a swap before a repair",
+    "health/repair.ts",
+    "await finishSwap(pool.ledger, pool.paths);\n    const",
+    "pool.record;\n    const",
+    folder("^repair: the process"),
+  ),
+  instead(
+    "finish a swap before a restore",
+    "health/restore.ts",
+    "await finishSwap(pool.ledger, pool.paths);\n    const { record }",
+    "pool.record;\n    const { record }",
+    folder("^restore, then again: the process"),
+  ),
+  without(
+    "give up a pool before its files go",
+    "health/destroy.ts",
+    "    ledger.markPoolUncreated();\n",
+    folder("^destroy: the process"),
   ),
 ];
 
@@ -171,17 +560,23 @@ const GUARDS: readonly Mutant[] = [
     "resume an origin after its snapshot",
     "thin-maker.ts",
     '        await transition(states, origin, "resume", () => thins.resume(origin.uuid));\n',
+    { file: FAULTS, name: "a resume that keeps failing" },
   ),
   instead(
     "take a thin device that is gone for deleted",
     "pool-device.ts",
     '      await this.#message(thinPoolMessage.delete(id));\n    } catch (error) {\n      if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;\n',
     "      await this.#message(thinPoolMessage.delete(id));\n    } catch (error) {\n      throw error;\n",
+    dying("^snapshot of an active origin: the process"),
   ),
   without(
     "undo a creation that failed",
     "thin-maker.ts",
     '          undo.push("deleting the thin device", () => this.#parts.pool.deleteThin(record.thinId));\n',
+    {
+      file: FAULTS,
+      name: "^snapshotMany of active and inactive origins: call by call fails, with",
+    },
   ),
   instead(
     "refuse a ledger that is not of the metadata's moment",
@@ -194,8 +589,9 @@ const GUARDS: readonly Mutant[] = [
 
 export const MUTANTS: readonly Mutant[] = [
   ...FSYNCS,
-  ...MORE_FSYNCS,
+  ...OPENING,
   ...RECOVERY,
+  ...CUT_SHORT,
   ...GUARDS,
   ...GUARD_MUTANTS,
 ];

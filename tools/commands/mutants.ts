@@ -91,27 +91,46 @@ export const mutants: RunCommand = {
     const list = (await import(join(ROOT, "tests/crash/mutants.ts"))) as {
       readonly MUTANTS: readonly Mutant[];
     };
-    const chosen = list.MUTANTS.filter(({ what }) => what.includes(values.only));
+    const chosen = list.MUTANTS.filter(({ what, file }) =>
+      `${file}: ${what}`.includes(values.only),
+    );
     const lanes = Math.min(MAX_LANES, availableParallelism());
+    // What fails anyhow would catch everything: each test that is to fail must pass without a mutant.
+    const whole = chosen.map(({ test }) => ({
+      what: "nothing",
+      file: "",
+      search: "",
+      replace: "",
+      ...(test === undefined ? {} : { test }),
+    }));
+    const sound = [...new Map(whole.map((none) => [JSON.stringify(none.test), none])).values()];
     const copies = Array.from({ length: lanes }, () => copyTree());
-    let [caught, survived, next] = [0, 0, 0];
-    const work = async (copy: string): Promise<void> => {
-      for (let mutant = chosen[next]; mutant !== undefined; mutant = chosen[next]) {
-        next += 1;
+    let [caught, survived, failing] = [0, 0, 0];
+    const shared = async <T>(
+      items: readonly T[],
+      work: (copy: string, item: T) => Promise<void>,
+    ): Promise<void> => {
+      const left = items.values();
+      await Promise.all(
+        copies.map(async (copy) => {
+          for (const item of left) await work(copy, item);
+        }),
+      );
+    };
+    try {
+      await shared(sound, async (copy, none) => {
+        if (!(await isCaught(copy, none, values.seed))) return;
+        failing += 1;
+        const { file, name = "" } = none.test ?? { file: "the crash soak" };
+        process.stderr.write(`run mutants: ${file} ${name} fails without any mutant\n`);
+      });
+      if (failing > 0) return 1;
+      await shared(chosen, async (copy, mutant) => {
         const isSeen = await judge(copy, mutant, values.seed);
         if (isSeen) caught += 1;
         else survived += 1;
         process.stderr.write(`${isSeen ? "caught  " : "SURVIVED"} without: ${mutant.what}\n`);
-      }
-    };
-    try {
-      // What fails anyhow would catch everything.
-      const whole = { what: "nothing", file: "", search: "", replace: "" };
-      if (await isCaught(copies[0] ?? "", whole, values.seed)) {
-        process.stderr.write("run mutants: the crash soak fails without any mutant\n");
-        return 1;
-      }
-      await Promise.all(copies.map((copy) => work(copy)));
+      });
     } finally {
       for (const copy of copies) rmSync(copy, { recursive: true, force: true });
     }

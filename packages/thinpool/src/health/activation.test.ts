@@ -7,6 +7,7 @@ import { openPool } from "../open-pool.ts";
 import {
   freshWorld,
   poolPath,
+  poolRef,
   powerCut,
   removeFolders,
   withCode,
@@ -49,6 +50,23 @@ test("a pool that is still live is taken over without a check", async () => {
   const again = await openPool({ folder, kernel });
   assert.equal(kernel.calls["thin_check"], undefined);
   await again.close();
+});
+
+test("a live pool that somebody gave another table is refused, and stays as it is", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.detach();
+  const ref = await poolRef(kernel);
+  const { targets } = await kernel.dm.table(ref);
+  const others = targets.map((target) => ({
+    ...target,
+    // The low-water mark is the number after the block size.
+    params: target.params.replace(/ 128 \d+ /, " 128 7 "),
+  }));
+  await kernel.dm.loadTable(ref, others);
+  await kernel.dm.suspend(ref);
+  await kernel.dm.resume(ref);
+  await assert.rejects(openPool({ folder, kernel }), withCode("POOL_MISMATCH", /its table is/));
+  assert.deepEqual((await kernel.dm.table(ref)).targets, others);
 });
 
 test("damage refuses the opening, and nothing is left", async () => {

@@ -1,4 +1,5 @@
 /** `check` of a pool that is closed. */
+import { isNative } from "../errors-from-native.ts";
 import { exists } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { checkMetadata, type CheckOptions, type CheckReport } from "./check-report.ts";
@@ -29,7 +30,7 @@ export function checkPool(options: CheckPoolOptions): Promise<CheckReport> {
         action: "Open the pool, or repair it: both put it in place.",
       });
     }
-    const missing = await missingFile(pool);
+    const missing = await missingStorage(pool);
     if (missing !== undefined) findings.push(missing);
     const inUse = findings.some(({ code }) => code === "DM_LEFTOVER");
     if (missing !== undefined || inUse) {
@@ -50,9 +51,19 @@ export function checkPool(options: CheckPoolOptions): Promise<CheckReport> {
   });
 }
 
-async function missingFile({ record }: ClosedPool): Promise<Finding | undefined> {
+async function missingStorage({ kernel, record }: ClosedPool): Promise<Finding | undefined> {
+  const isThere = async (path: string): Promise<boolean> => {
+    if (record.backing === "files") return exists(path);
+    try {
+      await kernel.blocks.number(path);
+      return true;
+    } catch (error) {
+      if (isNative(error, "NATIVE_NOT_FOUND")) return false;
+      throw error;
+    }
+  };
   for (const path of [record.metadataPath, record.dataPath]) {
-    if (await exists(path)) continue;
+    if (await isThere(path)) continue;
     const action = "Put the pool's file or device back at this path.";
     return { code: "STORAGE_MISSING", object: path, reason: "it is missing", action };
   }

@@ -1,9 +1,10 @@
 /** The runner of the tools, with small programs in their place: no root and no metadata needed. */
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { chmod, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, mock, test } from "node:test";
 import { LinuxMetadataTools } from "./linux-metadata-tools.ts";
 
 let folder: string;
@@ -69,4 +70,21 @@ test("the text of a program that failed half-way is not taken for its answer", a
     code: "POOL_TOOL_FAILED",
   });
   await assert.rejects(readFile(file), { code: "ENOENT" });
+});
+
+test("a dump is synced when it is whole, before it is said to be there", async () => {
+  const tools = await toolsWith("thin_dump", `echo '<superblock nr_data_blocks="0">'; echo end`);
+  const probe = await open(join(folder, "thin_dump"));
+  const handle = Object.getPrototypeOf(probe) as { sync(): Promise<void> };
+  await probe.close();
+  const file = join(folder, "dump.xml");
+  const synced: string[] = [];
+  const sync = mock.method(handle, "sync", () => {
+    synced.push(readFileSync(file, "utf8"));
+    return Promise.resolve();
+  });
+  await tools.dump({ path: "/dev/x", file, dataBlocks: 9n });
+  sync.mock.restore();
+  assert.deepEqual(synced, [readFileSync(file, "utf8")]);
+  assert.match(synced[0] ?? "", /end\n$/);
 });
