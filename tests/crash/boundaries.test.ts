@@ -28,10 +28,17 @@ const DISKS = { data: "/dev/sdb", metadata: "/dev/sdc", spare: "/dev/sdd" } as c
 const ON_DISKS = { type: "block", dataPath: DISKS.data, metadataPath: DISKS.metadata } as const;
 /** More than any of them has. */
 const MAX_BOUNDARIES = 400;
+/** So many boundaries after a name has changed, a power cut may keep it or not, in so many ways. */
+const NAME_BOUNDARIES = 6;
+const CUTS_OF_NAMES = 6;
+/** Where a commit comes so soon after, few of them keep its WAL and not the name of its database. */
+const CUTS_OF_COMMITS = 64;
 /** After its end a power cut takes each piece that was not synced in some of these. */
 const CUTS_AT_END = 8;
 
 interface Operation {
+  /** Who dies; both by default. */
+  readonly victims?: readonly Death[];
   /** Leaves the pool as the operation is to find it; one that is to be open is returned. */
   readonly prepare: (world: World) => Promise<ThinPool | undefined>;
   readonly run: (world: World, pool: ThinPool | undefined) => Promise<ThinPool | undefined>;
@@ -212,6 +219,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "restore, then again": {
     ...RESTORE,
+    victims: ["process"],
     async verify(world) {
       await restorePool(at(world));
       assert.deepEqual(await devicesOf(world), ["base", "one"]);
@@ -297,8 +305,8 @@ interface Cut {
   readonly seed: number;
 }
 
-/** False where the operation ended before it came to that boundary. */
-async function isCut(operation: Operation, cut: Cut): Promise<boolean> {
+/** In how many ways the boundary is worth a power cut; 0: the operation ended before it came there. */
+async function cutAt(operation: Operation, cut: Cut): Promise<number> {
   const { of, point, seed } = cut;
   const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-boundaries-"));
   real.rmSync(base, { recursive: true });
@@ -317,8 +325,11 @@ async function isCut(operation: Operation, cut: Cut): Promise<boolean> {
     if (ended && point !== undefined && world.dead === undefined) {
       world.arm({});
       await pool?.detach();
-      return false;
+      return 0;
     }
+    const recent = world.recent.slice(-NAME_BOUNDARIES);
+    const names = recent.some((text) => text === "after rename" || text === "after link");
+    const commits = recent.includes("after COMMIT");
     if (point === undefined) world.cutPower();
     try {
       await pool?.detach();
@@ -333,7 +344,8 @@ async function isCut(operation: Operation, cut: Cut): Promise<boolean> {
       world.revive();
     }
     await operation.verify(world, ended && point === undefined);
-    return true;
+    if (!names) return 1;
+    return commits ? CUTS_OF_COMMITS : CUTS_OF_NAMES;
   } finally {
     enter(undefined);
     rmSync(base, { recursive: true, force: true });
@@ -345,7 +357,12 @@ async function dies(operation: Operation, cut: Omit<Cut, "point" | "seed">): Pro
   for (let point = 0; ; point += 1) {
     assert.ok(point < MAX_BOUNDARIES, "it has no end");
     try {
-      if (!(await isCut(operation, { ...cut, point, seed: point }))) return;
+      const ways = await cutAt(operation, { ...cut, point, seed: point });
+      if (ways === 0) return;
+      if (cut.of === "process") continue;
+      for (let more = 1; more < ways; more += 1) {
+        await cutAt(operation, { ...cut, point, seed: point + more * MAX_BOUNDARIES });
+      }
     } catch (error) {
       throw new Error(`at boundary ${point}`, { cause: error });
     }
@@ -355,11 +372,11 @@ async function dies(operation: Operation, cut: Omit<Cut, "point" | "seed">): Pro
 for (const [name, operation] of Object.entries(OPERATIONS)) {
   test(`${name}: the power is cut right after its end`, async () => {
     for (let seed = 0; seed < CUTS_AT_END; seed += 1) {
-      await isCut(operation, { of: "machine", point: undefined, seed });
+      await cutAt(operation, { of: "machine", point: undefined, seed });
     }
   });
 
-  for (const victim of ["process", "machine"] as const) {
+  for (const victim of operation.victims ?? (["process", "machine"] as const)) {
     test(`${name}: the ${victim} dies at every boundary`, () => dies(operation, { of: victim }));
   }
 }

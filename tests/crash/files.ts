@@ -71,12 +71,23 @@ export class VolatileFiles {
     }
   }
 
+  closing(database: string): void {
+    const wal = real.statSync(`${database}-wal`, { throwIfNoEntry: false });
+    if (wal === undefined) return;
+    this.#sizes.set(wal.ino, wal.size);
+    this.#own(database);
+  }
+
+  #own(database: string): void {
+    if (database.endsWith(".sqlite")) this.#databases.add(real.statSync(database).ino);
+  }
+
   committed(database: string, synchronous: number): void {
     if (synchronous < FULL) return;
     const wal = real.statSync(`${database}-wal`, { throwIfNoEntry: false });
     if (wal === undefined) return;
     this.#sizes.set(wal.ino, wal.size);
-    if (database.endsWith(".sqlite")) this.#databases.add(real.statSync(database).ino);
+    this.#own(database);
     // os_unix.c: the first sync of a new WAL syncs the folder that it lies in.
     const known = this.#names.get(dirname(database))?.get(basename(`${database}-wal`));
     if (known?.inode !== wal.ino) this.#syncNames(dirname(database));
@@ -166,7 +177,7 @@ export class VolatileFiles {
     if (isWal(name)) {
       real.copyFileSync(from, to);
       const least = Math.min(durable, size);
-      real.truncateSync(to, least + random.below(size - least + 1));
+      if (!random.chance(30)) real.truncateSync(to, least + random.below(size - least + 1));
     } else if (this.#databases.has(inode)) {
       real.copyFileSync(from, to);
     } else if (size < IMAGE_BYTES && durable < IMAGE_BYTES) {

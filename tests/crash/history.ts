@@ -2,13 +2,30 @@
  * One history: a pool is made, operations run on it, several at once; calls fail, the process or the
  * machine dies, again while the pool is opened; after each of it the judge looks. All from one seed.
  */
+import { join } from "node:path";
 import type { ErrnoName } from "@thinpool/dm-sim";
-import { createPool, openPool, PoolError, type ThinPool } from "@thinpool/thinpool";
-import { pageOf, pageOffset, pickPage } from "./contents.ts";
+import {
+  createPool,
+  openPool,
+  PoolError,
+  repairPool,
+  restorePool,
+  type ThinPool,
+} from "@thinpool/thinpool";
+import { pageOf, pageOffset, PAGES_BY_BLOCK, pickPage } from "./contents.ts";
 import { expect, Finding } from "./finding.ts";
-import { enter } from "./intercept.ts";
+import { enter, real } from "./intercept.ts";
 import { checkNothingLeft, judge } from "./judge.ts";
-import { flushed, type Model, withDevice, writing, written } from "./model.ts";
+import {
+  describe,
+  flushed,
+  type Model,
+  restored,
+  withDevice,
+  without,
+  writing,
+  written,
+} from "./model.ts";
 import { planBatch, type Step } from "./operations.ts";
 import { Random } from "./random.ts";
 import { type Death, type Plan, World } from "./world.ts";
@@ -20,6 +37,9 @@ const ERRNOS: readonly ErrnoName[] = ["EIO", "ENOSPC", "ENOMEM", "EBUSY", "EEXIS
 const CREATE_BOUNDARIES = 80;
 const OPEN_BOUNDARIES = 60;
 const BATCH_BOUNDARIES = 60;
+const MAINTENANCE_BOUNDARIES = 120;
+/** Histories in which a backup is put back, or damaged metadata is repaired. */
+const MAINTAINED_PERCENT = 8;
 /** Openings that a history lets fail in a row before it lets one be. */
 const MAX_BROKEN_OPENINGS = 4;
 /** A tag is never 0, which stands for a page that was not written. */
@@ -55,6 +75,9 @@ class History {
       await this.#round();
       await this.#reopen();
       await this.#judge();
+    }
+    if (this.#random.chance(MAINTAINED_PERCENT)) {
+      await (this.#random.chance(60) ? this.#restoreBackup() : this.#repair());
     }
     await this.#end();
   }
@@ -249,6 +272,111 @@ class History {
     this.#cut = false;
   }
 
+  /** A backup, what happens after it, and the backup put back, through deaths and faults. */
+  async #restoreBackup(): Promise<void> {
+    const saved = await this.#backup();
+    if (saved === undefined) return;
+    await this.#round();
+    await this.#reopen();
+    await this.#judge();
+    const present = { model: this.#model, list: listOf(this.#opened().pool) };
+    const ended = await this.#maintain(async () => {
+      const { folder, kernel } = this.#world;
+      const result = await restorePool({ folder, kernel, backup: saved.name });
+      const kept = [result.keptMetadataPath, result.keptLedgerPath];
+      expect(
+        kept.every((path) => real.existsSync(path)),
+        "lost",
+        () => `of ${kept.join()}`,
+      );
+    });
+    await this.#reopen();
+    const found = listOf(this.#opened().pool);
+    // Where both have the same devices, all that tells one from the other is what may be anything.
+    if (ended || found === saved.list) {
+      this.#model = restored(saved.model, present.model, PAGES_BY_BLOCK);
+    } else {
+      expect(found === present.list, "failed", () => `half restored, it has\n${found}`);
+    }
+    await this.#judge();
+  }
+
+  /** Undefined where it came to nothing. */
+  async #backup(): Promise<{ name: string; model: Model; list: string } | undefined> {
+    const { pool } = this.#opened();
+    const world = this.#world;
+    // No two have one time.
+    world.sleep(1);
+    const moment = { model: this.#model, list: listOf(pool) };
+    this.#broken = { pending: [], before: this.#model };
+    world.arm(this.#plan(MAINTENANCE_BOUNDARIES, 20));
+    try {
+      const { name } = await pool.backup();
+      if (world.dead === undefined) {
+        world.sleep(1);
+        return { name, ...moment };
+      }
+    } catch (error) {
+      if (world.dead === undefined) poolCode(error, world.injected === 0);
+    }
+    await this.#reopen();
+    await this.#judge();
+    return undefined;
+  }
+
+  /** The metadata of the closed pool is damaged, now and then so that a device is lost, and mended. */
+  async #repair(): Promise<void> {
+    const world = this.#world;
+    const devices = this.#opened().pool.list();
+    const lost = devices.length > 0 && this.#random.chance(30) ? this.#random.pick(devices) : null;
+    const damaged = this.#random.chance(85);
+    await this.#maintain(
+      () => repairPool({ folder: world.folder, kernel: world.kernel, acceptLoss: true }),
+      async () => {
+        if (!damaged) return;
+        const metadata = join(world.folder, "metadata");
+        const { path } = await world.kernel.loops.attach({ backingFile: metadata });
+        world.kernel.damageMetadata(path, { lost: lost === null ? [] : [lost.thinId] });
+        await world.kernel.loops.detach(path);
+      },
+    );
+    await this.#reopen();
+    if (damaged && lost !== null) {
+      await this.#opened().pool.remove({ name: lost.name });
+      this.#model = without(this.#model, lost.name);
+    }
+    await this.#judge();
+  }
+
+  /**
+   * Closes the pool, and calls `run` until it has ended, in a process of its own each time. A restore may
+   * be given up in between: false.
+   */
+  async #maintain(run: () => Promise<unknown>, damage?: () => Promise<void>): Promise<boolean> {
+    const world = this.#world;
+    world.arm({});
+    await this.#opened().pool.close();
+    this.#pool = undefined;
+    await damage?.();
+    for (let attempt = 0; ; attempt += 1) {
+      const last = attempt >= MAX_BROKEN_OPENINGS;
+      world.arm(last ? {} : this.#plan(MAINTENANCE_BOUNDARIES, 75));
+      let ended = false;
+      try {
+        await run();
+        ended = world.dead === undefined;
+      } catch (error) {
+        if (error instanceof Finding) throw error;
+        if (world.dead === undefined && (world.injected === 0 || !(error instanceof PoolError))) {
+          throw error;
+        }
+      }
+      this.#afterDeath();
+      if (ended) return true;
+      if (damage === undefined && this.#random.chance(40)) return false;
+    }
+  }
+
   /** The next transaction works, all can be removed, and then nothing is left. */
   async #end(): Promise<void> {
     const { pool } = this.#opened();
@@ -263,6 +391,12 @@ class History {
     await pool.close();
     await checkNothingLeft(world, []);
   }
+}
+
+/** Which devices the pool has: those of two moments are the same only if their lists are. */
+function listOf(pool: ThinPool): string {
+  const ids = pool.list().map(({ uuid, thinId }) => `${uuid} ${thinId}`);
+  return [describe(pool.list()), ...ids].join("\n");
 }
 
 /** The code of an error that an operation may end with; others are findings. */

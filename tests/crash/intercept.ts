@@ -21,6 +21,8 @@ export interface ProcessWorld {
   synced(path: string): void;
   /** rename(2) has ended. */
   renamed(from: string, to: string): void;
+  /** A database is about to be closed: SQLite syncs its WAL, copies it into the database, removes it. */
+  closing(database: string): void;
   /** A COMMIT has ended; `synchronous` is SQLite's own setting: 2 and more sync the WAL. */
   committed(database: string, synchronous: number): void;
   readonly nowMs: number;
@@ -202,6 +204,16 @@ function replaceCommits(): void {
       function (this: DatabaseSync, ...args: never[]) {
         const run = (): unknown => original.apply(this, args);
         return /\bCOMMIT\b/i.test(String(args[0])) ? commit(this, run) : run();
+      },
+  );
+  replace(
+    DatabaseSync.prototype,
+    "close",
+    (original) =>
+      function (this: DatabaseSync, ...args: never[]) {
+        const path = this.location();
+        if (path !== null && current?.owns(path) === true) current.closing(path);
+        return original.apply(this, args);
       },
   );
   replace(

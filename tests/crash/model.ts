@@ -21,10 +21,15 @@ export interface ModelDevice {
   readonly identity: number;
   readonly origin: number | undefined;
   readonly content: Content;
+  /** What its first block was last given by; undefined: it may hold anything. */
+  readonly firstBlock: number | undefined;
 }
 
 export type Model = ReadonlyMap<string, ModelDevice>;
 
+/** In place of a tag: the page may hold anything. */
+export const ANY = -1;
+const UNKNOWN: PageVersions = { now: [ANY], cut: [ANY] };
 const UNWRITTEN: PageVersions = { now: [0], cut: [0] };
 
 export function versionsOf(content: Content, page: number): PageVersions {
@@ -69,6 +74,41 @@ export function without(model: Model, name: string): Model {
 /** As the origin of a snapshot it was flushed before the kernel took the message. */
 export function frozen(content: Content): Content {
   return new Map([...content].map(([page, { now }]) => [page, { now, cut: now }]));
+}
+
+/**
+ * The model once a backup's metadata and ledger are back: what was made since is gone, what was removed
+ * is there again. Data is not backed up: a device holds what it held where none of a block's pages has
+ * changed meanwhile, since then it has had the block all the time; another's may hold anything.
+ */
+export function restored(
+  backup: Model,
+  present: Model,
+  blocks: readonly (readonly number[])[],
+): Model {
+  const byIdentity = new Map([...present.values()].map((device) => [device.identity, device]));
+  return new Map(
+    [...backup].map(([name, device]) => {
+      const now = byIdentity.get(device.identity);
+      const content = new Map<number, PageVersions>();
+      for (const pages of blocks) {
+        const same = pages.every((page) => isSame(device.content, now?.content, page));
+        for (const page of pages) {
+          const versions = same ? now?.content.get(page) : UNKNOWN;
+          if (versions !== undefined) content.set(page, versions);
+        }
+      }
+      const firstBlock = device.firstBlock === now?.firstBlock ? device.firstBlock : undefined;
+      return [name, { ...device, content, firstBlock }];
+    }),
+  );
+}
+
+function isSame(backup: Content, present: Content | undefined, page: number): boolean {
+  if (present === undefined) return false;
+  const [old, ...others] = versionsOf(backup, page).now;
+  const [now, ...more] = versionsOf(present, page).now;
+  return old === now && old !== ANY && others.length + more.length === 0;
 }
 
 /** What the pool says of a device. */

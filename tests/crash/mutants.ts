@@ -100,12 +100,6 @@ const FSYNCS: readonly Mutant[] = [
     folder("^grow: the process dies, and"),
   ),
   without(
-    "sync the folder of an adopted pool's ledger",
-    "health/adopt.ts",
-    "      await syncFolder(paths.folder);\n",
-    folder("^adopt: the power"),
-  ),
-  without(
     "sync the name of the backups' folder",
     "health/backup-files.ts",
     "    await syncFolder(paths.folder);\n",
@@ -128,12 +122,6 @@ const FSYNCS: readonly Mutant[] = [
     "tools/linux-metadata-tools.ts",
     "    await file.sync();\n",
     inFile("tools/run-tool.test.ts"),
-  ),
-  without(
-    "sync the name of a spare",
-    "health/spare.ts",
-    "    await syncFolder(dirname(path));\n",
-    folder("^repair: the machine"),
   ),
   without(
     "flush what was built on a spare",
@@ -280,7 +268,6 @@ const OPENING: readonly Mutant[] = [
     "remove a pool device without a table before a check",
     "pool-device.ts",
     "    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);\n",
-    inFile("crash.test.ts", "createPool: the process"),
   ),
   instead(
     "take over loops that are attached",
@@ -313,13 +300,14 @@ const OPENING: readonly Mutant[] = [
   without(
     "give back the metadata snapshot that a dead process held",
     "health/metadata-snapshot.ts",
-    "  if (status.heldMetadataRoot !== undefined) await pool.releaseMetadataSnapshot();\n  ledger",
+    "  if (status.heldMetadataRoot !== undefined) await pool.releaseMetadataSnapshot();\n",
     inFile("health/reading.test.ts", "a metadata snapshot that"),
   ),
-  without(
+  instead(
     "forget the holder of a metadata snapshot that was given back",
     "health/metadata-snapshot.ts",
     "await pool.releaseMetadataSnapshot();\n  ledger.health.setSnapshotHolder(undefined);\n",
+    "await pool.releaseMetadataSnapshot();\n",
     inFile("health/reading.test.ts", "a metadata snapshot that"),
   ),
 ];

@@ -65,6 +65,7 @@ const create: Verb = {
       identity: random.next(),
       origin: undefined,
       content: new Map(),
+      firstBlock: random.next(),
     };
     return {
       what: `create ${name} ${filesystem}`,
@@ -166,13 +167,16 @@ const resize: Verb = {
     const device = present(random, model);
     if (device === undefined) return undefined;
     const { name, filesystem } = device;
+    // A filesystem that a restore may have lost can't grow.
+    if (filesystem !== "none" && device.firstBlock === undefined) return undefined;
     const sizeBytes = device.sizeBytes + (1n << 20n);
+    const firstBlock = filesystem === "none" ? device.firstBlock : random.next();
     return {
       what: `grow ${name}`,
       touches: [name],
       eitherOnError: filesystem !== "none",
       run: (pool) => pool.resize({ name, sizeBytes }),
-      effect: changing(name, (found) => ({ ...found, sizeBytes })),
+      effect: changing(name, (found) => ({ ...found, sizeBytes, firstBlock })),
     };
   },
 };
@@ -227,8 +231,8 @@ const revert: Verb = {
       touches: [name, source.name],
       run: (pool) => pool.revert({ name, snapshot: source.name }),
       effect: changing(name, (found, before) => {
-        const { sizeBytes, filesystem, content } = before.get(source.name) ?? source;
-        return { ...found, sizeBytes, filesystem, content: frozen(content) };
+        const { sizeBytes, filesystem, content, firstBlock } = before.get(source.name) ?? source;
+        return { ...found, sizeBytes, filesystem, content: frozen(content), firstBlock };
       }),
     };
   },
@@ -327,7 +331,7 @@ const extend = ofPool("extend", 4, (pool, random) => {
 
 const usage = ofPool("usage", 2, (pool) => () => pool.usage({ maxAgeMs: 0 }));
 const check = ofPool("check", 2, (pool) => () => pool.check());
-const backup = ofPool("backup", 2, (pool) => () => pool.backup({ keep: 2 }));
+const backup = ofPool("backup", 2, (pool) => () => pool.backup({ keep: 4 }));
 
 const changedBlocks = ofPool("changed blocks", 3, (pool, random) => {
   const names = pool.list().map(({ name }) => name);

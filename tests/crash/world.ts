@@ -111,6 +111,10 @@ export class World implements ProcessWorld {
     this.files.renamed(from, to);
   }
 
+  closing(database: string): void {
+    this.files.closing(database);
+  }
+
   committed(database: string, synchronous: number): void {
     this.files.committed(database, synchronous);
   }

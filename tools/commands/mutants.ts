@@ -126,7 +126,10 @@ export const mutants: RunCommand = {
       });
       if (failing > 0) return 1;
       await shared(chosen, async (copy, mutant) => {
-        const isSeen = await judge(copy, mutant, values.seed);
+        const isSeen = await judge(copy, mutant, values.seed).catch((error: unknown) => {
+          process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+          return false;
+        });
         if (isSeen) caught += 1;
         else survived += 1;
         process.stderr.write(`${isSeen ? "caught  " : "SURVIVED"} without: ${mutant.what}\n`);

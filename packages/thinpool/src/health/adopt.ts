@@ -15,7 +15,6 @@ import {
   prepareFolder,
   removeFile,
   removeLedger,
-  syncFolder,
 } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { lockPool } from "../lock.ts";
@@ -108,7 +107,7 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
         policy,
         found.map(({ device }) => device),
       );
-      await syncFolder(paths.folder);
+      // The ledger's name lasts: with the WAL of a first commit SQLite syncs its folder (os_unix.c).
       const created = { ...record, ...growingTo(record), state: "created" } as const;
       const pool = await PoolDevice.open(kernel, created, [poolTable(record, backing)], undo);
       const status = statusForOpening(await pool.status(), { adopted: false, folder });

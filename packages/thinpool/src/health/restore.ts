@@ -81,6 +81,7 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
     await pool.replaceLedger(async () => {
       await assertNoJournal(pool.paths.ledger);
       await link(pool.paths.ledger, keptLedgerPath);
+      // That name, and those of all that the new ledger speaks of.
       await syncFolder(pool.paths.folder);
       await rename(staged, pool.paths.ledger);
       await syncFolder(pool.paths.folder);

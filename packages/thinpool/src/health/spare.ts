@@ -1,7 +1,6 @@
 /** The place where new metadata is built: as large as the present one, and never the present one. */
-import { dirname } from "node:path";
 import { PoolError } from "../errors.ts";
-import { createFile, removeFile, syncFolder } from "../folder.ts";
+import { createFile, removeFile } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 import { withUndo } from "../undo.ts";
@@ -14,8 +13,8 @@ export interface Spare {
 }
 
 /**
- * For a pool on files a new file beside its metadata (one that an interrupted run left is removed); for
- * one on block devices the device that the caller names: empty, unused, at least as large.
+ * For a pool on files a new file beside its metadata (one that an interrupted run left is removed), whose
+ * name whoever puts it in place syncs; for one on block devices the device that the caller names: empty, unused, at least as large.
  */
 export async function prepareSpare(
   kernel: Kernel,
@@ -27,7 +26,6 @@ export async function prepareSpare(
     const path = `${record.metadataPath}.spare`;
     await removeFile(path);
     await withUndo((undo) => createFile(path, record.metadataBytes, undo));
-    await syncFolder(dirname(path));
     return { path, isFile: true };
   }
   if (device === undefined) {

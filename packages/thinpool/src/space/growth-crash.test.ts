@@ -31,6 +31,12 @@ const GROWTHS = [
 
 /** Opens, and finds the old size or the new one everywhere: kernel, ledger, file. Then it grows. */
 async function judge(world: World, growth: (typeof GROWTHS)[number]): Promise<void> {
+  await (await openWorld(world)).close();
+  const ledger = Ledger.open(join(world.folder, "pool.sqlite"));
+  const settled = ledger.pool();
+  ledger.close();
+  assert.equal(settled?.dataBytes, settled?.dataTargetBytes);
+  assert.equal(settled?.metadataBytes, settled?.metadataTargetBytes);
   const pool = await openWorld(world);
   const { space } = growth;
   const total = async (): Promise<bigint> => {
