@@ -409,6 +409,8 @@ function poolCode(error: unknown, unprovoked: boolean): string {
     "POOL_EXISTS",
     "POOL_NOT_FOUND",
   ];
+  // I/O that Linux holds back while the pool is suspended to grow: it fails in the simulation.
+  if (error.errnoName === "EAGAIN") return error.code;
   if (unprovoked && !refusals.includes(error.code)) throw error;
   return error.code;
 }

@@ -32,6 +32,8 @@ test("zero-out and discard act on the range and on nothing else", async () => {
   await blocks.zeroOut(path, { offsetBytes: BigInt(MIB), lengthBytes: 8192n });
   const usedBefore = (await stat(backingFile)).blocks;
   await blocks.discard(path, { offsetBytes: BigInt(2 * MIB), lengthBytes: BigInt(MIB) });
+  await blocks.flush(path);
+  await assert.rejects(blocks.flush(backingFile), { code: "NATIVE_INVALID" });
   assert.equal(await loops.detach(path), "detached");
   const bytes = await readFile(backingFile);
   assert.ok(bytes.subarray(MIB, MIB + 8192).every((byte) => byte === 0));

@@ -1,7 +1,7 @@
 /** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { rename, writeFile } from "node:fs/promises";
+import { rename, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
@@ -261,5 +261,25 @@ test("the process dies at every boundary of a restore: what was there, or the ba
     if (result !== undefined) break;
     await restorePool({ folder, kernel });
     await (await openPool({ folder, kernel })).close();
+  }
+});
+
+test("a backup is put back, and metadata repaired, where a growth was cut short", async () => {
+  for (const mend of [restorePool, repairPool]) {
+    const world = await closedWorld();
+    const { folder, kernel } = world;
+    const pool = await openPool({ folder, kernel });
+    await pool.backup();
+    await pool.close();
+    const ledger = Ledger.open(join(folder, "pool.sqlite"));
+    ledger.space.beginGrowth({ dataBytes: 96n << 20n, metadataBytes: 4n << 20n });
+    ledger.close();
+    await truncate(join(folder, "data"), 96 << 20);
+    await damage(world, []);
+    await mend({ folder, kernel });
+    const again = await openPool({ folder, kernel });
+    assert.equal((await again.status()).dataTotalBytes, 96n << 20n);
+    assert.deepEqual((await again.check()).findings, []);
+    await again.close();
   }
 });
