@@ -201,7 +201,7 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ["empty the environment", "env: {},", "env: process.env,"],
     ["forbid core files", '"--core=0", ', ""],
   ]),
-  ...inFile("worker/process-channel.ts", "worker/worker-pool.test.ts", [
+  ...inFile("worker/confined-process.ts", "worker/worker-pool.test.ts", [
     ["look at a worker's privileges from outside", "assertUnprivileged(child.pid, identity);", ""],
     ["end a worker that does not read", "unread > WORKER_MAX_BACKLOG_BYTES", "unread < 0"],
     ["end a worker that takes too much memory", "rssBytes > WORKER_MAX_RSS_BYTES", "rssBytes < 0"],

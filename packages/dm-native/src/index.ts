@@ -39,4 +39,6 @@ export { parseMountInfo, topmostAt } from "./mount/mountinfo.ts";
 export type { ReceivedDescriptor } from "./sys/descriptor-passing.ts";
 export { receiveDescriptor, sendDescriptor } from "./sys/descriptor-passing.ts";
 export { keepDescriptorsFromChildren } from "./sys/close-range.ts";
+export type { ListeningSocket } from "./sys/sockets.ts";
+export { listenTcp, socketPair } from "./sys/sockets.ts";
 export { peerCredentials, socketFd } from "./sys/peer-credentials.ts";

@@ -73,6 +73,8 @@ export {
   type FileLock,
   formatDevNumber,
   keepDescriptorsFromChildren,
+  type ListeningSocket,
+  listenTcp,
   lockFile,
   type LoopDevices,
   type LoopStatus,
@@ -95,6 +97,7 @@ export {
   sendDatagram,
   sendDescriptor,
   socketFd,
+  socketPair,
   syncFilesystem,
   withCallerIds,
 } from "@thinpool/dm-native";
