@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { createSimKernel } from "@thinpool/dm-sim";
-import type { Daemon } from "@thinpool/mount-helper";
+import type { Daemon, DaemonOptions } from "@thinpool/mount-helper";
 import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
 import type { Client } from "@thinpool/sdk";
 import { connect } from "@thinpool/sdk";
@@ -24,7 +24,7 @@ export interface World extends AsyncDisposable {
   readonly socketPath: string;
   readonly mountRoot: string;
   readonly log: string[];
-  start(): Promise<Daemon>;
+  start(more?: Pick<DaemonOptions, "tcp" | "policyFile">): Promise<Daemon>;
   connect(): Promise<Client>;
 }
 
@@ -47,7 +47,7 @@ export async function world(): Promise<World> {
     socketPath,
     mountRoot,
     log,
-    start: () => {
+    start: (more = {}) => {
       const logger = jsonLogger((line) => log.push(line));
       return startDaemon({
         folder,
@@ -57,6 +57,7 @@ export async function world(): Promise<World> {
         blockRoot,
         logger,
         workers: "in-process",
+        ...more,
       });
     },
     connect: () => connect({ socketPath, timeoutMs: 5_000 }),

@@ -1,6 +1,9 @@
 /** The command line of thinpoold. */
 import { parseArgs } from "node:util";
 import { DEFAULT_SOCKET_PATH } from "@thinpool/protocol";
+import { resolve } from "node:path";
+import type { TcpOptions } from "./gateway/tcp-options.ts";
+import { parseTcpFlags } from "./gateway/tcp-options.ts";
 import type { MetricsAddress } from "./metrics/metrics-server.ts";
 import { parseMetricsAddress } from "./metrics/metrics-server.ts";
 import { DEFAULT_POLICY_FILE } from "./policy/policy-file.ts";
@@ -17,6 +20,8 @@ export interface Arguments {
   /** Undefined: the default place, if there is a file. */
   readonly policyFile: string | undefined;
   readonly metrics: MetricsAddress | undefined;
+  /** Undefined: nobody may come over TCP. */
+  readonly tcp: TcpOptions | undefined;
   readonly sessionGraceMs: number | undefined;
   readonly spareWorkers: number | undefined;
   readonly teardown: boolean;
@@ -25,6 +30,7 @@ export interface Arguments {
 export const USAGE: string = `Usage: thinpoold --folder FOLDER [--socket PATH] [--socket-group GROUP]
                  [--policy FILE] [--metrics PATH|PORT] [--session-grace SECONDS]
                  [--spare-workers N] [--teardown]
+                 [--tcp HOST:PORT --tls-certificate FILE --tls-key FILE [--tcp-origin ORIGIN]...]
 
 Serves the thin pool in FOLDER to the users of this machine. Runs in the foreground, as root.
 
@@ -34,6 +40,13 @@ Serves the thin pool in FOLDER to the users of this machine. Runs in the foregro
   --policy FILE         who may do what (docs/POLICY.md); default ${DEFAULT_POLICY_FILE}, if there
                         is one, else: who may connect clones public images; read anew on SIGHUP
   --metrics PATH|PORT   serve Prometheus metrics on a socket for root only, or a port of 127.0.0.1
+  --tcp HOST:PORT       where to listen for clients on other machines, who show a token
+                        (docs/POLICY.md); HOST is an IP address; default: nowhere
+  --tls-certificate FILE, --tls-key FILE
+                        what the daemon proves itself to them with, as PEM; the key's file must be
+                        root's alone; both are read anew on SIGHUP
+  --tcp-origin ORIGIN   pages of this origin may connect, as https://ci.example.org; can be given
+                        several times; default: no browser may
   --session-grace SECONDS
                         how long what a client holds outlives its connection; default 30
   --spare-workers N     processes that wait for users who connect for the first time, so that they
@@ -57,6 +70,11 @@ function sparesOf(text: string | undefined): number | undefined {
   throw new Error(`--spare-workers must be from 0 to ${MAX_SPARE_WORKERS}, not ${text}`);
 }
 
+/** The daemon works in "/". */
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(path);
+}
+
 /** "help" or "version" where that was asked for. Throws StartError with OPTION_INVALID. */
 export function parseArguments(argv: readonly string[]): Arguments | "help" | "version" {
   try {
@@ -68,6 +86,10 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
         "socket-group": { type: "string" },
         policy: { type: "string" },
         metrics: { type: "string" },
+        tcp: { type: "string" },
+        "tls-certificate": { type: "string" },
+        "tls-key": { type: "string" },
+        "tcp-origin": { type: "string", multiple: true, default: [] },
         "session-grace": { type: "string" },
         "spare-workers": { type: "string" },
         teardown: { type: "boolean", default: false },
@@ -85,6 +107,12 @@ export function parseArguments(argv: readonly string[]): Arguments | "help" | "v
       socketGroup: values["socket-group"],
       policyFile: values.policy,
       metrics: values.metrics === undefined ? undefined : parseMetricsAddress(values.metrics),
+      tcp: parseTcpFlags({
+        tcp: values.tcp,
+        certificate: absolute(values["tls-certificate"]),
+        key: absolute(values["tls-key"]),
+        origins: values["tcp-origin"],
+      }),
       sessionGraceMs: graceOf(values["session-grace"]),
       spareWorkers: sparesOf(values["spare-workers"]),
       teardown: values.teardown,

@@ -24,6 +24,8 @@ export interface Caller {
   readonly peer?: PeerProcess | undefined;
   /** Undefined where a call comes from nobody's connection: in tests. */
   readonly worker?: CallerWorker | undefined;
+  /** The token by which the connection was made, over TCP; undefined: it is a local one. */
+  readonly token?: string | undefined;
   /** Which connection the call came by. */
   readonly connection: number;
   /**

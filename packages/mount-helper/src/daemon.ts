@@ -1,7 +1,8 @@
 /** thinpoold as a function: the pool, the records of its mounts, and the socket, put together. */
+import { closeSync } from "node:fs";
 import { join } from "node:path";
-import type { Kernel, ThinPool } from "@thinpool/thinpool";
-import { PoolError, openPool } from "@thinpool/thinpool";
+import type { Kernel, ListeningSocket, ThinPool } from "@thinpool/thinpool";
+import { PoolError, listenTcp, openPool } from "@thinpool/thinpool";
 import { groupIdOf } from "./accounts.ts";
 import { Access } from "./policy/access.ts";
 import { LivePolicy } from "./policy/live-policy.ts";
@@ -9,13 +10,20 @@ import { RightsBook } from "./policy/rights-book.ts";
 import { RightsStore } from "./policy/rights-store.ts";
 import { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 import { Dispatcher } from "./dispatch.ts";
+import { readCertificate } from "./gateway/certificate.ts";
+import { DirectGateway } from "./gateway/direct-gateway.ts";
+import type { GatewayPort } from "./gateway/gateway-process.ts";
+import { GatewayProcess } from "./gateway/gateway-process.ts";
+import { LISTEN_BACKLOG } from "./gateway/limits.ts";
+import { RemoteAccess } from "./gateway/remote-access.ts";
+import type { TcpOptions } from "./gateway/tcp-options.ts";
 import { makeHandlers } from "./handlers/index.ts";
 import { KeyStore } from "./idempotency/key-store.ts";
 import { KeyedCalls } from "./idempotency/keyed-calls.ts";
 import { recognitionRules } from "./idempotency/rules.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
-import { stderrLogger } from "./log.ts";
+import { errorText, stderrLogger } from "./log.ts";
 import type { RulesFor } from "./mounts/rules.ts";
 import { mountRulesBy } from "./policy/mount-rules.ts";
 import { Metrics } from "./metrics/metrics.ts";
@@ -30,7 +38,8 @@ import { helloTo } from "./server/hello.ts";
 import type { Identify } from "./server/listener.ts";
 import { Listener, identifyByKernel, pinByKernel } from "./server/listener.ts";
 import { StartError } from "./start-error.ts";
-import { rootWorkerIdentity } from "./worker/root-identity.ts";
+import type { Identity } from "./worker/privileges.ts";
+import { GATEWAY, ROOT_WORKER, reservedIdentity } from "./worker/reserved-identity.ts";
 import { MAX_SPARE_WORKERS } from "./worker/limits.ts";
 import { WorkerPool } from "./worker/worker-pool.ts";
 
@@ -63,6 +72,8 @@ export interface DaemonOptions {
   readonly policyFile?: string;
   /** A socket that the service manager has opened at `socketPath`, by its descriptor. */
   readonly inheritedSocket?: number | undefined;
+  /** Who may come over TCP, with TLS and a token, and where; default: nobody. */
+  readonly tcp?: TcpOptions | undefined;
   /** Where to serve Prometheus metrics; default: nowhere. */
   readonly metrics?: MetricsAddress | undefined;
   /** Default: /run/thinpool/mounts. */
@@ -79,8 +90,12 @@ export interface DaemonOptions {
 
 export interface Daemon extends AsyncDisposable {
   readonly socketPath: string;
+  /** Where it listens for network clients; undefined: nowhere. */
+  readonly tcpPort: number | undefined;
   /** Reads the policy file anew. Where it is refused, the log says why and nothing changes. */
   reloadPolicy(): Promise<void>;
+  /** The same with the certificate and its key, for who connects from now on. */
+  reloadCertificate(): Promise<void>;
   /**
    * Stops accepting, ends what runs, and lets the pool go. Mounts stay for the next start, unless
    * `teardown`: then all references are given up and the pool is taken down (BUSY, and nothing more
@@ -131,6 +146,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     rulesFor,
     inTurn: <T>(device: string, operation: string, task: () => Promise<T>) =>
       queue.run(device, operation, task),
+    connectTokenEnded: () => remote.endStale(),
     stopping: stopping.signal,
   };
   const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
@@ -157,10 +173,12 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     logger,
     observe: (call) => metrics.observe(call),
   });
+  const gatewayIdentity = await gatewayIdentityFor(options);
+  const spares = options.spareWorkers ?? DEFAULT_SPARE_WORKERS;
   const workers =
     options.workers === "in-process"
       ? undefined
-      : await workerPool(options.spareWorkers ?? DEFAULT_SPARE_WORKERS, logger);
+      : await workerPool(spares, gatewayIdentity, logger);
   const openFront: OpenFront = (principal, port) =>
     workers === undefined ? directChannel(port) : workers.open(principal, port);
   const watch: ConnectionWatch = {
@@ -179,7 +197,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     limitsOf: (principal) => access.limits(principal),
     logger,
   });
-  const { inheritedSocket } = options;
+  const remote = new RemoteAccess({
+    book,
+    access,
+    back,
+    logger,
+    frontsAreHere: workers === undefined,
+  });
+  undo.defer(() => remote.close());
+  const { inheritedSocket, tcp } = options;
+  const certificate = tcp === undefined ? undefined : await readCertificate(tcp);
+  const listening = tcp === undefined ? undefined : listenOn(tcp);
+  undo.defer(() => {
+    if (listening !== undefined) closeSync(listening.descriptor);
+  });
   const metricsServer =
     options.metrics === undefined
       ? undefined
@@ -195,9 +226,20 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     pin: (socket, principal) =>
       rulesFor(principal).otherNamespaces ? pinByKernel(socket, principal) : undefined,
   });
+  undo.defer(() => listener.release());
+  const tcpPort = listening?.port;
+  let gateway: GatewayPort | undefined;
+  if (tcp !== undefined && listening !== undefined && certificate !== undefined) {
+    const { origins } = tcp;
+    const parts = { remote, listening: listening.descriptor, origins, certificate };
+    gateway =
+      gatewayIdentity === undefined
+        ? new DirectGateway(parts)
+        : new GatewayProcess({ ...parts, identity: gatewayIdentity, logger });
+  }
   undo.move();
   reaper.start();
-  logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath });
+  logger.log("info", "started", { pid: process.pid, pool: pool.uuid, socketPath, tcpPort });
   return new RunningDaemon({
     socketPath,
     pool,
@@ -210,12 +252,40 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     back,
     listener,
     workers,
+    remote,
+    gateway,
+    tcp,
+    tcpPort,
     metricsServer,
     logger,
   });
 }
 
-async function workerPool(spares: number, logger: Logger): Promise<WorkerPool> {
+/** As whom the gateway runs; undefined: there is none, or it is in this process. */
+async function gatewayIdentityFor({ workers, tcp }: DaemonOptions): Promise<Identity | undefined> {
+  return tcp === undefined || workers === "in-process" ? undefined : reservedIdentity(GATEWAY);
+}
+
+/** Bound by root, served by the gateway. Throws StartError. */
+function listenOn({ address: { host, port } }: TcpOptions): ListeningSocket {
+  try {
+    return listenTcp(host, port, LISTEN_BACKLOG);
+  } catch (error) {
+    throw new StartError({
+      code: "SOCKET_IN_USE",
+      object: `${host}:${port}`,
+      reason: error instanceof Error ? error.message : String(error),
+      hint: "Name an address of this machine, and a port that nobody has, with --tcp.",
+      cause: error,
+    });
+  }
+}
+
+async function workerPool(
+  spares: number,
+  gateway: Identity | undefined,
+  logger: Logger,
+): Promise<WorkerPool> {
   if (!Number.isInteger(spares) || spares < 0 || spares > MAX_SPARE_WORKERS) {
     throw new StartError({
       code: "OPTION_INVALID",
@@ -225,7 +295,9 @@ async function workerPool(spares: number, logger: Logger): Promise<WorkerPool> {
     });
   }
   if (process.geteuid?.() === 0) {
-    return new WorkerPool({ rootIdentity: await rootWorkerIdentity(), logger, spares });
+    const rootIdentity = await reservedIdentity(ROOT_WORKER);
+    const reservedUids = gateway === undefined ? [] : [gateway.uid];
+    return new WorkerPool({ rootIdentity, reservedUids, logger, spares });
   }
   throw new StartError({
     code: "OPTION_INVALID",
@@ -257,6 +329,10 @@ interface Parts {
   readonly back: Back;
   readonly listener: Listener;
   readonly workers: WorkerPool | undefined;
+  readonly remote: RemoteAccess;
+  readonly gateway: GatewayPort | undefined;
+  readonly tcp: TcpOptions | undefined;
+  readonly tcpPort: number | undefined;
   readonly metricsServer: MetricsServer | undefined;
   readonly logger: Logger;
 }
@@ -271,8 +347,24 @@ class RunningDaemon implements Daemon {
     this.#parts = parts;
   }
 
+  get tcpPort(): number | undefined {
+    return this.#parts.tcpPort;
+  }
+
   reloadPolicy(): Promise<void> {
     return this.#parts.live.reload();
+  }
+
+  async reloadCertificate(): Promise<void> {
+    const { tcp, gateway, logger } = this.#parts;
+    if (tcp === undefined || gateway === undefined) return;
+    try {
+      gateway.setCertificate(await readCertificate(tcp));
+      logger.log("info", "certificate-read", { path: tcp.certificateFile });
+    } catch (error) {
+      const reason = error instanceof StartError ? error.message : errorText(error);
+      logger.log("error", "certificate-refused", { path: tcp.certificateFile, reason });
+    }
   }
 
   stop(options: { readonly teardown?: boolean } = {}): Promise<void> {
@@ -286,8 +378,9 @@ class RunningDaemon implements Daemon {
 
   async #stop(teardown: boolean): Promise<void> {
     const { pool, references, keys, book, dispatcher, back, listener } = this.#parts;
-    const { workers, metricsServer, logger } = this.#parts;
+    const { workers, remote, gateway, metricsServer, logger } = this.#parts;
     listener.stopAccepting();
+    gateway?.stopAccepting();
     this.#parts.stopping.abort();
     if (!(await endsWithin(dispatcher.drain(), DRAIN_TIMEOUT_MS))) {
       logger.log("warn", "drain-timed-out", { ms: DRAIN_TIMEOUT_MS });
@@ -295,6 +388,8 @@ class RunningDaemon implements Daemon {
     await metricsServer?.close();
     await references.reaper.stop();
     await back.close();
+    await gateway?.end();
+    remote.close();
     await workers?.close();
     listener.release();
     try {

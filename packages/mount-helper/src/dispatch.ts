@@ -179,6 +179,7 @@ export class Dispatcher {
       id: String(request.id),
       uid,
       pid,
+      ...(caller.token === undefined ? {} : { token: caller.token }),
       method,
       object: objectOf(request),
       ...("name" in params ? { name: params.name } : {}),

@@ -33,8 +33,8 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(`${(JSON.parse(manifest) as { version: string }).version}\n`);
     return;
   }
-  const { folder, socketPath, socketGroup, metrics, sessionGraceMs, spareWorkers, teardown } =
-    parsed;
+  const { folder, socketPath, socketGroup, metrics, sessionGraceMs, spareWorkers } = parsed;
+  const { tcp, teardown } = parsed;
   const policyFile = await choosePolicyFile(parsed.policyFile);
   shedInheritance();
   const logger = stderrLogger();
@@ -46,6 +46,7 @@ async function main(argv: readonly string[]): Promise<void> {
     socketPath,
     inheritedSocket: inherited,
     metrics,
+    tcp,
     kernel,
     logger,
     ...(socketGroup === undefined ? {} : { socketGroup }),
@@ -53,7 +54,10 @@ async function main(argv: readonly string[]): Promise<void> {
     ...(sessionGraceMs === undefined ? {} : { sessionGraceMs }),
     ...(spareWorkers === undefined ? {} : { spareWorkers }),
   });
-  process.on("SIGHUP", () => void daemon.reloadPolicy());
+  process.on("SIGHUP", () => {
+    void daemon.reloadPolicy();
+    void daemon.reloadCertificate();
+  });
   await manager.ready();
   await untilSignal();
   await manager.stopping();

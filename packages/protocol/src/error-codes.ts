@@ -187,6 +187,16 @@ export const clientErrorCodes = {
     meaning: "This user may not open the daemon's socket.",
     hint: "Join the group that owns the socket (ls -l shows it), or ask an administrator.",
   },
+  UNAUTHORIZED: {
+    retryable: false,
+    meaning: "The daemon refused the token by which the client connects over TCP.",
+    hint: "Ask for a new one: it was revoked, has expired, or is not of this daemon.",
+  },
+  TLS_FAILED: {
+    retryable: false,
+    meaning: "The other end does not prove by a trusted certificate that it is the daemon.",
+    hint: "Give the certificate of the daemon, or of its issuer, as `ca`, and in the URL a host that the certificate names.",
+  },
   CONNECTION_LOST: {
     retryable: false,
     meaning: "The connection was cut while a request without an idempotency key was in flight.",

@@ -3,6 +3,11 @@
 /** The WebSocket subprotocol; a peer that does not offer it is refused. */
 export const SUBPROTOCOL = "thinpool.v1";
 
+/** A client that can't set headers offers its token as a second subprotocol that begins with this. */
+export const TOKEN_SUBPROTOCOL_PREFIX = "thinpool.token.";
+/** The close code of a connection whose token has been revoked, or has expired. */
+export const CLOSE_UNAUTHORIZED = 4401;
+
 /** A request of any method of v1 fits in a few hundred bytes; what is larger is a mistake or an attack. */
 export const MAX_REQUEST_BYTES: number = 64 * 1024;
 /** `device.list` is the largest answer: about 400 bytes per device, so some 10 000 devices. */

@@ -176,6 +176,7 @@ test("the methods that take parameters refuse to go without", () => {
       "policy.test",
       "session.resume",
       "token.create",
+      "token.createConnect",
       "token.revoke",
     ],
   );

@@ -31,7 +31,15 @@ export type {
   Usage,
 } from "./resources.ts";
 export { Clone, Mount } from "./resources.ts";
-export type { NewToken, PolicyAnswer, PolicyQuestion, TokenEntry, WhoAmI } from "./rights.ts";
+export type {
+  ConnectTokenEntry,
+  NewConnectToken,
+  NewToken,
+  PolicyAnswer,
+  PolicyQuestion,
+  TokenEntry,
+  WhoAmI,
+} from "./rights.ts";
 export { Rights } from "./rights.ts";
 export type {
   DeviceExport,

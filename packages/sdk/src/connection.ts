@@ -17,8 +17,8 @@ export interface ConnectionListener {
   message(data: string | Uint8Array): void;
   /** The other end gave a sign of life that is no message. */
   ping(): void;
-  /** Once, and last. */
-  lost(reason: string): void;
+  /** Once, and last. `code`: RFC 6455's, where the connection was closed by one. */
+  lost(reason: string, code?: number): void;
 }
 
 export interface DialOptions {
@@ -26,7 +26,10 @@ export interface DialOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Makes a connection. Rejects with ThinpoolError: DAEMON_UNREACHABLE, SOCKET_FORBIDDEN, TIMEOUT, ABORTED. */
+/**
+ * Makes a connection. Rejects with ThinpoolError: DAEMON_UNREACHABLE, SOCKET_FORBIDDEN, UNAUTHORIZED,
+ * TLS_FAILED, TIMEOUT, ABORTED.
+ */
 export interface Dialler {
   /** Where to, for messages. */
   readonly address: string;

@@ -2,9 +2,10 @@
  * The client's connection as something that lasts: cut, it is made again with backoff, and the session
  * is resumed. Its listener hears of each state; requests are its listener's matter.
  */
+import { CLOSE_UNAUTHORIZED } from "@thinpool/protocol";
 import type { Hello } from "@thinpool/protocol";
 import type { Connection, Dialler } from "./connection.ts";
-import { ThinpoolError, clientError } from "./errors.ts";
+import { ThinpoolError, clientError, hasCode } from "./errors.ts";
 import type { Handshake, Session } from "./handshake.ts";
 import { shakeHands } from "./handshake.ts";
 import { Pulse } from "./pulse.ts";
@@ -136,16 +137,23 @@ export class Link {
         this.#options.listener.receive(message);
       },
       ping: () => pulse?.beat(),
-      lost: (reason) => {
+      lost: (reason, code) => {
         pulse?.stop();
-        if (this.#connection === connection) this.#lost(reason);
+        if (this.#connection === connection) this.#lost(reason, code);
       },
     });
   }
 
-  #lost(reason: string): void {
+  #lost(reason: string, code: number | undefined): void {
     this.#connection = undefined;
     if (this.#isOver()) return;
+    if (code === CLOSE_UNAUTHORIZED) {
+      const object = this.#options.dialler.address;
+      this.#end("gone", reason, (operation) =>
+        clientError("UNAUTHORIZED", { operation, object, reason }),
+      );
+      return;
+    }
     this.#enter("reconnecting", reason);
     this.#options.listener.down();
     void this.#reconnect(reason);
@@ -173,6 +181,10 @@ export class Link {
         return;
       } catch (error) {
         last = error instanceof Error ? error.message : String(error);
+        if (hasCode(error, "UNAUTHORIZED") || hasCode(error, "TLS_FAILED")) {
+          this.#end("gone", last, () => error);
+          return;
+        }
         if (error instanceof ThinpoolError && error.code === "PROTOCOL") break;
       }
       waitMs = Math.min(BACKOFF_MAX_MS, Math.max(BACKOFF_FIRST_MS, waitMs * 2));

@@ -11,6 +11,10 @@ export type PolicyAnswer = MethodResult<"policy.test">;
 export type TokenEntry = MethodResult<"token.list">[number];
 /** `secret` is told this once. */
 export type NewToken = MethodResult<"token.create">;
+/** A token to connect by, without its secret. */
+export type ConnectTokenEntry = MethodResult<"token.listConnect">[number];
+/** `secret` is told this once. */
+export type NewConnectToken = MethodResult<"token.createConnect">;
 
 /** All reject with ThinpoolError. Use `client.rights`. */
 export class Rights {
@@ -57,7 +61,28 @@ export class Rights {
     return this.#requests.call("token.create", params, options);
   }
 
-  /** Ends it at once. NOT_FOUND where the caller has made no such token. */
+  /**
+   * Makes a token to connect over TCP by, as the caller, or, for root, as any user: FORBIDDEN where the
+   * policy has no `allow.connect` for the caller, or he has come by such a token himself; LIMIT.
+   * `lifetimeMs`: a second to a year.
+   */
+  async createConnectToken(
+    options: { readonly lifetimeMs: number; readonly uid?: number } & CallOptions,
+  ): Promise<NewConnectToken> {
+    const { lifetimeMs, uid } = options;
+    const params = { lifetimeMs, ...(uid === undefined ? {} : { uid }) };
+    return this.#requests.call("token.createConnect", params, options);
+  }
+
+  /** Tokens to connect by: those that are the caller's, or were made by him; root sees all. */
+  async connectTokens(options: CallOptions = {}): Promise<readonly ConnectTokenEntry[]> {
+    return this.#requests.call("token.listConnect", {}, options);
+  }
+
+  /**
+   * Ends a token of either kind at once, and the connections that were made by it. NOT_FOUND where the
+   * caller has made no such token.
+   */
   async revokeToken(options: { readonly id: string } & CallOptions): Promise<void> {
     await this.#requests.call("token.revoke", { id: options.id }, options);
   }

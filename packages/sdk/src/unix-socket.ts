@@ -1,16 +1,10 @@
 /** The WebSocket over the Unix socket, in Node: opening it, and telling why it can't be opened. */
 import { createConnection } from "node:net";
-import {
-  DEFAULT_SOCKET_PATH,
-  MAX_RESPONSE_BYTES,
-  SOCKET_ENVIRONMENT_VARIABLE,
-  SUBPROTOCOL,
-} from "@thinpool/protocol";
-import { WebSocket } from "ws";
+import { DEFAULT_SOCKET_PATH, SOCKET_ENVIRONMENT_VARIABLE } from "@thinpool/protocol";
 import type { ClientErrorCode } from "@thinpool/protocol";
-import type { Connection, ConnectionListener, DialOptions, Dialler } from "./connection.ts";
+import type { Dialler } from "./connection.ts";
 import { clientError } from "./errors.ts";
-import { within } from "./wait.ts";
+import { dialInNode } from "./node-connection.ts";
 
 /** The given path, else that of the environment, else the daemon's default. */
 export function chooseSocketPath(
@@ -53,86 +47,22 @@ export function describeOpenFailure(error: unknown): {
 }
 
 export function unixSocketDialler(socketPath: string): Dialler {
-  return { address: socketPath, dial: (options) => dial(socketPath, options) };
-}
-
-async function dial(socketPath: string, options: DialOptions): Promise<Connection> {
   const context = { operation: "connect", object: socketPath };
-  const socket = new WebSocket("ws://localhost/", [SUBPROTOCOL], {
-    createConnection: () => createConnection(socketPath),
-    handshakeTimeout: options.timeoutMs,
-    maxPayload: MAX_RESPONSE_BYTES,
-    perMessageDeflate: false,
-    followRedirects: false,
-  });
-  // Its messages wait for a listener: the hello may come in the same read as the handshake's end.
-  const connection = new NodeConnection(socket);
-  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-  socket.once("open", () => resolve(undefined));
-  socket.on("error", (error) => {
-    const { code, reason } = describeOpenFailure(error);
-    reject(clientError(code, { ...context, reason, cause: error }));
-  });
-  try {
-    await within(promise, options, context);
-  } catch (error) {
-    socket.terminate();
-    throw error;
-  }
-  return connection;
-}
-
-class NodeConnection implements Connection {
-  readonly hearsPings = true;
-  readonly #socket: WebSocket;
-  #listener: ConnectionListener | undefined;
-  readonly #early: (string | Uint8Array)[] = [];
-  #reason: string | undefined;
-
-  constructor(socket: WebSocket) {
-    this.#socket = socket;
-    socket.on("error", (error) => {
-      // "close" follows, and carries this on.
-      this.#reason ??= error.message;
-    });
-    socket.on("message", (data, isBinary) => {
-      // ws hands a message over as one Buffer (binaryType "nodebuffer").
-      const message = isBinary ? (data as Buffer) : (data as Buffer).toString("utf8");
-      if (this.#listener === undefined) this.#early.push(message);
-      else this.#listener.message(message);
-    });
-    socket.on("ping", () => this.#listener?.ping());
-    socket.on("close", (code, reason) => {
-      const text = reason.toString("utf8");
-      this.#reason ??= text === "" ? `code ${code}` : `code ${code}: ${text}`;
-      this.#listener?.lost(`the connection was cut (${this.#reason})`);
-    });
-  }
-
-  listen(listener: ConnectionListener): void {
-    this.#listener = listener;
-    for (const message of this.#early.splice(0)) listener.message(message);
-    if (this.#socket.readyState === WebSocket.CLOSED) {
-      listener.lost(`the connection was cut (${this.#reason ?? "no reason given"})`);
-    }
-  }
-
-  send(data: string | Uint8Array<ArrayBuffer>): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
-  }
-
-  cut(reason: string): void {
-    this.#reason ??= reason;
-    this.#socket.terminate();
-  }
-
-  async close(timeoutMs: number): Promise<void> {
-    if (this.#socket.readyState === WebSocket.CLOSED) return;
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => this.#socket.terminate(), timeoutMs);
-    this.#socket.once("close", () => resolve(undefined));
-    this.#socket.close(1000);
-    await promise;
-    clearTimeout(timer);
-  }
+  const dial = {
+    address: socketPath,
+    host: "localhost",
+    open: () => createConnection(socketPath),
+    failure: (error: unknown) =>
+      clientError(describeOpenFailure(error).code, {
+        ...context,
+        reason: describeOpenFailure(error).reason,
+        cause: error,
+      }),
+    refusal: (status: number) =>
+      clientError("DAEMON_UNREACHABLE", {
+        ...context,
+        reason: `the daemon did not take the call: HTTP status ${status}`,
+      }),
+  };
+  return { address: socketPath, dial: (options) => dialInNode(dial, options) };
 }

@@ -95,6 +95,8 @@ const ofDaemon: Readonly<Record<ErrorCode, ExitCode>> = {
 const ofClient: Readonly<Record<ClientErrorCode, ExitCode>> = {
   DAEMON_UNREACHABLE: exitCodes.unreachable,
   SOCKET_FORBIDDEN: exitCodes.refused,
+  UNAUTHORIZED: exitCodes.refused,
+  TLS_FAILED: exitCodes.refused,
   CONNECTION_LOST: exitCodes.unreachable,
   CLIENT_CLOSED: exitCodes.failed,
   ABORTED: exitCodes.failed,

@@ -41,6 +41,8 @@ export interface HandlerParts {
   readonly rulesFor: RulesFor;
   /** Runs the task in the turn of the device, for methods that have none as a whole. */
   readonly inTurn: InTurn;
+  /** A token to connect by was revoked: its connections end. */
+  readonly connectTokenEnded: () => void;
   /** Set when the daemon begins to stop: who only waits for something to happen ends. */
   readonly stopping: AbortSignal;
 }

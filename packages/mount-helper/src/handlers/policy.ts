@@ -18,6 +18,7 @@ export function policyHandlers({ access }: HandlerParts): Topic<"policy"> {
         rules: rules.map(({ name }) => name),
         create: access.decide(principal, "create", undefined).allowed,
         admin: access.decide(principal, "admin", undefined).allowed,
+        connect: access.decide(principal, "connect", undefined).allowed,
         limits: limitsToWire(access.limits(principal)),
       });
     },

@@ -78,7 +78,8 @@ export function recognitionRules(
   const revoked: Recognise = {
     how: "compared",
     before: (request): Revoked => ({ id: param(request, "id") }),
-    find: ({ id }: Revoked) => (book.tokenById(id) === undefined ? {} : undefined),
+    find: ({ id }: Revoked) =>
+      book.tokenById(id) === undefined && book.connectTokenById(id) === undefined ? {} : undefined,
   };
   const madeMany: Recognise = {
     how: "made",
@@ -135,6 +136,7 @@ export function recognitionRules(
     "mount.release": released,
     "mount.renew": { how: "repeated" },
     "token.create": { how: "replaced" },
+    "token.createConnect": { how: "replaced" },
     "token.revoke": revoked,
   };
   const missing = methodNames.filter((name) => methods[name].changes && rules[name] === undefined);

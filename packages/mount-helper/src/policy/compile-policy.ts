@@ -56,6 +56,7 @@ function compileRule(entry: RuleEntry, { users, groups }: Resolvers): Rule {
     touch: users(allow.touch),
     onBehalfOf: users(allow.onBehalfOf),
     admin: allow.admin ?? false,
+    connect: allow.connect ?? false,
     mountRoots: mount.roots ?? [],
     noExec: mount.noExec,
     noSymFollow: mount.noSymFollow,

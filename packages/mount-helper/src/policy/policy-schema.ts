@@ -34,6 +34,7 @@ export interface RuleEntry {
         readonly touch?: UsersEntry | undefined;
         readonly onBehalfOf?: UsersEntry | undefined;
         readonly admin?: boolean | undefined;
+        readonly connect?: boolean | undefined;
       }
     | undefined;
   readonly mount?:
@@ -108,6 +109,7 @@ const allow = v.strictObject({
   touch: v.optional(users),
   onBehalfOf: v.optional(users),
   admin: v.optional(v.boolean()),
+  connect: v.optional(v.boolean()),
 });
 
 const mount = v.strictObject({

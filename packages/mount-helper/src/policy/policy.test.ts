@@ -75,6 +75,8 @@ test("the whole table without a file: what root, the owner, another of the group
     ["mount.list", "", "yes", "yes", "yes", never],
     ["session.resume", "", "yes", "yes", "yes", never],
     ["token.list", "", "yes", "yes", "yes", never],
+    ["token.createConnect", "", "yes", never, never, never],
+    ["token.listConnect", "", "yes", "yes", "yes", never],
     ["token.revoke", "", "yes", "yes", "yes", never],
     ["policy.whoami", "", "yes", "yes", "yes", "yes"],
     ["policy.test", "", "yes", never, never, never],

@@ -25,6 +25,8 @@ export type Rule =
   | "anyone"
   /** Administrators: root, and whom the policy makes one. */
   | "root"
+  /** Who may make tokens to connect over TCP. */
+  | "connects"
   /** Who may make empty devices. */
   | "creates"
   /** Who may make empty devices, or, where the call has an origin, may clone that. */
@@ -96,6 +98,9 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "token.create": { rule: "owns-device", object: "device", turn: "device" },
   // Whose token it is, the handler looks at: another's and none look the same.
   "token.revoke": { rule: "anyone", object: undefined, turn: undefined },
+  // That one who is not root names no other user, the handler looks at.
+  "token.createConnect": { rule: "connects", object: undefined, turn: undefined },
+  "token.listConnect": { rule: "anyone", object: undefined, turn: undefined },
   "token.list": { rule: "anyone", object: undefined, turn: undefined },
   // Whose session it is, its secret proves.
   "session.resume": { rule: "anyone", object: undefined, turn: undefined },
@@ -177,6 +182,8 @@ export function judge(principal: Principal, request: KnownRequest, facts: Policy
         ? verdictOf(decide(facts.policy(), principal, "create", undefined), ADMINS_ONLY)
         : judgeDevice(principal, { request, name: origin, verb: "clone" }, facts);
     }
+    case "connects":
+      return verdictOf(decide(facts.policy(), principal, "connect", undefined), ADMINS_ONLY);
     case "clones-devices":
       return judgeOrigins(principal, request, facts);
     case "clones-device":

@@ -1,11 +1,13 @@
 /** The rights that users give and take while the daemon runs: public images and tokens. */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { RequestError } from "../errors.ts";
-import type { RightsStore, Token, TokenVerb } from "./rights-store.ts";
+import type { ConnectToken, RightsStore, Token, TokenVerb } from "./rights-store.ts";
 
 /** 256 bits: nobody guesses one. */
 const SECRET_BYTES = 32;
 export const MAX_TOKENS_PER_UID = 128;
+/** Tokens to connect by, of all users: each attempt to connect is compared with all of them. */
+export const MAX_CONNECT_TOKENS = 1024;
 
 export interface NewToken {
   /** One of this id is replaced: nobody was told its secret (its call is repeated). */
@@ -25,13 +27,21 @@ export interface TokenUse {
   readonly uid: number;
 }
 
+export type NewConnectToken = Omit<ConnectToken, "createdAtMs">;
+
 export class RightsBook {
   readonly #store: RightsStore;
   readonly #public: Set<string>;
+  /** By id. Whoever knocks at the network's door makes nobody read a file. */
+  readonly #connect = new Map<
+    string,
+    { readonly token: ConnectToken; readonly secretHash: Uint8Array }
+  >();
 
   constructor(store: RightsStore) {
     this.#store = store;
     this.#public = new Set(store.publicDevices());
+    for (const entry of store.connectTokens(Date.now())) this.#connect.set(entry.token.id, entry);
   }
 
   isPublic(deviceUuid: string): boolean {
@@ -56,18 +66,57 @@ export class RightsBook {
       .tokens(now)
       .filter(({ creatorUid }) => creatorUid === fields.creatorUid);
     if (held.length >= MAX_TOKENS_PER_UID) {
-      throw new RequestError({
-        code: "LIMIT",
-        operation: "token.create",
-        object: "the tokens",
-        reason: `you have ${held.length}, the limit is ${MAX_TOKENS_PER_UID}`,
-        hint: "Revoke those that are not needed.",
-      });
+      throw tooMany("token.create", `you have ${held.length}, the limit is ${MAX_TOKENS_PER_UID}`);
     }
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
     const token: Token = { ...fields, createdAtMs: now };
     this.#store.addToken(token, hashOf(secret));
     return { token, secret };
+  }
+
+  /** As `createToken`: the secret is told once. */
+  createConnectToken(fields: NewConnectToken): {
+    readonly token: ConnectToken;
+    readonly secret: string;
+  } {
+    const operation = "token.createConnect";
+    const all = this.connectTokens();
+    const own = all.filter(({ creatorUid }) => creatorUid === fields.creatorUid);
+    if (own.length >= MAX_TOKENS_PER_UID) {
+      throw tooMany(operation, `you have made ${own.length}, the limit is ${MAX_TOKENS_PER_UID}`);
+    }
+    if (all.length >= MAX_CONNECT_TOKENS) {
+      throw tooMany(operation, `there are ${all.length}, the limit is ${MAX_CONNECT_TOKENS}`);
+    }
+    const secret = randomBytes(SECRET_BYTES).toString("base64url");
+    const secretHash = hashOf(secret);
+    const token: ConnectToken = { ...fields, createdAtMs: Date.now() };
+    this.#store.addConnectToken(token, secretHash);
+    this.#connect.set(token.id, { token, secretHash });
+    return { token, secret };
+  }
+
+  /** Undefined where there is none of that secret, or it has expired. Takes as long for each secret. */
+  connectTokenOf(secret: string): ConnectToken | undefined {
+    const asked = hashOf(secret);
+    let found: ConnectToken | undefined;
+    for (const { token, secretHash } of this.#connect.values()) {
+      if (timingSafeEqual(asked, secretHash)) found = token;
+    }
+    return found === undefined ? undefined : this.connectTokenById(found.id);
+  }
+
+  /** Undefined where it was revoked, or has expired. */
+  connectTokenById(id: string): ConnectToken | undefined {
+    const token = this.#connect.get(id)?.token;
+    return token === undefined || token.expiresAtMs <= Date.now() ? undefined : token;
+  }
+
+  connectTokens(): readonly ConnectToken[] {
+    const entries = this.#store.connectTokens(Date.now());
+    const ids = new Set(entries.map(({ token }) => token.id));
+    for (const id of this.#connect.keys()) if (!ids.has(id)) this.#connect.delete(id);
+    return entries.map(({ token }) => token);
   }
 
   /** The token that allows it; undefined where none of that secret does: unknown, expired, for another device, verb or user. */
@@ -86,8 +135,11 @@ export class RightsBook {
     return this.#store.tokenById(id);
   }
 
+  /** Of either kind. */
   revoke(id: string): void {
     this.#store.removeToken(id);
+    this.#store.removeConnectToken(id);
+    this.#connect.delete(id);
   }
 
   forgetDevice(deviceUuid: string): void {
@@ -98,6 +150,11 @@ export class RightsBook {
   close(): void {
     this.#store.close();
   }
+}
+
+function tooMany(operation: string, reason: string): RequestError {
+  const hint = "Revoke those that are not needed.";
+  return new RequestError({ code: "LIMIT", operation, object: "the tokens", reason, hint });
 }
 
 /** A random secret of 256 bits needs no slow hash. */

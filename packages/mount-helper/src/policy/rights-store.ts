@@ -32,7 +32,22 @@ CREATE TABLE tokens (
 ) STRICT;
 `;
 
-const SCHEMA: StoreSchema = { version: 1, create: CREATE };
+const CREATE_CONNECT_TOKENS = `
+CREATE TABLE connect_tokens (
+  id TEXT PRIMARY KEY,
+  secret_hash BLOB NOT NULL UNIQUE,
+  uid INTEGER NOT NULL,
+  creator_uid INTEGER NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  expires_at_ms INTEGER NOT NULL
+) STRICT;
+`;
+
+const SCHEMA: StoreSchema = {
+  version: 2,
+  create: CREATE + CREATE_CONNECT_TOKENS,
+  upgrades: { 2: CREATE_CONNECT_TOKENS },
+};
 
 /** What a token lets its bearer do with its one device. */
 export const tokenVerbs = ["clone", "mount-read-only"] as const;
@@ -45,6 +60,15 @@ export interface Token {
   readonly allow: readonly TokenVerb[];
   /** Only this user may use it; undefined: whoever has it. */
   readonly uid: number | undefined;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** Lets its bearer connect over TCP as one user. */
+export interface ConnectToken {
+  readonly id: string;
+  readonly uid: number;
+  readonly creatorUid: number;
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
 }
@@ -116,6 +140,38 @@ export class RightsStore implements Disposable {
 
   removeToken(id: string): void {
     this.#database.prepare("DELETE FROM tokens WHERE id = ?").run(id);
+  }
+
+  /** One of the same id is replaced. */
+  addConnectToken(token: ConnectToken, secretHash: Uint8Array): void {
+    const { id, uid, creatorUid, createdAtMs, expiresAtMs } = token;
+    this.#database
+      .prepare("INSERT OR REPLACE INTO connect_tokens VALUES (?, ?, ?, ?, ?, ?)")
+      .run(id, secretHash, uid, creatorUid, createdAtMs, expiresAtMs);
+  }
+
+  /** With the hashes of their secrets. Those that have expired go with it. */
+  connectTokens(
+    nowMs: number,
+  ): readonly { readonly token: ConnectToken; readonly secretHash: Uint8Array }[] {
+    this.#database.prepare("DELETE FROM connect_tokens WHERE expires_at_ms <= ?").run(nowMs);
+    const rows = this.#database
+      .prepare("SELECT * FROM connect_tokens ORDER BY created_at_ms, id")
+      .all();
+    return rows.map((row) => ({
+      token: {
+        id: String(row["id"]),
+        uid: Number(row["uid"]),
+        creatorUid: Number(row["creator_uid"]),
+        createdAtMs: Number(row["created_at_ms"]),
+        expiresAtMs: Number(row["expires_at_ms"]),
+      },
+      secretHash: row["secret_hash"] as Uint8Array,
+    }));
+  }
+
+  removeConnectToken(id: string): void {
+    this.#database.prepare("DELETE FROM connect_tokens WHERE id = ?").run(id);
   }
 
   /** The device is no more: nothing of it is left to be given to another of its name. */

@@ -46,6 +46,8 @@ export interface Rule {
   readonly onBehalfOf: Users;
   /** What only root may do otherwise. */
   readonly admin: boolean;
+  /** Tokens to connect over TCP as oneself. */
+  readonly connect: boolean;
   /** Folders below these may be mounted on by their owners. */
   readonly mountRoots: readonly string[];
   readonly noExec: boolean | undefined;
@@ -70,7 +72,7 @@ export interface DeviceFacts {
 
 export type Verb =
   /** To ask for the pool's state and for lists: anybody whom a rule is about. */
-  "use" | "create" | "clone" | "see" | "touch" | "admin" | "on-behalf-of";
+  "use" | "create" | "clone" | "see" | "touch" | "admin" | "on-behalf-of" | "connect";
 
 export const verbs: readonly Verb[] = [
   "use",
@@ -80,6 +82,7 @@ export const verbs: readonly Verb[] = [
   "touch",
   "admin",
   "on-behalf-of",
+  "connect",
 ];
 
 /** What a verb is done to; undefined where it is the pool as a whole. */
@@ -111,6 +114,7 @@ export const EMPTY_RULE: Rule = {
   touch: NOBODY,
   onBehalfOf: NOBODY,
   admin: false,
+  connect: false,
   mountRoots: [],
   noExec: undefined,
   noSymFollow: undefined,
@@ -150,6 +154,8 @@ function allows(rule: Rule, who: Who, verb: Verb, object: DecisionObject): boole
       return rule.create;
     case "admin":
       return rule.admin;
+    case "connect":
+      return rule.connect;
     case "on-behalf-of":
       // Nobody becomes root: who is to have root's rights is made an administrator.
       if (object === undefined || !("uid" in object) || object.uid === 0) return false;

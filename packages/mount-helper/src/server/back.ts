@@ -66,13 +66,25 @@ export interface BackParts {
 
 export type RequestLimits = Pick<Limits, "requestsInFlight" | "requestsPerSecond">;
 
+/** What is known of a connection beyond whose it is. */
+export interface Origin {
+  /** Its client's process; of a local one. */
+  readonly peer?: PeerProcess | undefined;
+  /** By what it was let in; of one over TCP. */
+  readonly token?: string | undefined;
+  /** Called once, when it is over; also where it was refused. */
+  readonly ended?: () => void;
+}
+
 /** One client's connection, as the back knows it. */
 interface Connection {
   readonly number: number;
   readonly principal: Principal;
-  readonly peer: PeerProcess | undefined;
+  readonly origin: Origin;
   readonly waiting: Map<RequestId, AbortController>;
   opened: boolean;
+  /** Told to go away: nothing that it asks is done any more. */
+  dismissed: boolean;
   notes: number;
 }
 
@@ -97,15 +109,18 @@ export class Back {
     return this.#fronts.size;
   }
 
-  /** Takes an accepted connection, of which nothing was read, and `peer`, over. Never throws. */
-  accept(principal: Principal, socket: Socket, peer?: PeerProcess): void {
+  /**
+   * Takes an accepted connection, of which nothing was read, and its origin, over. Never throws. Its
+   * number; undefined where it was refused.
+   */
+  accept(principal: Principal, socket: Socket, origin: Origin = {}): number | undefined {
     const { uid, pid } = principal;
     const own = this.#fronts.get(uid)?.size ?? 0;
     if (this.connectionCount >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_PER_UID) {
       this.#parts.logger.log("warn", "too-many-connections", { uid, pid, own });
       refuseConnection(socket, "503 Service Unavailable", "There are too many connections.");
-      peer?.close();
-      return;
+      end(origin);
+      return undefined;
     }
     let front: UidFront;
     try {
@@ -113,12 +128,18 @@ export class Back {
     } catch (error) {
       this.#parts.logger.log("error", "no-worker", { uid, pid, error: errorText(error) });
       refuseConnection(socket, "503 Service Unavailable", "The daemon has no worker for you now.");
-      peer?.close();
-      return;
+      end(origin);
+      return undefined;
     }
     const number = this.#nextConnection;
     this.#nextConnection += 1;
-    front.adopt({ number, principal, peer }, socket);
+    front.adopt({ number, principal, origin }, socket);
+    return number;
+  }
+
+  /** Tells one client to go; from now on nothing that it asks is done. */
+  dismiss(connection: number, code: number, reason: string): void {
+    for (const front of this.#fronts.values()) front.dismiss(connection, code, reason);
   }
 
   /** Sends a whole message to one client; false where it is not connected any more. */
@@ -185,11 +206,12 @@ class UidFront implements BackPort {
     return this.#connections.size;
   }
 
-  adopt(whose: Pick<Connection, "number" | "principal" | "peer">, socket: Socket): void {
+  adopt(whose: Pick<Connection, "number" | "principal" | "origin">, socket: Socket): void {
     clearTimeout(this.#idle);
     const { number } = whose;
     const waiting = new Map<RequestId, AbortController>();
-    this.#connections.set(number, { ...whose, waiting, opened: false, notes: 0 });
+    const fresh = { waiting, opened: false, dismissed: false, notes: 0 };
+    this.#connections.set(number, { ...whose, ...fresh });
     this.#port.adopt(number, socket);
   }
 
@@ -197,6 +219,14 @@ class UidFront implements BackPort {
     if (this.#connections.get(connection)?.opened !== true) return false;
     this.#port.send({ type: "push", connection, text });
     return true;
+  }
+
+  dismiss(number: number, code: number, reason: string): void {
+    const connection = this.#connections.get(number);
+    if (connection === undefined) return;
+    connection.dismissed = true;
+    for (const canceller of connection.waiting.values()) canceller.abort();
+    this.#port.send({ type: "close", connection: number, code, reason });
   }
 
   goAway(): void {
@@ -269,7 +299,9 @@ class UidFront implements BackPort {
     }
     connection.opened = true;
     const { uid, pid } = connection.principal;
-    this.#parts.logger.log("info", "connected", { connection: connection.number, uid, pid });
+    const { token } = connection.origin;
+    const fields = { connection: connection.number, uid, pid, token };
+    this.#parts.logger.log("info", "connected", fields);
     this.#parts.watch.opened(connection.principal, connection.number);
   }
 
@@ -284,6 +316,7 @@ class UidFront implements BackPort {
       this.#misbehaves("more requests at once than the protocol allows");
       return;
     }
+    if (connection.dismissed) return;
     const refusal = this.#refusal(connection.principal);
     if (refusal === undefined) void this.#serve(request.value, connection);
     else this.#refuse(connection.number, request.value, refusal);
@@ -312,13 +345,15 @@ class UidFront implements BackPort {
 
   /** Never rejects: the dispatcher answers everything. */
   async #serve(request: KnownRequest, connection: Connection): Promise<void> {
-    const { number, principal, peer, waiting } = connection;
+    const { number, principal, origin, waiting } = connection;
+    const { peer, token } = origin;
     const canceller = new AbortController();
     waiting.set(request.id, canceller);
     this.#inFlight += 1;
     const caller = {
       principal,
       peer,
+      token,
       connection: number,
       signal: canceller.signal,
       worker: {
@@ -381,9 +416,9 @@ class UidFront implements BackPort {
 
   /** What still runs for it goes on, unless it can be cancelled; nobody waits for the answer. */
   #forget(connection: Connection, reason: string): void {
-    const { number, principal, peer, waiting, opened } = connection;
+    const { number, principal, origin, waiting, opened } = connection;
     this.#connections.delete(number);
-    peer?.close();
+    end(origin);
     for (const canceller of waiting.values()) canceller.abort();
     if (this.#connections.size === 0) {
       clearTimeout(this.#idle);
@@ -401,4 +436,9 @@ class UidFront implements BackPort {
     this.#parts.logger.log("error", "worker-misbehaves", { uid: this.#uid, reason });
     this.#port.end(reason);
   }
+}
+
+function end({ peer, ended }: Origin): void {
+  peer?.close();
+  ended?.();
 }

@@ -84,6 +84,6 @@ export class Listener {
       socket.destroy();
       return;
     }
-    back.accept(principal, socket, peer);
+    back.accept(principal, socket, { peer });
   }
 }

@@ -17,6 +17,8 @@ import { spawnWorker, workerProgram } from "./worker-process.ts";
 export interface WorkerPoolParts {
   /** As whom the worker runs that reads root's connections: nobody else may be that user. */
   readonly rootIdentity: Identity;
+  /** Uids of other processes of the daemon's own: nobody else may be those users either. */
+  readonly reservedUids?: readonly number[];
   readonly logger: Logger;
   /** Processes that wait, their modules loaded, to become the worker of a user who has none. */
   readonly spares: number;
@@ -68,10 +70,10 @@ export class WorkerPool {
 
   /** Throws where this uid can have no worker now. */
   open(principal: Principal, back: BackPort): FrontPort {
-    const { rootIdentity, logger, program = workerProgram } = this.#parts;
+    const { rootIdentity, reservedUids = [], logger, program = workerProgram } = this.#parts;
     const { uid, gid } = principal;
-    if (uid === rootIdentity.uid) {
-      throw new Error(`uid ${uid} is reserved for the worker that reads root's connections`);
+    if (uid === rootIdentity.uid || reservedUids.includes(uid)) {
+      throw new Error(`uid ${uid} is reserved for a process of the daemon's own`);
     }
     const backoff = this.#backoffs.get(uid);
     if (backoff !== undefined && this.#now() < backoff.until) {

@@ -13,6 +13,7 @@ export const policyVerb = v.picklist([
   "remove",
   "admin",
   "on-behalf-of",
+  "connect",
 ]);
 
 export const userLimits = v.object({
@@ -43,6 +44,8 @@ export const policyMethods = {
       rules: v.array(v.string()),
       create: v.boolean(),
       admin: v.boolean(),
+      /** He may make tokens to connect over TCP as himself; absent in an older daemon's answer. */
+      connect: v.optional(v.boolean()),
       limits: userLimits,
     }),
   },

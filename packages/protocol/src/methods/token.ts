@@ -1,4 +1,4 @@
-/** token.*: rights on one device, given to whoever shows the token. */
+/** token.*: rights given to whoever shows the token: on one device, or to connect as a user. */
 import * as v from "valibot";
 import type { Methods } from "./method.ts";
 import { deviceName, timeMs, tokenSecret, uid, uuid } from "./scalars.ts";
@@ -17,6 +17,18 @@ export const token = v.object({
   expiresAtMs: timeMs,
 });
 
+/** From now; at most a year. */
+const lifetimeMs = v.pipe(v.number(), v.integer(), v.minValue(1000), v.maxValue(31_536_000_000));
+
+/** Lets its bearer connect over TCP as `uid`. */
+export const connectToken = v.object({
+  id: uuid,
+  uid,
+  creatorUid: uid,
+  createdAtMs: timeMs,
+  expiresAtMs: timeMs,
+});
+
 export const tokenMethods = {
   "token.create": {
     changes: true,
@@ -25,14 +37,13 @@ export const tokenMethods = {
       device: deviceName,
       allow,
       uid: v.optional(uid),
-      /** From now; at most a year. */
-      lifetimeMs: v.pipe(v.number(), v.integer(), v.minValue(1000), v.maxValue(31_536_000_000)),
+      lifetimeMs,
     }),
     result: v.object({ ...token.entries, secret: tokenSecret }),
   },
   "token.revoke": {
     changes: true,
-    summary: "Ends a token of one's own at once.",
+    summary: "Ends a token of one's own at once, and the connections that were made by it.",
     params: v.object({ id: uuid }),
     result: v.object({}),
   },
@@ -41,5 +52,21 @@ export const tokenMethods = {
     summary: "The tokens that the caller has made; all of them for root.",
     params: v.object({}),
     result: v.array(token),
+  },
+  "token.createConnect": {
+    changes: true,
+    summary: "Makes a token to connect over TCP as oneself, or, for root, as any user.",
+    params: v.object({
+      /** Default: the caller's own. */
+      uid: v.optional(uid),
+      lifetimeMs,
+    }),
+    result: v.object({ ...connectToken.entries, secret: tokenSecret }),
+  },
+  "token.listConnect": {
+    changes: false,
+    summary: "The tokens to connect by that are the caller's, or were made by him; all for root.",
+    params: v.object({}),
+    result: v.array(connectToken),
   },
 } as const satisfies Methods;
