@@ -87,6 +87,15 @@ async function life(client: Client): Promise<void> {
   const back = await devices.revert({ name: "copied", snapshot: "copy-then" });
   assert.deepEqual([back.uuid, back.sizeBytes], [before.uuid, DEVICE_BYTES]);
   assert.notEqual(back.thinId, before.thinId);
+  const lifetimeMs = 3_600_000;
+  const { id } = await client.rights.createConnectToken({ lifetimeMs });
+  const tokens = await client.rights.connectTokens();
+  assert.deepEqual(
+    tokens.map((token) => token.id),
+    [id],
+  );
+  await client.rights.revokeToken({ id });
+  assert.deepEqual(await client.rights.connectTokens(), []);
   for (const name of ["copy-then", "made-then"]) await client.remove({ name });
   await client.remove({ name: "copied" });
   await client.remove({ name: "made" });

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { chmod } from "node:fs/promises";
-import { createConnection } from "node:net";
+import type { AddressInfo } from "node:net";
+import { createConnection, createServer } from "node:net";
 import { test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import type { TLSSocket } from "node:tls";
@@ -278,7 +279,7 @@ test("who sends nothing, or drop by drop, is cut in time; so many of one address
 
 test("over a restart of the daemon the client comes back, its session and mount with it", async () => {
   await using r = await remote();
-  const client = await r.connect((await r.token()).secret);
+  await using client = await r.connect((await r.token()).secret);
   await using clone = await client.clone({ origin: "base", name: "one" });
   await using mount = await clone.mount();
   const states: string[] = [];
@@ -289,9 +290,6 @@ test("over a restart of the daemon the client comes back, its session and mount 
     [mount.reference],
   );
   assert.deepEqual(states, ["reconnecting", "connected"]);
-  await mount.release();
-  await clone.remove();
-  await client.close();
 });
 
 test("a certificate that is not trusted, or is another host's: TLS_FAILED", async () => {
@@ -331,7 +329,7 @@ test("a certificate is read anew for who connects from then on; a wrong one chan
   await chmod(r.certificate.keyFile, 0o644);
   await r.daemon.reloadCertificate();
   assert.match(String(r.events("certificate-refused")[0]?.["reason"]), /read by others/);
-  (await r.connect(token)).close();
+  await (await r.connect(token)).close();
   await chmod(r.certificate.keyFile, 0o600);
   await r.daemon.reloadCertificate();
   await assert.rejects(r.connect(token), { code: "TLS_FAILED" });
@@ -353,10 +351,12 @@ test("the daemon does not start with a key that others can read, or another cert
   await chmod(one.keyFile, 0o640);
   await assert.rejects(start(one), /mode 640.*chmod 600/s);
   await chmod(one.keyFile, 0o600);
-  await using daemon = await start(one);
-  await assert.rejects(
-    w.start({
-      tcp: { address: { host: "127.0.0.1", port: daemon.tcpPort ?? 0 }, ...one, origins: [] },
-    }),
-  );
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  const tcp = { address: { host: "127.0.0.1", port }, ...one, origins: [] };
+  await assert.rejects(w.start({ tcp }), { code: "SOCKET_IN_USE" });
+  taken.close();
+  await using daemon = await w.start({ tcp });
+  assert.equal(daemon.tcpPort, port);
 });

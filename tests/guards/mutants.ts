@@ -22,6 +22,7 @@ function inFile(
 
 export const GUARD_MUTANTS: readonly Mutant[] = [
   ...inFile("server/back.ts", "server/back.test.ts", [
+    ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],
     [
       "end a front that names another's connection",
       "this.#misbehaves(`a message about connection ${checked.connection}, which it does not have`);",
@@ -209,6 +210,45 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
   ...inFile("worker/worker-pool.ts", "worker/worker-pool.test.ts", [
     ["reserve the uid of root's worker", "uid === rootIdentity.uid", "uid < 0"],
   ]),
+  ...inFile("gateway/remote-access.ts", "gateway/remote-access.test.ts", [
+    [
+      "ask the policy about those who made their own token",
+      "const allowed = creatorUid === 0 || ",
+      "const allowed = creatorUid >= 0 || ",
+    ],
+    [
+      "look at a token again after a wait",
+      "!allowed || book.connectTokenById(id) === undefined",
+      "!allowed",
+    ],
+    [
+      "cut who does not go",
+      "setTimeout(guest.cut, DISMISSAL_MS)",
+      "setTimeout(() => undefined, 0)",
+    ],
+    [
+      "limit what the network writes into the log",
+      "!this.#notes.take(NOTES_PER_SECOND, performance.now())",
+      "NOTES_PER_SECOND < 0",
+    ],
+  ]),
+  ...inFile("gateway/gateway-process.ts", "gateway/gateway-process.test.ts", [
+    [
+      "check what the gateway says",
+      "const checked = checkFromGateway(message);",
+      "const checked = message as ReturnType<typeof checkFromGateway>;",
+    ],
+    ["limit the gateway's questions", "from.rest(OVERLOAD_REST_MS);", ""],
+  ]),
+  ...inFile("gateway/failures.ts", "gateway/failures.test.ts", [
+    ["limit an address's failed tokens", "entry.blocked = nowMs + FAILED_TOKENS_BLOCK_MS;", ""],
+    [
+      "count an IPv6 address with its network",
+      "if (!isIPv6(address)) return address;",
+      "return address;",
+    ],
+    ["bound the addresses", "this.#meters.delete(oldest);", ""],
+  ]),
   ...inFile("policy/rights.ts", "policy/rights.test.ts", [
     ["keep users' devices from being images", "if (ownerUid !== 0) return false;", ""],
     ["keep everybody from acting for root", " || object.uid === 0", ""],
@@ -255,5 +295,11 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
     ["end tokens by revocation", "this.#store.removeToken(id);", ""],
     ["limit a user's tokens", "held.length >= MAX_TOKENS_PER_UID", "held.length < 0"],
+    [
+      "end tokens to connect by at their time",
+      "token === undefined || token.expiresAtMs <= Date.now() ? undefined : token",
+      "token",
+    ],
+    ["limit the tokens to connect by", "all.length >= MAX_CONNECT_TOKENS", "all.length < 0"],
   ]),
 ];

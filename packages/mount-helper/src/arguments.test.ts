@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { resolve } from "node:path";
 import { test } from "node:test";
 import { parseArguments } from "./arguments.ts";
 
@@ -9,6 +10,7 @@ test("the command line, its defaults and its mistakes", () => {
     socketGroup: undefined,
     policyFile: undefined,
     metrics: undefined,
+    tcp: undefined,
     sessionGraceMs: undefined,
     spareWorkers: undefined,
     teardown: false,
@@ -32,6 +34,10 @@ test("the command line, its defaults and its mistakes", () => {
       code: "OPTION_INVALID",
     });
   }
+  const tls = ["--tls-certificate", "c.pem", "--tls-key", "/c.key"];
+  const over = parseArguments(["--folder", "/p", "--tcp", "0.0.0.0:7474", ...tls]);
+  assert.ok(typeof over !== "string" && over.tcp?.certificateFile === resolve("c.pem"));
+  assert.throws(() => parseArguments(["--folder", "/p", ...tls]), { object: "--tcp" });
   assert.equal(parseArguments(["--help"]), "help");
   for (const bad of [[], ["--folder"], ["--folder", "/p", "--what"], ["--folder", "/p", "more"]]) {
     assert.throws(() => parseArguments(bad), { code: "OPTION_INVALID" });

@@ -270,6 +270,56 @@ test("a user whose devices map more than he may has no new ones, and nothing to 
   again.close();
 });
 
+test("tokens to connect by: root for anybody, others for themselves where the policy lets them", async () => {
+  const [rule] = POLICY.rules;
+  const roaming = { name: "roaming", users: [1002], allow: { connect: true } };
+  await using w = await world({ version: 1, rules: [rule, roaming] });
+  const make = (uid?: number): string =>
+    encodeRequest(1, "token.createConnect", {
+      lifetimeMs: 60_000,
+      ...(uid === undefined ? {} : { uid }),
+    });
+  for (const [caller, calls] of [
+    [{ ...USER, uid: 0 }, [make(), make(1001), make(1002)]],
+    [{ ...USER, uid: 1002 }, [make(), make(1002)]],
+  ] as const) {
+    w.caller = caller;
+    const socket = await opened(w);
+    for (const text of calls) assert.equal((await ask(socket, text)).code, "done");
+    socket.close();
+  }
+  w.caller = { ...USER, uid: 1002 };
+  const roams = await opened(w);
+  for (const text of [make(0), make(1001)]) {
+    assert.equal((await ask(roams, text)).code, "FORBIDDEN");
+  }
+  roams.close();
+  w.caller = USER;
+  const stays = await opened(w);
+  assert.equal((await ask(stays, make())).code, "FORBIDDEN");
+  const listed = async (socket: WebSocket): Promise<readonly { uid: number; id: string }[]> => {
+    socket.send(encodeRequest(2, "token.listConnect", {}));
+    const [data] = (await once(socket, "message")) as [Buffer];
+    return (JSON.parse(data.toString()) as { result: { uid: number; id: string }[] }).result;
+  };
+  // Root's for this user: he is the one who may be entered by it.
+  const [own, ...others] = await listed(stays);
+  assert.equal(own?.uid, USER.uid);
+  assert.deepEqual(others, []);
+  w.caller = { ...USER, uid: 0 };
+  const root = await opened(w);
+  const all = await listed(root);
+  assert.equal(all.length, 5);
+  const roots = all.find(({ uid }) => uid === 0) ?? assert.fail();
+  const revoke = (id: string): string => encodeRequest(3, "token.revoke", { id });
+  assert.equal((await ask(stays, revoke(roots.id))).code, "NOT_FOUND");
+  assert.equal((await ask(stays, revoke(own.id))).code, "done");
+  assert.equal((await ask(root, revoke(roots.id))).code, "done");
+  assert.equal((await listed(root)).length, 3);
+  stays.close();
+  root.close();
+});
+
 test("a call that the kernel keeps is answered in time, frees its slot, and is whole at its end", async () => {
   const [rule] = POLICY.rules;
   const limits = { requestSeconds: 1, requestsInFlight: 1 };

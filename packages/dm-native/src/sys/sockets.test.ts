@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Socket, createConnection, createServer } from "node:net";
+import { networkInterfaces } from "node:os";
 import { test } from "node:test";
 import { listenTcp, socketPair } from "./sockets.ts";
 
@@ -15,21 +16,29 @@ test("what goes in at one end of a pair comes out at the other, and its end too"
   await once(right, "close");
 });
 
+const loopback = networkInterfaces()["lo"] ?? [];
+
 for (const host of ["127.0.0.1", "::1"]) {
-  test(`a socket that listens at ${host} is served by whoever has the descriptor`, async () => {
-    const { descriptor, port } = listenTcp(host, 0, 8);
-    assert.ok(port > 0);
-    // In the backlog: nobody has accepted it.
-    const client = createConnection({ host, port });
-    await once(client, "connect");
-    const server = createServer((socket) => socket.end("served"));
-    server.listen({ fd: descriptor });
-    const [data] = (await once(client, "data")) as [Buffer];
-    assert.equal(data.toString(), "served");
-    client.destroy();
-    assert.throws(() => listenTcp(host, port, 8), { errnoName: "EADDRINUSE" });
-    server.close();
-  });
+  const has = loopback.some(({ address }) => address === host);
+  const skip = has ? false : "this machine does not have the address";
+  test(
+    `a socket that listens at ${host} is served by whoever has the descriptor`,
+    { skip },
+    async () => {
+      const { descriptor, port } = listenTcp(host, 0, 8);
+      assert.ok(port > 0);
+      // In the backlog: nobody has accepted it.
+      const client = createConnection({ host, port });
+      await once(client, "connect");
+      const server = createServer((socket) => socket.end("served"));
+      server.listen({ fd: descriptor });
+      const [data] = (await once(client, "data")) as [Buffer];
+      assert.equal(data.toString(), "served");
+      client.destroy();
+      assert.throws(() => listenTcp(host, port, 8), { errnoName: "EADDRINUSE" });
+      server.close();
+    },
+  );
 }
 
 test("a name, a port out of range, a scope: refused before the kernel is asked", () => {

@@ -36,6 +36,8 @@ interface Visitor {
   readonly timer: NodeJS.Timeout;
   /** As the daemon knows it; undefined until it is asked about it. */
   id: number | undefined;
+  /** The TLS handshake is over. */
+  secured: boolean;
   stage: "half-open" | "admitted";
 }
 
@@ -152,7 +154,8 @@ export class Gateway {
       this.#note("took too long", address);
       raw.destroy();
     }, UPGRADE_TIMEOUT_MS);
-    const visitor: Visitor = { raw, address, timer, id: undefined, stage: "half-open" };
+    const fresh = { id: undefined, secured: false, stage: "half-open" } as const;
+    const visitor: Visitor = { raw, address, timer, ...fresh };
     this.#visitors.add(visitor);
     raw.once("close", () => this.#forget(visitor));
     this.#secure(visitor, this.#context);
@@ -162,12 +165,14 @@ export class Gateway {
     const client = new TLSSocket(visitor.raw, { isServer: true, secureContext });
     this.#byClient.set(client, visitor);
     client.on("error", () => {
-      if (visitor.stage === "half-open" && !isSecured(client))
-        this.#note("no TLS", visitor.address);
+      if (!visitor.secured) this.#note("no TLS", visitor.address);
       visitor.raw.destroy();
     });
     client.once("close", () => visitor.raw.destroy());
-    client.once("secure", () => this.#http.emit("connection", client));
+    client.once("secure", () => {
+      visitor.secured = true;
+      this.#http.emit("connection", client);
+    });
   }
 
   #upgrade(request: IncomingMessage, client: Duplex, head: Buffer): void {
@@ -215,8 +220,4 @@ export class Gateway {
   #note(reason: NoteReason, address: string): void {
     this.#send({ type: "note", reason, address });
   }
-}
-
-function isSecured(client: TLSSocket): boolean {
-  return client.getProtocol() !== null;
 }

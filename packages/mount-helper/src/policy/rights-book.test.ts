@@ -3,9 +3,10 @@ import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import type { TokenUse } from "./rights-book.ts";
-import { MAX_TOKENS_PER_UID, RightsBook } from "./rights-book.ts";
+import { MAX_CONNECT_TOKENS, MAX_TOKENS_PER_UID, RightsBook } from "./rights-book.ts";
 import { RightsStore } from "./rights-store.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "thinpool-rights-"));
@@ -98,4 +99,69 @@ test("one user makes so many tokens, and expired ones do not count", (t) => {
   make(book);
   assert.equal(book.tokens().length, 1);
   book.close();
+});
+
+function makeConnect(
+  book: RightsBook,
+  more: { uid?: number; creatorUid?: number; lifetimeMs?: number } = {},
+): { readonly id: string; readonly secret: string } {
+  const { uid = 1000, creatorUid = 0, lifetimeMs = HOUR_MS } = more;
+  const expiresAtMs = Date.now() + lifetimeMs;
+  const made = book.createConnectToken({ id: randomUUID(), uid, creatorUid, expiresAtMs });
+  return { id: made.token.id, secret: made.secret };
+}
+
+test("a token to connect by stands for its user until its end, and is none for a device", (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const { path, book } = fresh();
+  const { secret, id } = makeConnect(book, { uid: 1001, lifetimeMs: 1_000 });
+  const other = makeConnect(book, { uid: 1002 });
+  assert.equal(book.connectTokenOf(secret)?.uid, 1001);
+  assert.equal(book.connectTokenOf(other.secret)?.uid, 1002);
+  assert.equal(book.tokenFor(use(secret)), undefined);
+  assert.equal(book.connectTokenOf(make(book)), undefined);
+  assert.equal(
+    book.connectTokenOf(`${secret.slice(0, -1)}${secret.endsWith("A") ? "E" : "A"}`),
+    undefined,
+  );
+  book.close();
+  for (const name of readdirSync(folder)) {
+    assert.equal(readFileSync(join(folder, name)).includes(secret), false, name);
+  }
+  const again = new RightsBook(new RightsStore(path));
+  assert.equal(again.connectTokenOf(secret)?.id, id);
+  t.mock.timers.tick(1_000);
+  assert.equal(again.connectTokenOf(secret), undefined);
+  assert.equal(again.connectTokenById(id), undefined);
+  again.revoke(other.id);
+  assert.equal(again.connectTokenOf(other.secret), undefined);
+  assert.deepEqual(again.connectTokens(), []);
+  again.close();
+  const last = new RightsBook(new RightsStore(path));
+  assert.equal(last.connectTokenOf(other.secret), undefined);
+  last.close();
+});
+
+test("one user makes so many tokens to connect by, and all together so many", () => {
+  const { book } = fresh();
+  for (let count = 0; count < MAX_CONNECT_TOKENS; count += 1) {
+    makeConnect(book, { creatorUid: 1000 + Math.trunc(count / MAX_TOKENS_PER_UID) });
+    if (count !== MAX_TOKENS_PER_UID - 1) continue;
+    assert.throws(() => makeConnect(book, { creatorUid: 1000 }), { code: "LIMIT" });
+  }
+  assert.throws(() => makeConnect(book, { creatorUid: 5 }), { code: "LIMIT" });
+  book.close();
+});
+
+test("a file from before there were tokens to connect by gets room for them", () => {
+  const { path, book } = fresh();
+  const secret = make(book);
+  book.close();
+  const database = new DatabaseSync(path);
+  database.exec("DROP TABLE connect_tokens; PRAGMA user_version = 1;");
+  database.close();
+  const again = new RightsBook(new RightsStore(path));
+  assert.ok(again.tokenFor(use(secret)) !== undefined);
+  assert.equal(again.connectTokenOf(makeConnect(again).secret)?.uid, 1000);
+  again.close();
 });

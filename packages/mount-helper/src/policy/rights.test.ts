@@ -58,6 +58,7 @@ class Gen {
       touch: this.users(),
       onBehalfOf: this.users(),
       admin: this.chance(0.2),
+      connect: this.chance(0.2),
       limits: this.chance(0.3) ? { devices: Math.floor(this.#next() * 10) } : {},
     };
   }

@@ -358,3 +358,38 @@ test("a transfer fails by the front's word, by its end, by the signal, and beyon
   front.say("nonsense");
   for (const each of running) await assert.rejects(each, { code: "STREAM_LOST" });
 });
+
+test("a client that was told to go is not served any more, and its end is told once", async () => {
+  const w = world();
+  const { front, connection } = connect(w, ALICE);
+  let ends = 0;
+  const ended = (): void => void (ends += 1);
+  const token = "of the guest";
+  const guest = w.back.accept(ALICE, new Socket(), { token, ended }) ?? assert.fail();
+  front.say({ type: "opened", connection: guest });
+  front.say(getRequest(guest, 1));
+  assert.equal(w.calls[0]?.caller.token, token);
+  w.back.dismiss(guest, 4401, "over");
+  assert.deepEqual(front.sent, [{ type: "close", connection: guest, code: 4401, reason: "over" }]);
+  assert.ok(w.calls[0].caller.signal.aborted);
+  front.say(getRequest(guest, 2));
+  front.say(getRequest(connection, 1));
+  assert.equal(w.calls.length, 2);
+  assert.equal(w.calls[1]?.caller.token, undefined);
+  assert.equal(w.calls[1]?.caller.signal.aborted, false);
+  front.say({ type: "closed", connection: guest, code: 4401 });
+  assert.equal(ends, 1);
+  assert.equal(front.fault, undefined);
+  await w.answerAll();
+});
+
+test("where there is no place for a connection its end is told, too", () => {
+  const w = world();
+  for (let count = 0; count < MAX_CONNECTIONS_PER_UID; count += 1) {
+    assert.ok(w.back.accept(ALICE, new Socket()) !== undefined);
+  }
+  let ends = 0;
+  const ended = (): void => void (ends += 1);
+  assert.equal(w.back.accept(ALICE, new Socket(), { ended }), undefined);
+  assert.equal(ends, 1);
+});
