@@ -38,7 +38,8 @@ function world(creatorUid: number): World {
       },
       access: { decide: () => ({ allowed: w.policyAllows, rule: "x" }) },
       back: {
-        accept: (principal, socket, origin = {}) => {
+        accept: (principal, socket, origin) => {
+          assert.ok(origin !== undefined);
           w.accepted.push({ principal, origin });
           socket.destroy();
           if (!w.hasRoom) origin.ended?.();
