@@ -39,7 +39,11 @@ export interface DaemonProcess extends AsyncDisposable {
 
 export async function daemonProcess(
   kernel: Kernel,
-  options: { readonly imageBytes?: bigint } = {},
+  options: {
+    readonly imageBytes?: bigint;
+    /** Options of thinpoold besides. */
+    readonly more?: readonly string[];
+  } = {},
 ): Promise<DaemonProcess> {
   const parent = await mkdtemp("/tmp/thinpool-lab-");
   const folder = join(parent, "pool");
@@ -53,7 +57,7 @@ export async function daemonProcess(
   const start = async (): Promise<ChildProcess> => {
     log = "";
     const args = ["--folder", folder, "--socket", socketPath, "--socket-group", USERS.name];
-    args.push("--policy", policyFile);
+    args.push("--policy", policyFile, ...(options.more ?? []));
     const child = spawn(process.execPath, [...NODE_FLAGS, THINPOOLD, ...args, "--teardown"], {
       stdio: ["ignore", "ignore", "pipe"],
     });

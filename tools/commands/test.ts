@@ -156,11 +156,11 @@ const BY_NAME: readonly Step[] = [
   },
   {
     name: "kernel-daemon",
-    what: "users, containers, attacks on mounting and the protocol, the daemon killed at every step",
+    what: "users, here and over TCP, containers, attacks on mounting and the protocol, the daemon killed at every step",
     command: inLab(
       "uml",
       2048,
-      labTest("daemon mount-namespace attacks-protocol daemon-kill attacks-mount"),
+      labTest("daemon tcp mount-namespace attacks-protocol daemon-kill attacks-mount"),
     ),
   },
   {

@@ -1,5 +1,5 @@
 /** The platform's own WebSocket, in browsers and wherever else there is one. */
-import { MAX_RESPONSE_BYTES, SUBPROTOCOL } from "@thinpool/protocol";
+import { MAX_RESPONSE_BYTES, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX } from "@thinpool/protocol";
 import type { Connection, ConnectionListener, DialOptions, Dialler } from "./connection.ts";
 import { clientError } from "./errors.ts";
 import { within } from "./wait.ts";
@@ -8,15 +8,18 @@ const CLOSE_NORMAL = 1000;
 /** RFC 6455: what an application may send itself begins at 4000. */
 const CLOSE_CUT = 4000;
 
-export function webSocketDialler(url: string): Dialler {
-  return { address: url, dial: (options) => dial(url, options) };
+/** `token`: shown as a subprotocol, since a page can set no header. */
+export function webSocketDialler(url: string, token: string | undefined): Dialler {
+  const offered = [SUBPROTOCOL];
+  if (token !== undefined) offered.push(`${TOKEN_SUBPROTOCOL_PREFIX}${token}`);
+  return { address: url, dial: (options) => dial(url, offered, options) };
 }
 
-async function dial(url: string, options: DialOptions): Promise<Connection> {
+async function dial(url: string, offered: string[], options: DialOptions): Promise<Connection> {
   const context = { operation: "connect", object: url };
   let socket: WebSocket;
   try {
-    socket = new WebSocket(url, [SUBPROTOCOL]);
+    socket = new WebSocket(url, offered);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw clientError("ARGUMENT_INVALID", { ...context, reason, cause: error });
@@ -44,6 +47,7 @@ class PlatformConnection implements Connection {
   readonly #early: (string | Uint8Array)[] = [];
   #listener: ConnectionListener | undefined;
   #over: string | undefined;
+  #code: number | undefined;
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
@@ -56,6 +60,7 @@ class PlatformConnection implements Connection {
       else this.#listener.message(message);
     });
     socket.addEventListener("close", ({ code, reason }) => {
+      this.#code = code;
       this.#end(reason === "" ? `code ${code}` : `code ${code}: ${reason}`);
     });
   }
@@ -63,7 +68,7 @@ class PlatformConnection implements Connection {
   listen(listener: ConnectionListener): void {
     this.#listener = listener;
     for (const message of this.#early.splice(0)) listener.message(message);
-    if (this.#over !== undefined) listener.lost(this.#over);
+    if (this.#over !== undefined) listener.lost(this.#over, this.#code);
   }
 
   send(data: string | Uint8Array<ArrayBuffer>): void {
@@ -89,6 +94,6 @@ class PlatformConnection implements Connection {
   #end(reason: string): void {
     if (this.#over !== undefined) return;
     this.#over = `the connection was cut (${reason})`;
-    this.#listener?.lost(this.#over);
+    this.#listener?.lost(this.#over, this.#code);
   }
 }

@@ -499,6 +499,25 @@ test("pool status draws how full the pool is; device tree draws the lineage", as
   );
 });
 
+test("tokens to connect by: the secret alone on stdout, once; listed apart, and ended alike", async () => {
+  await using b = await bench();
+  const { exitCode, stdout, stderr } = await b.run("token", "connect", "--for", "8h");
+  assert.deepEqual([exitCode, stdout.length], [0, 44]);
+  const [, id = ""] =
+    /^Token (\S+) for user \d+, until \S+Z\.\n$/.exec(stderr) ?? assert.fail(stderr);
+  assert.equal(
+    await b.ok("token", "connect", "--user", `${ME}`, "--dry-run"),
+    `would make a token to connect by as user ${ME} for 1h`,
+  );
+  const list = await b.ok("token", "list", "--connect");
+  assert.match(list, new RegExp(`^${id} +${ME} +${ME} +\\S+Z$`, "m"));
+  assert.ok(!list.includes(stdout.trim()));
+  assert.deepEqual(await b.json("token", "list"), []);
+  assert.equal(await b.ok("completion", "candidates", "--", "token", "revoke", ""), id);
+  assert.equal(await b.ok("token", "revoke", id), id);
+  assert.deepEqual(await b.json("token", "list", "--connect"), []);
+});
+
 test("completion offers devices, images and tokens", async (t) => {
   await using b = await bench();
   const complete = (...words: string[]): Promise<string> =>

@@ -49,6 +49,7 @@ import Serve from "./serve.ts";
 import ServiceInstall from "./service/install.ts";
 import ServiceStatus from "./service/status.ts";
 import ServiceUninstall from "./service/uninstall.ts";
+import TokenConnect from "./token/connect.ts";
 import TokenCreate from "./token/create.ts";
 import TokenList from "./token/list.ts";
 import TokenRevoke from "./token/revoke.ts";
@@ -106,6 +107,7 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "service:install": ServiceInstall,
   "service:status": ServiceStatus,
   "service:uninstall": ServiceUninstall,
+  "token:connect": TokenConnect,
   "token:create": TokenCreate,
   "token:list": TokenList,
   "token:revoke": TokenRevoke,

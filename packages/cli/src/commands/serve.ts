@@ -3,6 +3,7 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../lib/base-command.ts";
 import { folderFlag, socketFlag } from "../lib/flags.ts";
 import { stopSignal } from "../lib/stop-signal.ts";
+import { tcpFlags, tcpWords } from "../lib/tcp-flags.ts";
 
 export default class Serve extends BaseCommand {
   static override summary = "Run the daemon, thinpoold, in the foreground until SIGTERM or SIGINT.";
@@ -28,6 +29,7 @@ export default class Serve extends BaseCommand {
       helpValue: "FILE",
       parse: async (path) => resolve(path),
     }),
+    ...tcpFlags,
     teardown: Flags.boolean({
       summary: "At the end release all mounts and take the pool down, instead of leaving both.",
     }),
@@ -36,7 +38,8 @@ export default class Serve extends BaseCommand {
   async run() {
     const { flags } = await this.parse(Serve);
     const { linuxKernel } = await import("@thinpool/thinpool");
-    const { choosePolicyFile, startDaemon } = await import("@thinpool/mount-helper");
+    const { choosePolicyFile, parseTcpFlags, startDaemon } = await import("@thinpool/mount-helper");
+    const tcp = parseTcpFlags(tcpWords(flags));
     const socketGroup = flags["socket-group"];
     const mountRoot = flags["mount-root"];
     const policyFile = await choosePolicyFile(flags.policy);
@@ -48,11 +51,15 @@ export default class Serve extends BaseCommand {
       folder: flags.folder,
       socketPath: flags.socket,
       kernel,
+      tcp,
       ...(socketGroup === undefined ? {} : { socketGroup }),
       ...(mountRoot === undefined ? {} : { mountRoot }),
       ...(policyFile === undefined ? {} : { policyFile }),
     });
-    process.on("SIGHUP", () => void daemon.reloadPolicy());
+    process.on("SIGHUP", () => {
+      void daemon.reloadPolicy();
+      void daemon.reloadCertificate();
+    });
     await stopSignal();
     await daemon.stop({ teardown: flags.teardown });
   }

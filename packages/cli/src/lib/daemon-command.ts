@@ -1,12 +1,13 @@
 /** Commands that speak with the daemon, or with `--direct` do its work themselves, as root. */
+import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { Client } from "@thinpool/sdk";
 import { BaseCommand } from "./base-command.ts";
-import { folderFlag, socketFlag } from "./flags.ts";
+import { folderFlag } from "./flags.ts";
+import type { Target } from "./target.ts";
 
 /** Where a command finds its pool. */
-export interface Where {
-  readonly socket: string;
+export interface Where extends Target {
   readonly direct: boolean;
   readonly folder: string;
   readonly verbose: boolean;
@@ -15,10 +16,27 @@ export interface Where {
 export abstract class DaemonCommand extends BaseCommand {
   static override baseFlags = {
     ...BaseCommand.baseFlags,
-    socket: socketFlag,
+    socket: Flags.string({
+      summary:
+        "Socket of the daemon; without it that of THINPOOL_SOCKET, else /run/thinpool/thinpool.sock.",
+      helpValue: "PATH",
+      parse: async (path) => resolve(path),
+    }),
+    url: Flags.string({
+      summary:
+        "Daemon of another machine, as wss://HOST:PORT, with the token of THINPOOL_CONNECT_TOKEN or in the file THINPOOL_CONNECT_TOKEN_FILE; without it that of THINPOOL_URL, if set.",
+      helpValue: "URL",
+    }),
+    ca: Flags.string({
+      summary:
+        "File of the certificates, as PEM, that may vouch for that daemon; without it that of THINPOOL_CA, else the system's.",
+      helpValue: "FILE",
+      parse: async (path) => resolve(path),
+    }),
     direct: Flags.boolean({
       summary:
         "Work on the pool of --folder without a daemon; only root can, and none may be running.",
+      exclusive: ["socket", "url", "ca"],
     }),
     folder: folderFlag,
   };
@@ -32,8 +50,10 @@ export abstract class DaemonCommand extends BaseCommand {
       const { withDirectClient } = await import("./direct.ts");
       return await withDirectClient(where, work);
     }
+    const { connectOptionsOf } = await import("./target.ts");
+    const options = await connectOptionsOf(where, process.env);
     const { connect } = await import("@thinpool/sdk");
-    const client = await connect({ socketPath: where.socket });
+    const client = await connect(options);
     try {
       return await work(client);
     } finally {

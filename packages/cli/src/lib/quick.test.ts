@@ -37,7 +37,9 @@ test("what is to be explained, or works otherwise, is not", () => {
     "device list --socket=/s",
     "mounts --bytes",
     "--json device list",
+    "device list --url wss://host:1",
   ]) {
     assert.equal(quick(line), undefined, line);
   }
+  assert.equal(quick("mounts", { THINPOOL_URL: "wss://host:1" }), undefined);
 });

@@ -33,6 +33,8 @@ export function quickOf(
   const words = argv.slice(0, argv[0] === "mounts" ? 1 : 2);
   const name = words.join(" ");
   if (!QUICK.has(name)) return undefined;
+  // Another machine's daemon is met with TLS, beside which oclif's loading does not count.
+  if ((environment["THINPOOL_URL"] ?? "") !== "") return undefined;
   let socket = environment["THINPOOL_SOCKET"] ?? DEFAULT_SOCKET;
   let [json, bytes] = [false, false];
   const flags = argv.slice(words.length);

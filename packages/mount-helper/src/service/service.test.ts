@@ -34,6 +34,32 @@ test("no directive gives the service a mount namespace: its mounts are for all t
   assert.ok(service.includes('--folder "/var/lib/thin pool/100%%"'));
 });
 
+test("network clients need addresses, an account for the gateway, and no more", () => {
+  const tcp = {
+    address: { host: "::", port: 7474 },
+    certificateFile: "/etc/thinpool/tls.pem",
+    keyFile: "/etc/thinpool/tls.key",
+    origins: ["https://ci.example.org"],
+  };
+  const { service, sysusers } = unitFiles({ ...OPTIONS, tcp });
+  assert.match(
+    service,
+    /--tcp "\[::\]:7474" --tls-certificate \S+\.pem --tls-key \S+\.key --tcp-origin https:\S+org\n/,
+  );
+  assert.match(service, /^RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6$/m);
+  assert.doesNotMatch(service, /IPAddress|CAP_NET/);
+  assert.match(sysusers, /^g thinpool -$/m);
+  assert.match(sysusers, /^u thinpool-gateway - "/m);
+  assert.doesNotMatch(unitFiles(OPTIONS).sysusers, /^u /m);
+  const low = { ...tcp, address: { host: "0.0.0.0", port: 443 } };
+  assert.match(unitFiles({ ...OPTIONS, tcp: low }).service, /CAP_NET_BIND_SERVICE\n/);
+  for (const bad of [{ keyFile: "tls.key" }, { origins: ["https://a\nUser=root"] }]) {
+    assert.throws(() => unitFiles({ ...OPTIONS, tcp: { ...tcp, ...bad } }), {
+      code: "OPTION_INVALID",
+    });
+  }
+});
+
 test("what could become another directive, or is no path, is refused", () => {
   const bad: readonly Partial<UnitOptions>[] = [
     { folder: "/var\nExecStartPre=/bin/sh" },
@@ -73,7 +99,9 @@ test(
     t.after(() => rm(root, { recursive: true }));
     const program = join(root, "thinpoold");
     await writeFile(program, "#!/bin/sh\n", { mode: 0o755 });
-    const options = { ...OPTIONS, program: [program] };
+    const address = { host: "0.0.0.0", port: 443 };
+    const tcp = { address, certificateFile: "/tls.pem", keyFile: "/tls.key", origins: [] };
+    const options = { ...OPTIONS, program: [program], tcp };
     const files = (await installService(options, { root })).filter(
       (path) => !path.endsWith("conf"),
     );

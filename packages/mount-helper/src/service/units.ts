@@ -1,6 +1,8 @@
-/** The files that make thinpoold a service of systemd: two units and the group that may connect. */
+/** The files that make thinpoold a service of systemd: two units, and the accounts that it needs. */
 import { isAbsolute } from "node:path";
+import type { TcpOptions } from "../gateway/tcp-options.ts";
 import { StartError } from "../start-error.ts";
+import { GATEWAY } from "../worker/reserved-identity.ts";
 
 export const SERVICE_UNIT = "thinpoold.service";
 export const SOCKET_UNIT = "thinpoold.socket";
@@ -15,6 +17,8 @@ export interface UnitOptions {
   readonly program: readonly string[];
   /** As of `--metrics`. */
   readonly metrics?: string | undefined;
+  /** Undefined: nobody may come over TCP. */
+  readonly tcp?: TcpOptions | undefined;
 }
 
 /**
@@ -38,6 +42,8 @@ const CAPABILITIES = [
   "CAP_KILL",
   "CAP_SYS_RESOURCE",
 ];
+/** Below it a port is for who has CAP_NET_BIND_SERVICE. */
+const FIRST_FREE_PORT = 1024;
 
 /**
  * Nothing here may give the service a mount namespace of its own (Private*, ProtectSystem, ProtectHome,
@@ -46,11 +52,15 @@ const CAPABILITIES = [
  * MemoryDenyWriteExecute does not go with a JIT; ProtectClock closes all devices.
  */
 function serviceUnit(options: UnitOptions): string {
-  const { folder, socketPath, socketGroup, program, metrics } = options;
+  const { folder, socketPath, socketGroup, program, metrics, tcp } = options;
   const words = [...program, "--folder", folder, "--socket", socketPath];
   words.push("--socket-group", socketGroup);
   if (metrics !== undefined) words.push("--metrics", metrics);
-  const address = metrics === undefined || isAbsolute(metrics) ? "" : " AF_INET";
+  if (tcp !== undefined) words.push(...tcpWords(tcp));
+  const localPort = metrics !== undefined && !isAbsolute(metrics);
+  const families = tcp === undefined ? (localPort ? " AF_INET" : "") : " AF_INET AF_INET6";
+  const needsPort = tcp !== undefined && tcp.address.port < FIRST_FREE_PORT;
+  const capabilities = needsPort ? [...CAPABILITIES, "CAP_NET_BIND_SERVICE"] : CAPABILITIES;
   return `[Unit]
 Description=thinpool: copy-on-write disks for users
 Documentation=https://github.com/thinpool/thinpool
@@ -74,11 +84,10 @@ TasksMax=4096
 UMask=0077
 OOMScoreAdjust=-500
 
-CapabilityBoundingSet=${CAPABILITIES.join(" ")}
+CapabilityBoundingSet=${capabilities.join(" ")}
 NoNewPrivileges=yes
-RestrictAddressFamilies=AF_UNIX${address}
-IPAddressDeny=any
-${address === "" ? "" : "IPAddressAllow=localhost\n"}ProtectHostname=yes
+RestrictAddressFamilies=AF_UNIX${families}
+${tcp === undefined ? "IPAddressDeny=any\n" : ""}${localPort && tcp === undefined ? "IPAddressAllow=localhost\n" : ""}ProtectHostname=yes
 LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -112,8 +121,24 @@ WantedBy=sockets.target
 `;
 }
 
-function sysusers({ socketGroup }: UnitOptions): string {
-  return `# Who may connect to thinpoold.\ng ${socketGroup} -\n`;
+/** As the program takes them. */
+function tcpWords({ address, certificateFile, keyFile, origins }: TcpOptions): readonly string[] {
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return [
+    "--tcp",
+    `${host}:${address.port}`,
+    "--tls-certificate",
+    certificateFile,
+    "--tls-key",
+    keyFile,
+    ...origins.flatMap((origin) => ["--tcp-origin", origin]),
+  ];
+}
+
+function sysusers({ socketGroup, tcp }: UnitOptions): string {
+  const group = `# Who may connect to thinpoold.\ng ${socketGroup} -\n`;
+  if (tcp === undefined) return group;
+  return `${group}# As whom thinpoold reads what comes over TCP.\nu ${GATEWAY.account} - "thinpoold's gateway"\n`;
 }
 
 /** systemd.service(5): a word in double quotes; % and $ are its own. */
@@ -123,11 +148,12 @@ function quote(word: string): string {
   return `"${plain.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }
 
-function check({ folder, socketPath, socketGroup, program }: UnitOptions): void {
-  const words = [folder, socketPath, ...program];
+function check({ folder, socketPath, socketGroup, program, tcp }: UnitOptions): void {
+  const files = tcp === undefined ? [] : [tcp.certificateFile, tcp.keyFile];
+  const words = [folder, socketPath, ...program, ...files, ...(tcp?.origins ?? [])];
   // oxlint-disable-next-line no-control-regex -- they are what is looked for
   const bad = words.find((word) => /[\u0000-\u001f\u007f]/.test(word));
-  const paths = [folder, socketPath, program[0] ?? ""];
+  const paths = [folder, socketPath, program[0] ?? "", ...files];
   const relative = paths.find((path) => !isAbsolute(path));
   const group = /^[a-z_][a-z0-9_-]{0,31}$/.test(socketGroup) ? undefined : socketGroup;
   const wrong = bad ?? relative ?? group;

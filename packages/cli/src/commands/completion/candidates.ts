@@ -1,5 +1,4 @@
 import { BaseCommand } from "../../lib/base-command.ts";
-import { DEFAULT_SOCKET } from "../../lib/defaults.ts";
 
 export default class CompletionCandidates extends BaseCommand {
   static override summary = "Print what may come next; the shells' completion calls it.";
@@ -14,12 +13,11 @@ export default class CompletionCandidates extends BaseCommand {
     const { daemonNames } = await import("../../lib/completion/live-names.ts");
     const { entriesOf } = await import("../../lib/docs/entries.ts");
     const { commands } = await import("../index.ts");
-    const socket = process.env["THINPOOL_SOCKET"] ?? DEFAULT_SOCKET;
     const found = await candidates(
       entriesOf(commands),
       words.slice(0, -1),
       words.at(-1) ?? "",
-      daemonNames(socket),
+      daemonNames(process.env),
     );
     process.stdout.write(found.map((word) => `${word}\n`).join(""));
   }

@@ -2,11 +2,12 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../lib/base-command.ts";
 import { dryRunFlag, folderFlag, socketFlag } from "../../lib/flags.ts";
 import { rootFlag } from "../../lib/service-flags.ts";
+import { tcpFlags, tcpWords } from "../../lib/tcp-flags.ts";
 
 export default class ServiceInstall extends BaseCommand {
   static override summary = "Make the daemon a service of systemd, started with the machine.";
   static override description =
-    "Writes two units and the group's file, makes the group, and starts the socket: the daemon starts with the first client. Can be repeated, with other flags too. Needs root.";
+    "Writes two units and a file of accounts, makes the group, and starts the socket: the daemon starts with the first client. Can be repeated, with other flags too. Needs root.";
   static override flags = {
     "dry-run": dryRunFlag,
     folder: folderFlag,
@@ -19,14 +20,21 @@ export default class ServiceInstall extends BaseCommand {
       summary: "Serve Prometheus metrics here; without it nowhere.",
       helpValue: "PATH|PORT",
     }),
+    ...tcpFlags,
     root: rootFlag,
   };
 
   async run() {
     const { flags } = await this.parse(ServiceInstall);
     const { folder, socket: socketPath, metrics, root } = flags;
-    const { daemonProgram, installService, parseMetricsAddress, DEFAULT_SOCKET_GROUP } =
-      await import("@thinpool/mount-helper");
+    const {
+      daemonProgram,
+      installService,
+      parseMetricsAddress,
+      parseTcpFlags,
+      DEFAULT_SOCKET_GROUP,
+    } = await import("@thinpool/mount-helper");
+    const tcp = parseTcpFlags(tcpWords(flags));
     const socketGroup = flags["socket-group"] ?? DEFAULT_SOCKET_GROUP;
     if (metrics !== undefined) parseMetricsAddress(metrics);
     const program = daemonProgram();
@@ -37,7 +45,7 @@ export default class ServiceInstall extends BaseCommand {
       );
     }
     const written = await installService(
-      { folder, socketPath, socketGroup, program, metrics },
+      { folder, socketPath, socketGroup, program, metrics, tcp },
       { root },
     );
     for (const path of written) this.log(path);

@@ -4,9 +4,7 @@ import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { describeDevice } from "../../lib/device.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { dryRunFlag, durationFlag } from "../../lib/flags.ts";
-import { TOKEN_VERBS } from "../../lib/token.ts";
-
-const DEFAULT_LIFETIME_MS = 60 * 60 * 1000;
+import { DEFAULT_LIFETIME_MS, TOKEN_VERBS } from "../../lib/token.ts";
 
 export default class TokenCreate extends DaemonCommand {
   static override summary =

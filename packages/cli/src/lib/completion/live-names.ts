@@ -2,14 +2,16 @@
 import { errorCodeNames } from "@thinpool/protocol";
 import { type Client, connect } from "@thinpool/sdk";
 import { imagesOf } from "../image.ts";
+import { connectOptionsOf } from "../target.ts";
 import type { LiveNames } from "./candidates.ts";
 
 /** A shell that hangs for longer at a key press is worse than one without names. */
 const TIMEOUT_MS = 1_000;
 
-export function daemonNames(socketPath: string): LiveNames {
+export function daemonNames(environment: Readonly<Record<string, string | undefined>>): LiveNames {
   const ask = async (question: (client: Client) => Promise<readonly string[]>) => {
-    await using client = await connect({ socketPath, timeoutMs: TIMEOUT_MS });
+    const target = await connectOptionsOf({}, environment);
+    await using client = await connect({ ...target, timeoutMs: TIMEOUT_MS });
     return await question(client);
   };
   return {
@@ -17,7 +19,11 @@ export function daemonNames(socketPath: string): LiveNames {
     images: () => ask(async (client) => imagesOf(await client.list()).map(({ name }) => name)),
     references: () =>
       ask(async (client) => (await client.mounts()).map(({ reference }) => reference)),
-    tokens: () => ask(async (client) => (await client.rights.tokens()).map(({ id }) => id)),
+    tokens: () =>
+      ask(async ({ rights }) => {
+        const all = await Promise.all([rights.tokens(), rights.connectTokens()]);
+        return all.flat().map(({ id }) => id);
+      }),
     errorCodes: () => errorCodeNames,
   };
 }
