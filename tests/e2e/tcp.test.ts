@@ -65,6 +65,7 @@ test("a token's bearer is who it stands for, and does all that a local client do
   assert.equal(who.uid, process.getuid?.());
   assert.deepEqual(who, await r.local.rights.whoAmI());
   await using clone = await client.clone({ origin: "base", name: "one" });
+  await assert.rejects(clone.mount({ folder: r.world.parent }), { code: "UNSUPPORTED" });
   await using mount = await clone.mount();
   assert.equal((await r.local.mounts())[0]?.reference, mount.reference);
   assert.equal(r.events("audit").find((line) => line["method"] === "device.clone")?.["token"], id);

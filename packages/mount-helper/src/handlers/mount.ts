@@ -40,6 +40,15 @@ export function mountHandlers(
     const { readOnly, noExec, noSymFollow, ownership } = params;
     // The one that the policy has just judged: nothing was awaited since.
     const judged = pool.get({ name: device });
+    if (folder !== undefined && call.token !== undefined) {
+      throw new RequestError({
+        code: "UNSUPPORTED",
+        operation: "mount.create",
+        object: folder,
+        reason: "you have connected over TCP, and have no folders where the daemon runs",
+        hint: "Mount without a folder: the daemon makes one on its machine.",
+      });
+    }
     await using namespace =
       folder === undefined ? undefined : await namespaceFor(principal, call.peer, folder);
     const wish = {
