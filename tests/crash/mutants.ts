@@ -330,7 +330,6 @@ const RECOVERY: readonly Mutant[] = [
     "remove dm devices that no record explains",
     "recover.ts",
     "  for (const { deviceUuid } of plan.strays) await thins.deactivate(deviceUuid);\n",
-    dying("^createDevice: the process"),
   ),
   without(
     "give a dm device its new name",
@@ -354,7 +353,6 @@ const RECOVERY: readonly Mutant[] = [
     "know adopted devices as active",
     "recover.ts",
     '    states.set(device.uuid, "active");\n',
-    dying("^update: the process"),
   ),
   without(
     "settle thin ids in doubt",

@@ -140,7 +140,10 @@ test("an id that a stranger took before our intent is not deleted, wherever we d
       assert.ok(!ours.includes(NEXT));
       const all = [...ours, NEXT].toSorted((a, b) => a - b);
       assert.deepEqual(await thinIds(world.kernel), all, `after a death at boundary ${point}`);
+      const undone = journal(again).some(([action]) => action === "undo-creation");
       await again.close();
+      // What was found out about the id is not found out again.
+      if (undone) assert.equal(remembered(world).foreign, 1);
     }
   }
 });
