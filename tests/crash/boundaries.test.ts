@@ -273,6 +273,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       return undefined;
     },
     async verify(world, ended) {
+      // The whole pool is there, or none.
+      if (!ended) assert.ok(["", "POOL_NOT_FOUND"].includes(await codeOf(devicesOf(world))));
       const code = ended ? "POOL_NOT_FOUND" : await codeOf(destroyPool(at(world)));
       assert.ok(["", "POOL_NOT_FOUND"].includes(code), code);
       const left = existsSync(world.folder) ? kept(world, /^(?!pool\.lock$)/) : [];

@@ -14,6 +14,7 @@ import {
   type World,
 } from "./crash-world.test.support.ts";
 import { PoolError } from "./errors.ts";
+import { poolRef } from "./health/health-world.test.support.ts";
 import type { ThinPool } from "./pool.ts";
 
 after(removeFolders);
@@ -180,4 +181,24 @@ test("what can't be looked at is not ours: no tool, or a snapshot of the metadat
   await message(kernel, "release_metadata_snap");
   assert.deepEqual(await thinIds(kernel), [0, 1, 2, 3, 4, 5, 6, 7]);
   await pool.close();
+});
+
+test("what opening deletes while the pool falls sick is remembered: it may be back", async () => {
+  for (let point = 0, deleted = false; !deleted; point += 1) {
+    assert.ok(point < MAX_POINTS, "the operation has no end");
+    const { world, pool } = await prepare();
+    await dieAt(world, point, () => pool.snapshot({ origin: "base", name: "new" }));
+    await pool.detach();
+    revive(world, "process");
+    const { kernel } = world;
+    const path = `/dev/mapper/${(await poolRef(kernel)).name}`;
+    kernel.onCall(({ phase, detail }) => {
+      if (phase !== "after" || !detail.includes(`delete ${NEXT}`)) return;
+      deleted = true;
+      kernel.setPoolMode(path, "read-only");
+    });
+    const again = await openWorld(world).catch(() => undefined);
+    await again?.detach();
+    if (deleted) assert.equal(remembered(world).takenBack, 1);
+  }
 });
