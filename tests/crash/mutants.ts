@@ -560,10 +560,6 @@ const GUARDS: readonly Mutant[] = [
     "undo a creation that failed",
     "thin-maker.ts",
     '          undo.push("deleting the thin device", () => this.#parts.pool.deleteThin(record.thinId));\n',
-    {
-      file: FAULTS,
-      name: "^snapshotMany of active and inactive origins: call by call fails, with",
-    },
   ),
   instead(
     "refuse a ledger that is not of the metadata's moment",
