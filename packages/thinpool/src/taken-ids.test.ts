@@ -184,7 +184,8 @@ test("what can't be looked at is not ours: no tool, or a snapshot of the metadat
 });
 
 test("what opening deletes while the pool falls sick is remembered: it may be back", async () => {
-  for (let point = 0, deleted = false; !deleted; point += 1) {
+  const seen = { deletion: false };
+  for (let point = 0; !seen.deletion; point += 1) {
     assert.ok(point < MAX_POINTS, "the operation has no end");
     const { world, pool } = await prepare();
     await dieAt(world, point, () => pool.snapshot({ origin: "base", name: "new" }));
@@ -194,11 +195,11 @@ test("what opening deletes while the pool falls sick is remembered: it may be ba
     const path = `/dev/mapper/${(await poolRef(kernel)).name}`;
     kernel.onCall(({ phase, detail }) => {
       if (phase !== "after" || !detail.includes(`delete ${NEXT}`)) return;
-      deleted = true;
+      seen.deletion = true;
       kernel.setPoolMode(path, "read-only");
     });
     const again = await openWorld(world).catch(() => undefined);
     await again?.detach();
-    if (deleted) assert.equal(remembered(world).takenBack, 1);
+    if (seen.deletion) assert.equal(remembered(world).takenBack, 1);
   }
 });
