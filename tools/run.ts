@@ -28,6 +28,13 @@ function usage(): string {
   return ["thinpool: copy-on-write disks for Linux", "", ...lines, ""].join("\n");
 }
 
+/** Of util.parseArgs: an option that there is not, or without its value. */
+function isUsage(error: unknown): boolean {
+  return (
+    error instanceof TypeError && "code" in error && /^ERR_PARSE_ARGS_/.test(String(error.code))
+  );
+}
+
 const [name, ...args] = process.argv.slice(2);
 if (name === undefined || name === "help" || name === "--help") {
   process.stdout.write(usage());
@@ -40,9 +47,10 @@ if (name === undefined || name === "help" || name === "--help") {
     try {
       process.exitCode = await command.run(args);
     } catch (error) {
-      if (!(error instanceof Stopped)) throw error;
-      process.stderr.write(`run ${name}: ${error.message}\n`);
-      process.exitCode = error.exitCode;
+      const exitCode = error instanceof Stopped ? error.exitCode : isUsage(error) ? 2 : undefined;
+      if (exitCode === undefined) throw error;
+      process.stderr.write(`run ${name}: ${(error as Error).message}\n`);
+      process.exitCode = exitCode;
     }
   }
 }

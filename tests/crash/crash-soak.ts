@@ -5,10 +5,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
-import { wholeNumber } from "./soak-options.ts";
+import { soakOptions, wholeNumber } from "./soak-options.ts";
 import { onStop, stopCode } from "./stop.ts";
 
 /** A tmpfs: what is durable is modelled, so no disk has to be waited for. */
@@ -34,14 +33,12 @@ export interface WorkerReport {
   readonly trace: number;
 }
 
-const { values } = parseArgs({
-  options: {
-    histories: { type: "string", default: "1000" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    history: { type: "string" },
-    "until-found": { type: "boolean", default: false },
-    workers: { type: "string", default: String(Math.min(MAX_WORKERS, availableParallelism())) },
-  },
+const values = soakOptions({
+  histories: { type: "string", default: "1000" },
+  seed: { type: "string", default: String(Date.now() % 1_000_000) },
+  history: { type: "string" },
+  "until-found": { type: "boolean", default: false },
+  workers: { type: "string", default: String(Math.min(MAX_WORKERS, availableParallelism())) },
 });
 const seed = wholeNumber(values.seed, "seed");
 const only = values.history === undefined ? undefined : wholeNumber(values.history, "history");

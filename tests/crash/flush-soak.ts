@@ -5,7 +5,6 @@
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
 import { diskName, type FlushCheckTask } from "./flush-check-guest.ts";
 import { DiskImage, LOG_FLAGS, WriteLog } from "./flush-log.ts";
@@ -14,7 +13,7 @@ import type { RecordTask } from "./flush-record-guest.ts";
 import type { LoadRecord } from "./guest-check.ts";
 import { runInLab } from "./lab-process.ts";
 import { Random } from "./random.ts";
-import { wholeNumber } from "./soak-options.ts";
+import { soakOptions, wholeNumber } from "./soak-options.ts";
 import { stopCode } from "./stop.ts";
 
 const MEMORY_FOLDER = "/dev/shm";
@@ -29,14 +28,12 @@ const STEPS = { least: 6, most: 80 } as const;
 /** The lab takes 16 disks at once. Each takes some 30 MiB of memory until its guest has seen it. */
 const DISKS_PER_BOOT = 16;
 
-const { values } = parseArgs({
-  options: {
-    disks: { type: "string", default: "100" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    log: { type: "string" },
-    disk: { type: "string" },
-    guests: { type: "string", default: "2" },
-  },
+const values = soakOptions({
+  disks: { type: "string", default: "100" },
+  seed: { type: "string", default: String(Date.now() % 1_000_000) },
+  log: { type: "string" },
+  disk: { type: "string" },
+  guests: { type: "string", default: "2" },
 });
 const seed = wholeNumber(values.seed, "seed");
 const wanted = wholeNumber(values.disks, "disks");

@@ -4,14 +4,13 @@
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
 import { POINT_MARKER, POINTS } from "./guest-points.ts";
 import type { LoadRecord } from "./guest-check.ts";
 import { runInLab } from "./lab-process.ts";
 import type { PowerTask } from "./power-guest.ts";
 import { Random, seedOf } from "./random.ts";
-import { wholeNumber } from "./soak-options.ts";
+import { soakOptions, wholeNumber } from "./soak-options.ts";
 import { stopCode } from "./stop.ts";
 import type { WorkerState } from "./worker-plan.ts";
 
@@ -30,12 +29,10 @@ const POINT_WAIT_MS = 6000;
 /** How often a point is passed at most before it stops the load. */
 const MAX_PASSES = 12;
 
-const { values } = parseArgs({
-  options: {
-    cuts: { type: "string", default: "30" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    guests: { type: "string", default: "2" },
-  },
+const values = soakOptions({
+  cuts: { type: "string", default: "30" },
+  seed: { type: "string", default: String(Date.now() % 1_000_000) },
+  guests: { type: "string", default: "2" },
 });
 const seed = wholeNumber(values.seed, "seed");
 const cuts = wholeNumber(values.cuts, "cuts");
