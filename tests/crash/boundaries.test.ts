@@ -137,6 +137,24 @@ const RESTORE = {
   },
 };
 
+/** Undefined until it was found: where a repair stands once its swap is recorded, and nothing moved yet. */
+let swapRecordedAt: number | undefined;
+
+/** The spare stands ready, and the ledger says that it takes the metadata's place. */
+async function repairCutShort(world: World): Promise<void> {
+  for (let point = swapRecordedAt ?? 0; point < MAX_BOUNDARIES; point += 1) {
+    world.arm({ death: { at: point, of: "process" } });
+    await assert.rejects(repairPool(at(world)));
+    // The last one that is remembered is the death itself.
+    const isRecorded = world.recent.at(-2) === "after COMMIT";
+    world.revive();
+    if (!isRecorded) continue;
+    swapRecordedAt = point;
+    return;
+  }
+  assert.fail("no repair came to its swap");
+}
+
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   create: {
     prepare: () => Promise.resolve(undefined),
@@ -223,6 +241,20 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     async verify(world) {
       await restorePool(at(world));
       assert.deepEqual(await devicesOf(world), ["base", "one"]);
+    },
+  },
+  "restore after a repair that was cut short": {
+    ...RESTORE,
+    victims: ["process"],
+    async prepare(world) {
+      await RESTORE.prepare(world);
+      await damage(world);
+      await repairCutShort(world);
+      return undefined;
+    },
+    async verify(world) {
+      const names = await devicesOf(world);
+      assert.ok(["base", "base,one"].includes(names.join()), names.join());
     },
   },
   "restore on disks": {

@@ -422,12 +422,10 @@ const RECOVERY: readonly Mutant[] = [
     "  if (plan.deletions.length > 0) current = await finishDeletions(parts, plan.deletions, current);\n",
     dying("^remove of an active device: the process"),
   ),
-  without("take down what is to be deleted", "recover.ts", "    await thins.deactivate(uuid);\n"),
-  without("forget the state of what is deleted", "recover.ts", "    states.forget(uuid);\n"),
   without(
     "delete the thin devices of deletions that were begun",
     "recover.ts",
-    "    await pool.deleteThin(thinId);\n",
+    "  for (const { thinId } of deletions) await pool.deleteThin(thinId);\n",
     dying("^remove of an active device: the process"),
   ),
   without(
@@ -520,7 +518,7 @@ const CUT_SHORT: readonly Mutant[] = [
     "health/restore.ts",
     "await finishSwap(pool.ledger, pool.paths);\n    const { record }",
     "pool.record;\n    const { record }",
-    folder("^restore, then again: the process"),
+    folder("^restore after a repair that was cut short: the process"),
   ),
   without(
     "give up a pool before its files go",

@@ -104,17 +104,17 @@ async function undoCreations(
   ledger.dropIntents({ creations, deletions: [] }, next, deletions.length === 0, lasted);
 }
 
+/**
+ * None of them is live: a removal deactivates before its intent is recorded, and what is unfinished went as
+ * a stray.
+ */
 async function finishDeletions(
   parts: RecoverParts,
   deletions: readonly DeviceRecord[],
   current: TransactionId,
 ): Promise<TransactionId> {
-  const { pool, thins, states } = parts;
-  for (const { uuid, thinId } of deletions) {
-    await thins.deactivate(uuid);
-    states.forget(uuid);
-    await pool.deleteThin(thinId);
-  }
+  const { pool } = parts;
+  for (const { thinId } of deletions) await pool.deleteThin(thinId);
   const next = transactionId(current + 1n);
   await pool.setTransactionId(current, next);
   return next;
