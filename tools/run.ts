@@ -31,7 +31,9 @@ function usage(): string {
 /** Of util.parseArgs: an option that there is not, or without its value. */
 function isUsage(error: unknown): boolean {
   return (
-    error instanceof TypeError && "code" in error && /^ERR_PARSE_ARGS_/.test(String(error.code))
+    error instanceof TypeError &&
+    "code" in error &&
+    String(error.code).startsWith("ERR_PARSE_ARGS_")
   );
 }
 

@@ -31,8 +31,8 @@ async function dialTls(r: Remote): Promise<TLSSocket> {
   return socket;
 }
 
-/** Sends an upgrade request with these headers; the answer's first line. */
-async function upgrade(r: Remote, headers: readonly string[]): Promise<string> {
+/** Sends an upgrade request with these headers. */
+async function requestUpgrade(r: Remote, headers: readonly string[]): Promise<TLSSocket> {
   const socket = await dialTls(r);
   const lines = [
     "GET / HTTP/1.1",
@@ -44,6 +44,12 @@ async function upgrade(r: Remote, headers: readonly string[]): Promise<string> {
     ...headers,
   ];
   socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+  return socket;
+}
+
+/** The same; the answer's first line. */
+async function upgrade(r: Remote, headers: readonly string[]): Promise<string> {
+  const socket = await requestUpgrade(r, headers);
   const [data] = (await once(socket, "data")) as [Buffer];
   socket.destroy();
   return data.toString("utf8").split("\r\n")[0] ?? "";
@@ -118,18 +124,10 @@ test("a token's end ends its connections, also one whose client does not say goo
   await using r = await remote();
   const { secret } = await r.token(1_500);
   const client = await r.connect(secret);
-  const socket = await dialTls(r);
-  const lines = [
-    "GET / HTTP/1.1",
-    "Host: daemon",
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+  const socket = await requestUpgrade(r, [
     "Sec-WebSocket-Protocol: thinpool.v1",
     `Authorization: Bearer ${secret}`,
-  ];
-  socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+  ]);
   socket.resume();
   const closed = once(socket, "close");
   await until("gone", () => client.state === "gone");

@@ -78,6 +78,20 @@ async function withBlockDevice<T>(
   return withDescriptor(path, flags, use);
 }
 
+/** Opens the file for reading by Node's own functions. */
+async function withFile<T>(
+  operation: string,
+  path: string,
+  use: (file: FileHandle) => Promise<T>,
+): Promise<T> {
+  try {
+    await using file = await openFile(path, O_RDONLY | O_CLOEXEC);
+    return await use(file);
+  } catch (error) {
+    throw nativeErrorOf(operation, path, error);
+  }
+}
+
 async function readFully(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const bytes = Buffer.alloc(length);
   let filled = 0;
@@ -138,18 +152,7 @@ export class LinuxBlockDevices implements BlockDevices {
 
   async flush(path: string): Promise<void> {
     if (!(await statOf(path)).isBlockDevice()) throw notBlock("fsync", path);
-    try {
-      const file = await openFile(path, O_RDONLY | O_CLOEXEC);
-      try {
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      const errno = errnoOfNodeError(error);
-      if (errno === 0) throw error;
-      throw nativeErrorFromErrno({ operation: "fsync", object: path, errno, cause: error });
-    }
+    await withFile("fsync", path, (file) => file.sync());
   }
 
   async read(path: string, range: ByteRange): Promise<Buffer> {
@@ -165,18 +168,9 @@ export class LinuxBlockDevices implements BlockDevices {
         hint: `Read at most ${MAX_READ_BYTES} bytes inside the device.`,
       });
     }
-    try {
-      const file = await openFile(path, O_RDONLY | O_CLOEXEC);
-      try {
-        return await readFully(file, Number(offsetBytes), Number(lengthBytes));
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      const errno = errnoOfNodeError(error);
-      if (errno === 0) throw error;
-      throw nativeErrorFromErrno({ operation: "read", object: path, errno, cause: error });
-    }
+    return withFile("read", path, (file) =>
+      readFully(file, Number(offsetBytes), Number(lengthBytes)),
+    );
   }
 
   /** Reads 256 KiB of the beginning and 128 KiB of the end; a regular file will do as well. */

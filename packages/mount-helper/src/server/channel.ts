@@ -28,7 +28,7 @@
  */
 import type { Socket } from "node:net";
 import { errorCodeNames, requestId, sha256 } from "@thinpool/protocol";
-import type { ErrorCode, RequestId } from "@thinpool/protocol";
+import type { ErrorDescription, RequestId } from "@thinpool/protocol";
 import * as v from "valibot";
 
 /** The longest reason of a note. */
@@ -78,14 +78,7 @@ export type TransferOutcome =
       /** Entries of which not all was taken over: set-id bits, and to a client devices, sockets and pipes. */
       readonly reduced: number;
     }
-  | {
-      readonly ok: false;
-      readonly code: ErrorCode;
-      readonly object: string;
-      readonly reason: string;
-      readonly hint?: string | undefined;
-      readonly errnoName?: string | undefined;
-    };
+  | ({ readonly ok: false } & Omit<ErrorDescription, "operation" | "errno">);
 
 /** What the front is to do with a stream. */
 export interface TransferWish {
