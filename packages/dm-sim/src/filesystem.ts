@@ -117,9 +117,10 @@ const TRIM_LIMIT_BYTES = 1 << 30;
 export function trimZeroes(node: BlockNode, minimumBytes: number): bigint {
   const end = Math.min(node.sizeBytes(), TRIM_LIMIT_BYTES);
   const step = Math.max(TRIM_STEP_BYTES, minimumBytes);
+  const zeroes = Buffer.alloc(step);
   let trimmed = 0;
   for (let offset = 0; offset + step <= end; offset += step) {
-    if (!node.read(offset, step).every((byte) => byte === 0)) continue;
+    if (!node.read(offset, step).equals(zeroes)) continue;
     node.discard(offset, step);
     trimmed += step;
   }
