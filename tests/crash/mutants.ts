@@ -353,6 +353,7 @@ const RECOVERY: readonly Mutant[] = [
     "know adopted devices as active",
     "recover.ts",
     '    states.set(device.uuid, "active");\n',
+    dying("^activate: the process"),
   ),
   without(
     "settle thin ids in doubt",

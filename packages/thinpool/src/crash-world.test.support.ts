@@ -304,7 +304,13 @@ export async function check(world: World, operation: Operation, told?: Told): Pr
     assert.equal((await world.kernel.dm.deviceStatus({ dev })).suspended, false);
   }
   // Every device still works, and so does the pool.
-  for (const { name, filesystem, path, sizeBytes } of devices) {
+  for (const { name, active, filesystem, path, sizeBytes } of devices) {
+    // A snapshot of a live device that is not known to be would be taken without suspending it.
+    assert.equal(
+      active,
+      live.some((entry) => path === `/dev/mapper/${entry.name}`),
+      name,
+    );
     await pool.activate({ name });
     assert.equal(await world.kernel.blocks.sizeBytes(path), sizeBytes);
     const mark = await world.kernel.read(path, MARK_AT_BYTES, IDLE_MARK.length);
