@@ -559,6 +559,7 @@ const GUARDS: readonly Mutant[] = [
     "undo a creation that failed",
     "thin-maker.ts",
     '          undo.push("deleting the thin device", () => this.#parts.pool.deleteThin(record.thinId));\n',
+    inFile("group-commit.test.ts", "^of several snapshots"),
   ),
   instead(
     "refuse a ledger that is not of the metadata's moment",

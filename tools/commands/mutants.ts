@@ -19,8 +19,10 @@ const COPIED: readonly string[] = ["packages", "tests", "package.json", "tsconfi
 /** Histories until a mutant counts as survived; most are caught within a hundred. */
 const HISTORIES = 3000;
 const MAX_LANES = 2;
-/** The slowest of the test files takes a tenth of it. */
-const TEST_TIMEOUT_MS = 600_000;
+/** A damage may also show as a test that hangs. The slowest takes a third of it. */
+const TEST_TIMEOUT_MS = 180_000;
+/** Of the histories, until one finds it. */
+const SOAK_TIMEOUT_MS = 600_000;
 
 /** A copy whose packages are its own and whose dependencies are this tree's. */
 function copyTree(): string {
@@ -47,11 +49,12 @@ async function isCaught(copy: string, mutant: Mutant, seed: string): Promise<boo
         ]
       : [
           ...(mutant.test.name === undefined ? [] : [`--test-name-pattern=${mutant.test.name}`]),
-          // A damage may also show as a test that hangs.
-          ...[`--test-timeout=${TEST_TIMEOUT_MS}`, "--test-force-exit"],
-          ...["--test", join(copy, mutant.test.file)],
+          // In the one process, so that its end is the test's.
+          ...["--test-isolation=none", "--test", join(copy, mutant.test.file)],
         ];
-  const { exitCode, output } = await runProcess(process.execPath, [...node, ...args]);
+  const { exitCode, output } = await runProcess(process.execPath, [...node, ...args], {
+    timeoutMs: mutant.test === undefined ? SOAK_TIMEOUT_MS : TEST_TIMEOUT_MS,
+  });
   if (exitCode === 0) return false;
   // The crash tests fail by a check of theirs; a program that does not even load has none.
   const ran =

@@ -46,17 +46,27 @@ export async function untilClosed(child: ChildProcess): Promise<number> {
   }
 }
 
-/** Runs a program to its end; with `live` its output is also shown (on stderr) as it comes. */
+/**
+ * Runs a program to its end; with `live` its output is also shown (on stderr) as it comes. After
+ * `timeoutMs` it is killed, and so has failed.
+ */
 export async function runProcess(
   command: string,
   args: readonly string[],
-  options: { readonly live?: boolean; readonly env?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly live?: boolean;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly timeoutMs?: number;
+  } = {},
 ): Promise<ProcessResult> {
   const started = performance.now();
   const child = spawn(command, args, {
     cwd: ROOT,
     env: { ...process.env, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
+    ...(options.timeoutMs === undefined
+      ? {}
+      : { timeout: options.timeoutMs, killSignal: "SIGKILL" as const }),
   });
   let output = "";
   const take = (chunk: Buffer): void => {

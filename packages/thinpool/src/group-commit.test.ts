@@ -95,6 +95,19 @@ test("a member that fails is taken out, the others count", async () => {
   await pool.close();
 });
 
+test("of several snapshots at one instant none stays in the kernel where one of them fails", async () => {
+  const first = pool.get({ name: "base" }).thinId + 1;
+  const match = `create_snap ${first + 1} `;
+  kernel.failNext({ operation: "DM_TARGET_MSG", match, errno: "EIO" });
+  const names = ["one", "two"].map((name) => ({ origin: "base", name }));
+  await assert.rejects(pool.snapshotMany({ snapshots: names }), { code: "POOL_KERNEL" });
+  // Not only at the next opening: what it maps is room that others could have had.
+  const { name } =
+    (await kernel.dm.listDevices()).find((entry) => entry.name.endsWith("-pool")) ?? {};
+  assert.deepEqual([...kernel.checkMetadata(`/dev/mapper/${name}`)], [first - 1]);
+  await pool.close();
+});
+
 test("the messages of a group that needs nothing in between are one run", async () => {
   const { dm } = kernel;
   const run = dm.run.bind(dm);
