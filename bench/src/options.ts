@@ -27,7 +27,7 @@ const RESULTS = new URL("../results", import.meta.url).pathname;
 
 export const USAGE: string = `Usage: ./run bench [options]
 
-  --quick           under 5 minutes: fewer runs, smaller sizes
+  --quick           some 5 minutes: fewer runs, smaller sizes
   --json FILE       write every sample and the ratios
   --only NAME,…     run these sections only, in this order: ${NAMES.join(", ")}
   --scale FACTOR    multiply the number of runs (0.01 to 100)
