@@ -42,6 +42,8 @@ interface Operation {
   /** Leaves the pool as the operation is to find it; one that is to be open is returned. */
   readonly prepare: (world: World) => Promise<ThinPool | undefined>;
   readonly run: (world: World, pool: ThinPool | undefined) => Promise<ThinPool | undefined>;
+  /** After a death comes the same once more, not an opening. */
+  readonly runsAgain?: boolean;
   /** `ended`: its caller was told that it is done. */
   readonly verify: (world: World, ended: boolean) => Promise<void>;
 }
@@ -137,26 +139,34 @@ const RESTORE = {
   },
 };
 
-/** Undefined until it was found: where a repair stands once its swap is recorded, and nothing moved yet. */
+/** The boundary at which a repair has recorded its swap and moved nothing yet; undefined until it was found. */
 let swapRecordedAt: number | undefined;
+
+async function findSwapRecorded(): Promise<number> {
+  return inWorld(0, async (world) => {
+    await RESTORE.prepare(world);
+    await damage(world);
+    world.arm({});
+    await repairPool(at(world));
+    const calls = world.recent.slice(-world.boundaries);
+    const found = calls.lastIndexOf("after COMMIT", calls.indexOf("before link"));
+    assert.ok(found > 0, "a repair records its swap before it moves anything");
+    return found;
+  });
+}
 
 /** The spare stands ready, and the ledger says that it takes the metadata's place. */
 async function repairCutShort(world: World): Promise<void> {
-  for (let point = swapRecordedAt ?? 0; point < MAX_BOUNDARIES; point += 1) {
-    world.arm({ death: { at: point, of: "process" } });
-    await assert.rejects(repairPool(at(world)));
-    // The last one that is remembered is the death itself.
-    const isRecorded = world.recent.at(-2) === "after COMMIT";
-    world.revive();
-    if (!isRecorded) continue;
-    swapRecordedAt = point;
-    return;
-  }
-  assert.fail("no repair came to its swap");
+  swapRecordedAt ??= await findSwapRecorded();
+  enter(world);
+  world.arm({ death: { at: swapRecordedAt, of: "process" } });
+  await assert.rejects(repairPool(at(world)));
+  world.revive();
 }
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   create: {
+    runsAgain: true,
     prepare: () => Promise.resolve(undefined),
     run: (world) => createPool({ ...at(world), backing: BACKING }),
     async verify(world, ended) {
@@ -179,6 +189,19 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       assert.ok([64n, 72n].includes(dataTotalBytes / MIB));
       if (ended) assert.deepEqual([dataTotalBytes, metadataTotalBytes], [72n * MIB, 5n * MIB]);
       assert.deepEqual(await devicesOf(world), ["base", "one"]);
+    },
+  },
+  devices: {
+    prepare: made,
+    async run(_, pool) {
+      await pool?.snapshot({ origin: "base", name: "two" });
+      await pool?.remove({ name: "one" });
+      return pool;
+    },
+    async verify(world, ended) {
+      const names = await devicesOf(world);
+      const possible = ["base,one", "base,one,two", "base,two"];
+      assert.ok((ended ? possible.slice(-1) : possible).includes(names.join()), names.join());
     },
   },
   adopt: {
@@ -294,6 +317,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     },
   },
   destroy: {
+    runsAgain: true,
     async prepare(world) {
       const pool = await made(world);
       await pool.backup();
@@ -342,11 +366,7 @@ interface Cut {
 /** In how many ways the boundary is worth a power cut; 0: the operation ended before it came there. */
 async function cutAt(operation: Operation, cut: Cut): Promise<number> {
   const { of, point, seed } = cut;
-  const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-boundaries-"));
-  real.rmSync(base, { recursive: true });
-  const world = new World(base, new Random(seed));
-  enter(world);
-  try {
+  return inWorld(seed, async (world) => {
     let pool = await operation.prepare(world);
     world.arm(point === undefined ? {} : { death: { at: point, of } });
     let ended = false;
@@ -380,6 +400,16 @@ async function cutAt(operation: Operation, cut: Cut): Promise<number> {
     await operation.verify(world, ended && point === undefined);
     if (!names) return 1;
     return commits ? CUTS_OF_COMMITS : CUTS_OF_NAMES;
+  });
+}
+
+async function inWorld<T>(seed: number, body: (world: World) => Promise<T>): Promise<T> {
+  const base = mkdtempSync(join(MEMORY_FOLDER, "thinpool-boundaries-"));
+  real.rmSync(base, { recursive: true });
+  const world = new World(base, new Random(seed));
+  enter(world);
+  try {
+    return await body(world);
   } finally {
     enter(undefined);
     rmSync(base, { recursive: true, force: true });
@@ -415,9 +445,72 @@ for (const [name, operation] of Object.entries(OPERATIONS)) {
   }
 }
 
+/**
+ * The process dies in the fsync of each of its commits, and the machine then at every boundary of who
+ * comes next, up to the first commit: what that one read of the WAL, and acted on, must have been made to last.
+ */
+async function diesInCommits(operation: Operation): Promise<void> {
+  const points = await unsyncedCommits(operation);
+  assert.ok(points.length > 0);
+  for (const point of points) {
+    for (let next = 0, goesOn = true; goesOn; next += 1) {
+      assert.ok(next < MAX_BOUNDARIES, "it has no end");
+      try {
+        goesOn = await cutAfterCommit(operation, point, next);
+      } catch (error) {
+        throw new Error(`at boundary ${point}, then ${next}`, { cause: error });
+      }
+    }
+  }
+}
+
+/** The boundaries at which the WAL has a commit's pages and no fsync yet. */
+async function unsyncedCommits(operation: Operation): Promise<readonly number[]> {
+  return inWorld(0, async (world) => {
+    const pool = await operation.prepare(world);
+    world.arm({});
+    const running = await operation.run(world, pool);
+    const calls = world.recent.slice(-world.boundaries);
+    assert.equal(calls.length, world.boundaries, "all are remembered");
+    await running?.detach();
+    return calls.flatMap((call, index) =>
+      call === "after COMMIT" && calls[index - 1] === "before COMMIT" ? [index] : [],
+    );
+  });
+}
+
+/** One of them; false once who comes next has made a commit of its own before `next`. */
+async function cutAfterCommit(operation: Operation, point: number, next: number): Promise<boolean> {
+  return inWorld(point * MAX_BOUNDARIES + next, async (world) => {
+    const pool = await operation.prepare(world);
+    world.arm({ death: { at: point, of: "process" } });
+    const running = await operation.run(world, pool).catch(() => pool);
+    assert.equal(world.dead, "process");
+    await running?.detach().catch(() => undefined);
+    world.revive();
+    world.arm({ death: { at: next, of: "machine" } });
+    const again =
+      operation.runsAgain === true ? operation.run(world, undefined) : openPool(at(world));
+    const opened = await again.catch(() => undefined);
+    // From its own first commit on all lasts that was there before.
+    const commits = world.recent.slice(-world.boundaries).filter((text) => text === "after COMMIT");
+    const goesOn = world.dead !== undefined && commits.length < 2;
+    if (world.dead === undefined) world.cutPower();
+    await opened?.detach().catch(() => undefined);
+    world.revive();
+    await operation.verify(world, false);
+    return goesOn;
+  });
+}
+
 for (const name of ["grow", "restore"]) {
   const operation = OPERATIONS[name];
   assert.ok(operation !== undefined);
   test(`${name}: the process dies, and the machine when the pool is open again`, () =>
     dies(operation, { of: "process", cutWhenOpen: true }));
+}
+
+for (const [name, operation] of Object.entries(OPERATIONS)) {
+  if (operation.victims !== undefined) continue;
+  test(`${name}: the process dies in a commit, then the machine`, () => diesInCommits(operation));
 }

@@ -57,6 +57,12 @@ const FSYNCS: readonly Mutant[] = [
     folder("^create: the power"),
   ),
   without(
+    "sync a WAL whose process died in its commit",
+    "store/database.ts",
+    "    syncLeftWal(path);\n",
+    folder("^repair: the process dies in a commit"),
+  ),
+  without(
     "sync any file that others wrote",
     "folder.ts",
     "    await file.datasync();\n",
