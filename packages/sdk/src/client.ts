@@ -4,8 +4,8 @@ import type { Dialler } from "./connection.ts";
 import { DeviceVerbs } from "./device-verbs.ts";
 import { clientError } from "./errors.ts";
 import type { ClientState } from "./link.ts";
-import type { EventsOptions, PoolEvent } from "./events.ts";
-import { readEvents } from "./events.ts";
+import type { EventLogOptions, EventsOptions, LoggedEvent, PoolEvent } from "./events.ts";
+import { readEventLog, readEvents } from "./events.ts";
 import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
 import type { ActivateOptions, MountOptions } from "./mount-options.ts";
@@ -483,6 +483,26 @@ export class Client implements Owner, AsyncDisposable {
    */
   events(options: EventsOptions = {}): AsyncGenerator<PoolEvent, never, undefined> {
     return readEvents(this.#requests, options);
+  }
+
+  /**
+   * What has happened, from the daemon's log, which keeps the last 10 000 events: for people who look
+   * back. A program that keeps a state by them wants `events`. INVALID_PARAMS where the pool has not
+   * come to the number `after`, FORBIDDEN; with `follow` also what `events` throws.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * for await (const event of client.eventLog()) {
+   *   if (event.type === "device-created") console.log(event.name);
+   *   // prints: base
+   * }
+   * ```
+   */
+  eventLog(options: EventLogOptions = {}): AsyncGenerator<LoggedEvent, void, undefined> {
+    return readEventLog(this.#requests, options);
   }
 
   /**

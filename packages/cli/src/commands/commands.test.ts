@@ -130,6 +130,31 @@ test("device activate and deactivate", async (t) => {
   await b.refused(3, "NOT_FOUND", "device", "activate", "missing");
 });
 
+test("pool events: from the daemon's log, with all that it tells the caller", async () => {
+  await using b = await bench();
+  const all = (await b.json("pool", "events")) as { readonly number: number; type: string }[];
+  assert.deepEqual(
+    all.map(({ number, type }) => `${number} ${type}`),
+    ["1 pool-created", "2 device-created", "3 pool-opened"],
+  );
+  const lines = (await b.ok("pool", "events")).split("\n");
+  assert.match(lines[0] ?? "", /^ +NUMBER {2}TIME +EVENT +DETAIL$/);
+  assert.match(
+    lines[2] ?? "",
+    /^ +2 {2}\S+Z {2}device-created +name=base deviceUuid=\S+ sizeBytes=16 MiB ownerUid=\d+$/,
+  );
+  assert.match(await b.ok("pool", "events", "--bytes"), /sizeBytes=16777216 /);
+  await b.ok("device", "clone", "base", "one");
+  const [later, ...more] = (await b.json("pool", "events", "--after", "3")) as unknown[];
+  const { type, name, sizeBytes } = later as Record<string, unknown>;
+  const wanted = ["device-created", "one", DEVICE_BYTES.toString(), 0];
+  assert.deepEqual([type, name, sizeBytes, more.length], wanted);
+  assert.deepEqual(await b.json("pool", "events", "--after", "4"), []);
+  await b.refused(2, "INVALID_PARAMS", "pool", "events", "--after", "5");
+  await b.refused(2, "USAGE", "pool", "events", "--after", "-1");
+  await b.refused(2, "USAGE", "pool", "events", "--follow", "--direct");
+});
+
 test("device trim and diff", async () => {
   await using b = await bench();
   await b.ok("device", "clone", "base", "one");

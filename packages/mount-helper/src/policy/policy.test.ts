@@ -71,6 +71,7 @@ test("the whole table without a file: what root, the owner, another of the group
     ["pool.backup", "", "yes", never, never, never],
     ["pool.extend", "", "yes", never, never, never],
     ["events.next", "", "yes", "yes", "yes", never],
+    ["events.list", "", "yes", "yes", "yes", never],
     ["device.list", "", "yes", "yes", "yes", never],
     ["mount.list", "", "yes", "yes", "yes", never],
     ["session.resume", "", "yes", "yes", "yes", never],
