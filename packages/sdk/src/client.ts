@@ -341,7 +341,7 @@ export class Client implements Owner, AsyncDisposable {
     return new DeviceVerbs(this.#requests);
   }
 
-  /** Checking, backing up and extending the pool: for administrators. */
+  /** Checking, backing up and extending the pool, and its space policy: for administrators. */
   get pool(): PoolVerbs {
     return new PoolVerbs(this.#requests);
   }

@@ -22,8 +22,9 @@ export type {
 } from "./events.ts";
 export type { ClientState } from "./link.ts";
 export type { ActivateOptions, MountOptions } from "./mount-options.ts";
-export type { BackupEntry, CheckReport, Extended } from "./pool-verbs.ts";
+export type { BackupEntry, CheckReport, Extended, SpacePolicySet } from "./pool-verbs.ts";
 export { PoolVerbs } from "./pool-verbs.ts";
+export type { GrowthChange, GrowthPolicy, SpacePolicy, SpacePolicyChange } from "./space-policy.ts";
 export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";
 export type {
   Device,

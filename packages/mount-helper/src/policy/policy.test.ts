@@ -70,6 +70,8 @@ test("the whole table without a file: what root, the owner, another of the group
     ["pool.check", "", "yes", never, never, never],
     ["pool.backup", "", "yes", never, never, never],
     ["pool.extend", "", "yes", never, never, never],
+    ["pool.spacePolicy", "", "yes", never, never, never],
+    ["pool.setSpacePolicy", "", "yes", never, never, never],
     ["events.next", "", "yes", "yes", "yes", never],
     ["events.list", "", "yes", "yes", "yes", never],
     ["device.list", "", "yes", "yes", "yes", never],

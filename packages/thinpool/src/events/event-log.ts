@@ -140,6 +140,6 @@ function lost(after: number, first: number): PoolError {
     operation: "events",
     object: `after ${after}`,
     reason: `the first event that is still kept is ${first}`,
-    hint: "List the devices anew, then go on from `lastEventNumber`.",
+    hint: "List the devices anew, then go on from the pool's last event.",
   });
 }
