@@ -255,6 +255,8 @@ export function apiCases(target: () => Target): void {
       await assert.rejects(pool.check(), code("FORBIDDEN"));
       await assert.rejects(pool.backup(), code("FORBIDDEN"));
       await assert.rejects(pool.extend({ dataBytes: 1n << 40n }), code("FORBIDDEN"));
+      await assert.rejects(pool.spacePolicy(), code("FORBIDDEN"));
+      await assert.rejects(pool.setSpacePolicy({ dataFloorBytes: 1n }), code("FORBIDDEN"));
       return;
     }
     const { metadata, findings } = await pool.check({ mappings: true });
@@ -266,6 +268,22 @@ export function apiCases(target: () => Target): void {
     assert.equal((await pool.extend({ dataBytes })).outcome, "extended");
     assert.equal((await pool.extend({ dataBytes })).outcome, "already-so");
     assert.equal((await client.status()).dataTotalBytes, dataBytes);
+    const before = await pool.spacePolicy();
+    const change = { dataFloorBytes: 1n << 20n, dataGrowth: { ceilingBytes: dataBytes } };
+    const { outcome, policy } = await pool.setSpacePolicy(change);
+    assert.equal(outcome, "changed");
+    const { stepBytes } = before.dataGrowth;
+    assert.deepEqual(policy, {
+      ...before,
+      dataFloorBytes: 1n << 20n,
+      dataGrowth: { enabled: true, stepBytes, ceilingBytes: dataBytes },
+    });
+    assert.equal((await pool.setSpacePolicy(change)).outcome, "already-so");
+    const { dataFloorBytes } = before;
+    await pool.setSpacePolicy({ dataFloorBytes, dataGrowth: { ceilingBytes: null } });
+    assert.deepEqual(await pool.spacePolicy(), before);
+    const ratio = { overProvisioning: { mode: "ratio", ratio: 0.5 } } as const;
+    await assert.rejects(pool.setSpacePolicy(ratio), code("INVALID_PARAMS"));
   });
 
   test("events: the state, then what happens; from a number on the same once more", async () => {

@@ -49,6 +49,48 @@ test("a day of a device, command by command", async (t) => {
   });
 });
 
+test("pool events --follow: over a restart of the daemon, until Ctrl-C; with --json by lines", async () => {
+  await using w = await world();
+  let daemon = await w.start();
+  const follow = (...more: string[]) => {
+    const args = cliArguments(["pool", "events", "--follow", "--after", "2", ...more]);
+    const env = { PATH: process.env["PATH"], THINPOOL_SOCKET: w.socketPath };
+    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    let [output, failures] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (failures += text));
+    const lines = async (count: number): Promise<readonly string[]> => {
+      while (output.split("\n").length <= count) await once(child.stdout, "data");
+      return output.trimEnd().split("\n");
+    };
+    return { child, lines, failures: () => failures };
+  };
+  const [text, json] = [follow(), follow("--json")];
+  await Promise.all([text.lines(2), json.lines(1)]);
+  await (await w.connect()).clone({ origin: "base", name: "one" });
+  await Promise.all([text.lines(3), json.lines(2)]);
+  await daemon.stop();
+  daemon = await w.start();
+  await (await w.connect()).clone({ origin: "base", name: "two" });
+  const wanted = ["3 pool-opened", "4 device-created one", "5 pool-opened", "6 device-created two"];
+  const told = (await json.lines(wanted.length)).map((line) => {
+    const event = JSON.parse(line) as { number: number; type: string; name?: string };
+    return [event.number, event.type, event.name].join(" ").trim();
+  });
+  assert.deepEqual(told, wanted);
+  const [heading, ...rows] = await text.lines(1 + wanted.length);
+  assert.match(heading ?? "", /NUMBER +TIME +EVENT +DETAIL/);
+  assert.deepEqual(
+    rows.map((row) => row.replace(/^ +(\d+) +\S+ +(\S+)(?: +name=(\S+).*)?$/, "$1 $2 $3").trim()),
+    wanted,
+  );
+  for (const { child, failures } of [text, json]) {
+    child.kill("SIGINT");
+    assert.deepEqual([await once(child, "close"), failures()], [[0, null], ""]);
+  }
+  await daemon.stop();
+});
+
 test("archives through pipes: what goes in by standard input comes out by standard output", async () => {
   await using w = await world();
   await using _daemon = await w.start();

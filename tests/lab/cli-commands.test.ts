@@ -187,19 +187,49 @@ suite("the verbs of thinpool on a real kernel", () => {
   });
 
   test("with a daemon on it the pool is left alone, and nobody but root gets near", async () => {
-    for (const verb of ["check", "events", "recover", "backup", "repair"]) {
+    for (const verb of ["check", "recover", "backup", "repair"]) {
       await refused(5, ["pool", verb]);
     }
+    await refused(5, ["pool", "events", "--direct"]);
     await refused(5, ["pool", "destroy", "--yes"]);
     assert.match(await ok(["pool", "list"]), new RegExp(`up +yes +512 MiB .* ${folder}$`, "m"));
     await refused(4, ["pool", "list"], { user: USER });
     await refused(4, ["pool", "check"], { user: USER });
+    await refused(4, ["pool", "events", "--direct"], { user: USER });
+  });
+
+  test("pool events: each is told what is his to see, by the same numbers", async () => {
+    interface Event {
+      readonly number: number;
+      readonly type: string;
+      readonly name?: string;
+    }
+    const all = await json<readonly Event[]>(["pool", "events"]);
+    assert.deepEqual(
+      all.slice(0, 2).map(({ number, type }) => `${number} ${type}`),
+      ["1 pool-created", "2 pool-opened"],
+    );
+    const source = all.find(({ type, name }) => type === "device-created" && name === "source");
+    const own = all.find(({ type, name }) => type === "device-renamed" && name === "own");
+    assert.ok(source !== undefined && own !== undefined);
+    const seen = await json<readonly Event[]>(["pool", "events"], { user: USER });
+    assert.deepEqual(
+      seen.find(({ number }) => number === own.number),
+      own,
+    );
+    assert.ok(!seen.some(({ number, name }) => number === source.number || name === "source"));
+    const later = ["pool", "events", "--after", String(own.number - 1)];
+    assert.match(
+      await ok(later, { user: USER }),
+      /^ *NUMBER .*\n +\d+ +\S+ +device-renamed +name=own /,
+    );
+    await refused(2, ["pool", "events", "--after", "1000000"]);
   });
 
   test("without one: checked, backed up, extended, restored, destroyed", async () => {
     await w.stop();
     assert.equal(await ok(["pool", "check", "--mappings"]), "metadata clean, nothing is wrong");
-    assert.match(await ok(["pool", "events"]), /device-created +name=own-1 /);
+    assert.match(await ok(["pool", "events", "--direct"]), /device-created +name=own-1 /);
     assert.match(await ok(["pool", "recover", "--plan"]), /^Opening would find all in order\./);
     assert.equal(await ok(["pool", "recover"]), "All was in order.");
     const backup = await ok(["pool", "backup"]);

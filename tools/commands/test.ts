@@ -147,7 +147,7 @@ const BY_NAME: readonly Step[] = [
   {
     name: "kernel-cli",
     what: "the command line on User Mode Linux",
-    command: inLab("uml", 2048, labTest("cli cli-commands cli-script")),
+    command: inLab("uml", 2048, labTest("cli cli-commands cli-every-command cli-script")),
   },
   {
     name: "kernel-verbs",

@@ -206,7 +206,7 @@ export class Dispatcher {
       operation: request.method,
       object: objectOf(request),
       reason: `${MAX_OVERDUE_PER_UID} calls of yours have had their time and go on`,
-      hint: "Wait for them to end; an administrator sees in pool.status what keeps them.",
+      hint: "Wait for them to end; an administrator sees by thinpool pool status what keeps them.",
     });
   }
 

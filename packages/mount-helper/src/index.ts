@@ -2,6 +2,7 @@ export type { Daemon, DaemonOptions } from "./daemon.ts";
 export { DEFAULT_BLOCK_ROOT, DEFAULT_MOUNT_ROOT, DRAIN_TIMEOUT_MS, startDaemon } from "./daemon.ts";
 export type { TcpAddress, TcpFlags, TcpOptions } from "./gateway/tcp-options.ts";
 export { parseTcpFlags } from "./gateway/tcp-options.ts";
+export { eventToRoot } from "./handlers/event-to-wire.ts";
 export type { LogFields, LogLevel, Logger } from "./log.ts";
 export { jsonLogger, stderrLogger } from "./log.ts";
 export type { MountRules, RulesFor } from "./mounts/rules.ts";

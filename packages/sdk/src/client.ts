@@ -4,8 +4,8 @@ import type { Dialler } from "./connection.ts";
 import { DeviceVerbs } from "./device-verbs.ts";
 import { clientError } from "./errors.ts";
 import type { ClientState } from "./link.ts";
-import type { EventsOptions, PoolEvent } from "./events.ts";
-import { readEvents } from "./events.ts";
+import type { EventLogOptions, EventsOptions, LoggedEvent, PoolEvent } from "./events.ts";
+import { readEventLog, readEvents } from "./events.ts";
 import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
 import type { ActivateOptions, MountOptions } from "./mount-options.ts";
@@ -341,7 +341,7 @@ export class Client implements Owner, AsyncDisposable {
     return new DeviceVerbs(this.#requests);
   }
 
-  /** Checking, backing up and extending the pool: for administrators. */
+  /** Checking, backing up and extending the pool, and its space policy: for administrators. */
   get pool(): PoolVerbs {
     return new PoolVerbs(this.#requests);
   }
@@ -483,6 +483,26 @@ export class Client implements Owner, AsyncDisposable {
    */
   events(options: EventsOptions = {}): AsyncGenerator<PoolEvent, never, undefined> {
     return readEvents(this.#requests, options);
+  }
+
+  /**
+   * What has happened, from the daemon's log, which keeps the last 10 000 events: for people who look
+   * back. A program that keeps a state by them wants `events`. INVALID_PARAMS where the pool has not
+   * come to the number `after`, FORBIDDEN; with `follow` also what `events` throws.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * for await (const event of client.eventLog()) {
+   *   if (event.type === "device-created") console.log(event.name);
+   *   // prints: base
+   * }
+   * ```
+   */
+  eventLog(options: EventLogOptions = {}): AsyncGenerator<LoggedEvent, void, undefined> {
+    return readEventLog(this.#requests, options);
   }
 
   /**

@@ -12,11 +12,19 @@ export type { ChangedRange, Resized, Snapshots } from "./device-verbs.ts";
 export { DeviceVerbs } from "./device-verbs.ts";
 export type { ThinpoolErrorCode } from "./errors.ts";
 export { ThinpoolError, hasCode } from "./errors.ts";
-export type { EventsOptions, PoolEvent, StateSnapshot } from "./events.ts";
+export type {
+  EventLogOptions,
+  EventsOptions,
+  LoggedEvent,
+  LostEvents,
+  PoolEvent,
+  StateSnapshot,
+} from "./events.ts";
 export type { ClientState } from "./link.ts";
 export type { ActivateOptions, MountOptions } from "./mount-options.ts";
-export type { BackupEntry, CheckReport, Extended } from "./pool-verbs.ts";
+export type { BackupEntry, CheckReport, Extended, SpacePolicySet } from "./pool-verbs.ts";
 export { PoolVerbs } from "./pool-verbs.ts";
+export type { GrowthChange, GrowthPolicy, SpacePolicy, SpacePolicyChange } from "./space-policy.ts";
 export type { CallOptions, ChangeOptions, Progress } from "./requests.ts";
 export type {
   Device,

@@ -1,6 +1,6 @@
 /** What happens in the pool, one thing after another, over cuts and restarts. */
-import type { KnownEvent } from "@thinpool/protocol";
-import { isKnownEvent } from "@thinpool/protocol";
+import type { EventInHand, KnownEvent, MethodResult } from "@thinpool/protocol";
+import { eventFromWire, isKnownEvent } from "@thinpool/protocol";
 import type { Requests } from "./requests.ts";
 import type { Device, PoolStatus } from "./resources.ts";
 import { deviceFromWire, statusFromWire } from "./resources.ts";
@@ -33,27 +33,32 @@ export interface StateSnapshot {
   readonly devices: readonly Device[];
 }
 
-type Bytes = "sizeBytes" | "fromBytes" | "usedBytes" | "totalBytes" | "dataBytes" | "metadataBytes";
-
-/** The wire's event with its sizes as bigint. */
-type WithBigInts<E> = E extends unknown
-  ? { readonly [K in keyof E]: K extends Bytes ? bigint : E[K] }
-  : never;
-
 /**
  * What happened. `number` grows, by more than one where what came between is not for this user; `atMs`
  * is milliseconds since 1970. Match on `type`.
  */
-export type PoolEvent = StateSnapshot | WithBigInts<KnownEvent>;
+export type PoolEvent = StateSnapshot | Exclude<EventInHand, { readonly type: "pool-opened" }>;
 
-const BYTES: ReadonlySet<string> = new Set<Bytes>([
-  "sizeBytes",
-  "fromBytes",
-  "usedBytes",
-  "totalBytes",
-  "dataBytes",
-  "metadataBytes",
-]);
+export interface EventLogOptions {
+  /** The number of an event of this pool: those after it. Not given: all that are kept. */
+  readonly after?: number;
+  /** Goes on with what happens, until one breaks out of the loop. */
+  readonly follow?: boolean;
+  /** Ends the iteration with ABORTED. */
+  readonly signal?: AbortSignal;
+}
+
+/** Events after `after` that the log no longer has: whoever wanted them came too late. */
+export interface LostEvents {
+  readonly type: "lost";
+  /** From this one on. */
+  readonly first: number;
+  /** Up to this one. */
+  readonly number: number;
+}
+
+/** As PoolEvent; the daemon's starts are events here, and there is no state. Match on `type`. */
+export type LoggedEvent = LostEvents | EventInHand;
 
 export async function* readEvents(
   requests: Requests,
@@ -78,17 +83,47 @@ export async function* readEvents(
       };
     }
     for (const event of next.events) {
-      if (isKnownEvent(event)) yield eventFromWire(event);
+      // The daemon's start it tells by the state.
+      if (!isKnownEvent(event) || event.type === "pool-opened") continue;
+      yield eventFromWire(event) as PoolEvent;
     }
     after = last;
   }
 }
 
-function eventFromWire(event: KnownEvent): WithBigInts<KnownEvent> {
-  const fields = Object.entries(event).map(([key, value]) => [
-    key,
-    BYTES.has(key) && typeof value === "string" ? BigInt(value) : value,
-  ]);
-  // The keys are the same, and those of Bytes are what the type says.
-  return Object.fromEntries(fields) as WithBigInts<KnownEvent>;
+export async function* readEventLog(
+  requests: Requests,
+  options: EventLogOptions,
+): AsyncGenerator<LoggedEvent, void, undefined> {
+  const { signal, follow = false } = options;
+  let { after } = options;
+  /** Where a reader who does not follow stops, whatever happens meanwhile. */
+  let end: number | undefined;
+  for (;;) {
+    const params = after === undefined ? {} : { after };
+    const page = await requests.call("events.list", params, { signal });
+    if (after !== undefined && page.oldest > after + 1) {
+      yield { type: "lost", first: after + 1, number: page.oldest - 1 };
+    }
+    yield* knownOf(page.events);
+    after = page.last;
+    end ??= page.newest;
+    if (!follow && after >= end) return;
+    if (after < page.newest) continue;
+    for (;;) {
+      const call = { signal, timeoutMs: ANSWER_TIMEOUT_MS };
+      const next: MethodResult<"events.next"> = await requests.call("events.next", { after }, call);
+      // The log has the events that the state stands for.
+      if (next.state !== undefined) break;
+      yield* knownOf(next.events);
+      after = next.last;
+    }
+  }
+}
+
+/** Without those of a newer daemon. */
+function knownOf(
+  events: readonly (KnownEvent | { readonly type: string })[],
+): readonly EventInHand[] {
+  return events.filter(isKnownEvent).map(eventFromWire);
 }

@@ -1,6 +1,8 @@
 /** What administrators do with the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
 import type { CallOptions, ChangeOptions, Requests } from "./requests.ts";
+import type { SpacePolicy, SpacePolicyChange } from "./space-policy.ts";
+import { spacePolicyChangeToWire, spacePolicyFromWire } from "./space-policy.ts";
 
 /** `findings` is empty where all is well; each says what to do. */
 export type CheckReport = MethodResult<"pool.check">;
@@ -20,6 +22,12 @@ export interface Extended {
   /** As they are now. */
   readonly dataBytes: bigint;
   readonly metadataBytes: bigint;
+}
+
+export interface SpacePolicySet {
+  readonly outcome: "changed" | "already-so";
+  /** All of it, as it is now. */
+  readonly policy: SpacePolicy;
 }
 
 /** Administrators only: FORBIDDEN for others. */
@@ -105,5 +113,35 @@ export class PoolVerbs {
       dataBytes: BigInt(extended.dataBytes),
       metadataBytes: BigInt(extended.metadataBytes),
     };
+  }
+
+  /**
+   * How the pool grows by itself, when it refuses new devices, and what it answers when it is full.
+   * FORBIDDEN.
+   */
+  async spacePolicy(options: CallOptions = {}): Promise<SpacePolicy> {
+    return spacePolicyFromWire(await this.#requests.call("pool.spacePolicy", {}, options));
+  }
+
+  /**
+   * Changes what is given of it, and tells all of it as it is then. INVALID_PARAMS where that makes no
+   * sense, FORBIDDEN.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { admin } = await client.rights.whoAmI();
+   * const dataFloorBytes = 16n << 20n;
+   * const set = admin ? await client.pool.setSpacePolicy({ dataFloorBytes }) : undefined;
+   * console.log(set?.policy.dataFloorBytes ?? dataFloorBytes);
+   * // prints: 16777216n
+   * ```
+   */
+  async setSpacePolicy(options: SpacePolicyChange & ChangeOptions): Promise<SpacePolicySet> {
+    const params = spacePolicyChangeToWire(options);
+    const { outcome, policy } = await this.#requests.call("pool.setSpacePolicy", params, options);
+    return { outcome, policy: spacePolicyFromWire(policy) };
   }
 }

@@ -117,6 +117,8 @@ export interface ThinPool extends AsyncDisposable {
   discard(options: { readonly name: string }): Promise<DiscardResult>;
   /** What happened, in order and without gaps; goes on as it happens. */
   events(options?: EventsOptions): AsyncGenerator<PoolEvent, void, undefined>;
+  /** The oldest event that is still kept. */
+  readonly firstEventNumber: number;
   readonly lastEventNumber: number;
   /** Per device: mapped, of that exclusive and shared. One walk over the metadata for all, cached. */
   usage(options?: UsageOptions): Promise<PoolUsage>;

@@ -170,6 +170,11 @@ export class Pool implements ThinPool {
     return this.#engine.events.read(options);
   }
 
+  get firstEventNumber(): number {
+    this.#engine.assertNotClosed("firstEventNumber", this.folder);
+    return this.#engine.events.first;
+  }
+
   get lastEventNumber(): number {
     this.#engine.assertNotClosed("lastEventNumber", this.folder);
     return this.#engine.events.last;

@@ -130,6 +130,108 @@ test("device activate and deactivate", async (t) => {
   await b.refused(3, "NOT_FOUND", "device", "activate", "missing");
 });
 
+test("pool events: from the daemon's log, with all that it tells the caller", async () => {
+  await using b = await bench();
+  const all = (await b.json("pool", "events")) as { readonly number: number; type: string }[];
+  assert.deepEqual(
+    all.map(({ number, type }) => `${number} ${type}`),
+    ["1 pool-created", "2 device-created", "3 pool-opened"],
+  );
+  const lines = (await b.ok("pool", "events")).split("\n");
+  assert.match(lines[0] ?? "", /^ +NUMBER {2}TIME +EVENT +DETAIL$/);
+  assert.match(
+    lines[2] ?? "",
+    /^ +2 {2}\S+Z {2}device-created +name=base deviceUuid=\S+ sizeBytes=16 MiB ownerUid=\d+$/,
+  );
+  assert.match(await b.ok("pool", "events", "--bytes"), /sizeBytes=16777216 /);
+  await b.ok("device", "clone", "base", "one");
+  const [later, ...more] = (await b.json("pool", "events", "--after", "3")) as unknown[];
+  const { type, name, sizeBytes } = later as Record<string, unknown>;
+  const wanted = ["device-created", "one", DEVICE_BYTES.toString(), 0];
+  assert.deepEqual([type, name, sizeBytes, more.length], wanted);
+  assert.deepEqual(await b.json("pool", "events", "--after", "4"), []);
+  await b.refused(2, "INVALID_PARAMS", "pool", "events", "--after", "5");
+  await b.refused(2, "USAGE", "pool", "events", "--after", "-1");
+  await b.refused(2, "USAGE", "pool", "events", "--follow", "--direct");
+});
+
+test("pool set: shown, changed one by one, what it would do; and what makes no sense", async (t) => {
+  if (ME !== 0) {
+    t.skip("takes root, or a policy that makes an administrator");
+    return;
+  }
+  await using b = await bench();
+  const shown = await b.ok("pool", "set");
+  const before = [
+    ["data growth", "on"],
+    ["data step", "64 MiB"],
+    ["data ceiling", "none"],
+    ["data floor", "2.6 MiB"],
+    ["metadata growth", "on"],
+    ["metadata step", "4 MiB"],
+    ["metadata ceiling", "none"],
+    ["metadata floor", "204.8 KiB"],
+    ["host reserve", "1 GiB"],
+    ["overprovision", "allow"],
+    ["on no space", "queue_if_no_space"],
+    ["give back removed", "on"],
+  ];
+  assert.deepEqual(
+    shown.split("\n").map((line) => line.split(/: +/)),
+    before,
+  );
+  const words = [
+    ["data growth", "off", "--data-growth"],
+    ["data step", "32 MiB", "--data-step", "32MiB"],
+    ["data ceiling", "1 GiB", "--data-ceiling", "1GiB"],
+    ["data floor", "none", "--data-floor"],
+    ["metadata growth", "off", "--metadata-growth"],
+    ["metadata step", "2 MiB", "--metadata-step", "2MiB"],
+    ["metadata ceiling", "16 MiB", "--metadata-ceiling", "16MiB"],
+    ["metadata floor", "1 MiB", "--metadata-floor", "1MiB"],
+    ["host reserve", "2 GiB", "--host-reserve", "2GiB"],
+    ["overprovision", "forbid", "--overprovision"],
+    ["on no space", "error_when_exhausted", "--on-no-space"],
+    ["give back removed", "off", "--give-back-removed"],
+  ] as const;
+  for (const [index, [name, to, flag, value = to]] of words.entries()) {
+    const from = before[index]?.[1];
+    const dry = await b.ok("pool", "set", flag, value, "--dry-run");
+    assert.equal(dry, `would set ${name} from ${from} to ${to}`);
+    const after = (await b.ok("pool", "set", flag, value)).split("\n");
+    assert.deepEqual(after[index]?.split(/: +/), [name, to]);
+    assert.equal(await b.ok("pool", "set", flag, value, "--dry-run"), "would change nothing");
+  }
+  const { outcome, policy } = (await b.json("pool", "set", "--data-ceiling", "none")) as {
+    readonly outcome: string;
+    readonly policy: Record<string, unknown>;
+  };
+  assert.equal(outcome, "changed");
+  assert.deepEqual(policy["dataGrowth"], { enabled: false, stepBytes: String(32 << 20) });
+  assert.deepEqual(await b.json("pool", "set"), { policy });
+  const again = await b.json("pool", "set", "--data-floor", "none");
+  assert.deepEqual(again, { outcome: "already-so", policy });
+  assert.match(
+    await b.ok("pool", "set", "--overprovision", "1.5"),
+    /^overprovision: +up to 1.5 times/m,
+  );
+  assert.match(await b.ok("pool", "set", "--bytes"), /^data step: +33554432$/m);
+
+  const refusal = await b.refused(6, "NO_SPACE", "device", "create", "big", "--size", "1GiB");
+  assert.match(refusal, /thinpool pool set --overprovision/);
+  await b.ok("pool", "set", "--data-floor", "1TiB");
+  assert.match(
+    await b.refused(6, "NO_SPACE", "device", "clone", "base", "one"),
+    /make the pool larger \(thinpool pool extend\), or lower the floor \(thinpool pool set --data-floor\)/,
+  );
+  const invalid = await b.refused(2, "INVALID_PARAMS", "pool", "set", "--data-step", "512B");
+  assert.match(invalid, /the data's growth step of 512 bytes is out of range/);
+  await b.refused(2, "INVALID_PARAMS", "pool", "set", "--overprovision", "0.5");
+  await b.refused(2, "USAGE", "pool", "set", "--overprovision", "much");
+  await b.refused(2, "USAGE", "pool", "set", "--data-step", "none");
+  await b.refused(2, "USAGE", "pool", "set", "--data-growth", "perhaps");
+});
+
 test("device trim and diff", async () => {
   await using b = await bench();
   await b.ok("device", "clone", "base", "one");

@@ -44,6 +44,7 @@ import PoolList from "./pool/list.ts";
 import PoolRecover from "./pool/recover.ts";
 import PoolRepair from "./pool/repair.ts";
 import PoolRestore from "./pool/restore.ts";
+import PoolSet from "./pool/set.ts";
 import PoolStatus from "./pool/status.ts";
 import Serve from "./serve.ts";
 import ServiceInstall from "./service/install.ts";
@@ -102,6 +103,7 @@ export const commands: Readonly<Record<string, Command.Class>> = {
   "pool:recover": PoolRecover,
   "pool:repair": PoolRepair,
   "pool:restore": PoolRestore,
+  "pool:set": PoolSet,
   "pool:status": PoolStatus,
   serve: Serve,
   "service:install": ServiceInstall,

@@ -26,6 +26,8 @@ export abstract class BaseCommand extends Command {
   }
 
   override logJson(json: unknown): void {
+    // A command that goes on has printed its own, line by line.
+    if (json === undefined) return;
     process.stdout.write(`${toJson(json)}\n`);
   }
 }

@@ -138,11 +138,16 @@ export function renderFailure({ message, hint }: Failure, stream: NodeJS.WriteSt
 /** Prints a failure the way the caller asked for, and sets the exit code. */
 export function report(
   thrown: unknown,
-  { json, verbose }: { readonly json: boolean; readonly verbose: boolean },
+  {
+    json,
+    verbose,
+    lines = false,
+  }: { readonly json: boolean; readonly verbose: boolean; readonly lines?: boolean },
 ): void {
   const failure = failureOf(thrown);
   process.exitCode = failure.exitCode;
-  if (json) process.stdout.write(`${JSON.stringify({ error: failure }, undefined, 2)}\n`);
+  const indent = lines ? undefined : 2;
+  if (json) process.stdout.write(`${JSON.stringify({ error: failure }, undefined, indent)}\n`);
   else process.stderr.write(renderFailure(failure, process.stderr));
   if (verbose && thrown instanceof Error) process.stderr.write(`${stackOf(thrown)}\n`);
 }

@@ -7,5 +7,6 @@ export interface Plan {
 }
 
 export function renderPlan({ would }: Plan): string {
+  if (would.length === 0) return "would change nothing";
   return would.map((step) => `would ${step}`).join("\n");
 }

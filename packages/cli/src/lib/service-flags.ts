@@ -1,6 +1,7 @@
 /** What the commands about the service have in common. */
 import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
+import { CommandError } from "./errors.ts";
 
 export const rootFlag = Flags.string({
   summary:
@@ -9,3 +10,25 @@ export const rootFlag = Flags.string({
   helpValue: "FOLDER",
   parse: async (path) => resolve(path),
 });
+
+/** What the machine's files need: NOT_ROOT where the kernel lets the caller write none of them. */
+export async function withMachineFiles<Result>(
+  operation: string,
+  root: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code !== "EACCES" && code !== "EPERM") throw error;
+    throw new CommandError({
+      code: "NOT_ROOT",
+      operation,
+      object: root,
+      reason: error instanceof Error ? error.message : String(error),
+      hint: "Run it as root.",
+      cause: error,
+    });
+  }
+}

@@ -85,7 +85,7 @@ export function deviceHandlers(
           operation: "device.publish",
           object: name,
           reason: "only root's devices are images",
-          hint: "Its owner can give a token for it (token.create).",
+          hint: "Its owner can give a token for it (thinpool token create).",
         });
       }
       book.setPublic(device.uuid, isPublic);

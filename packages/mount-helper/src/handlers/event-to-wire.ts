@@ -3,6 +3,7 @@ import type { KnownEvent } from "@thinpool/protocol";
 import type { DeviceEventBody, PoolEvent } from "@thinpool/thinpool";
 import type { Access } from "../policy/access.ts";
 import type { Principal } from "../policy/policy.ts";
+import { ROOT_RULE } from "../policy/rights.ts";
 
 type Judge = Pick<Access, "saw" | "decide">;
 type DeviceEvent = PoolEvent & DeviceEventBody;
@@ -19,6 +20,7 @@ export function eventToWire(
     access.decide(who, "admin", undefined).allowed ? wire : undefined;
   switch (event.type) {
     case "pool-created":
+    case "pool-opened":
       return { ...base, type: event.type };
     case "pool-state":
       return { ...base, type: event.type, from: event.from, to: event.to };
@@ -63,13 +65,17 @@ export function eventToWire(
     case "device-activated":
     case "device-deactivated":
       return access.saw(who, event, event.name) ? deviceEventToWire(event) : undefined;
-    // The reader gets the whole state instead.
-    case "pool-opened":
     // Nothing has happened.
     case "undone":
     default:
       return undefined;
   }
+}
+
+/** As root sees it, who may see all: also of a pool that no daemon serves. */
+export function eventToRoot(event: PoolEvent): KnownEvent | undefined {
+  const all: Judge = { saw: () => true, decide: () => ({ allowed: true, rule: ROOT_RULE }) };
+  return eventToWire(event, { uid: 0, gid: 0, pid: 0, groups: [] }, all);
 }
 
 function deviceEventToWire(

@@ -49,6 +49,7 @@ interface World {
     params: { readonly after?: number; readonly waitMs?: number },
     signal?: AbortSignal,
   ): Promise<Next>;
+  list(who: Principal, after?: number): Promise<MethodResult<"events.list">>;
 }
 
 async function world(from?: World): Promise<World> {
@@ -78,7 +79,14 @@ async function world(from?: World): Promise<World> {
     ephemerals: { has: () => false },
     mounts: { isReleasing: () => false },
   } as unknown as HandlerParts;
-  const handler = eventHandlers(parts)["events.next"];
+  const handlers = eventHandlers(parts);
+  const call = (principal: Principal, signal: AbortSignal) => ({
+    principal,
+    connection: 1,
+    signal,
+    giveUp: () => assert.fail("its time is not over"),
+    newUuid: () => assert.fail("it makes nothing"),
+  });
   return {
     pool,
     book,
@@ -86,18 +94,18 @@ async function world(from?: World): Promise<World> {
     folder: parent,
     stopping,
     next: (who, params, signal = new AbortController().signal) =>
-      handler({ waitMs: 0, ...params }, who, {
-        principal: who,
-        connection: 1,
-        signal,
-        giveUp: () => assert.fail("its time is not over"),
-        newUuid: () => assert.fail("it makes nothing"),
-      }),
+      handlers["events.next"]({ waitMs: 0, ...params }, who, call(who, signal)),
+    list: (who, number) =>
+      handlers["events.list"](
+        number === undefined ? {} : { after: number },
+        who,
+        call(who, new AbortController().signal),
+      ),
   };
 }
 
 /** "4 device-removed img": number, type, and the name where there is one. */
-function told({ events }: Next): readonly string[] {
+function told({ events }: Pick<Next, "events">): readonly string[] {
   return events.map((event) => {
     const name = "name" in event ? ` ${event.name}` : "";
     return `${event.number} ${event.type}${name}`;
@@ -148,6 +156,21 @@ test("each is told of what is his and of images, by the numbers that all have", 
   // What is not for them is behind them all the same.
   assert.deepEqual([all.last, alice.last, bob.last], [10, 10, 10]);
   assert.deepEqual(await w.next(BOB, { after: 9 }), { events: [], last: 10 });
+  await end(w);
+});
+
+test("the log has the daemon's starts, and of the rest what the caller may see", async () => {
+  let w = await world();
+  await w.pool.setPolicy({ giveBackRemoved: false });
+  await w.pool.createDevice({ name: "secret", ...EMPTY });
+  await end(w);
+  w = await world(w);
+  await w.pool.createDevice({ name: "img-1", ...EMPTY });
+  const seen = (list: Awaited<ReturnType<World["list"]>>): unknown => [told(list), list.last];
+  const ofAll = ["1 pool-created", "4 pool-opened", "5 device-created img-1"];
+  assert.deepEqual(seen(await w.list(ALICE)), [ofAll, 5]);
+  const ofRoot = ["2 policy-changed", "3 device-created secret"];
+  assert.deepEqual(seen(await w.list(ROOT)), [ofAll.toSpliced(1, 0, ...ofRoot), 5]);
   await end(w);
 });
 
@@ -255,6 +278,18 @@ test("the state comes at first, to who is behind, and after a restart", async ()
     numbers,
     Array.from({ length: 2_000 }, (_, index) => behind.last - 1_999 + index),
   );
+  // The log, which says where it begins, in pages as well.
+  const log = await w.list(ALICE);
+  assert.deepEqual([log.newest, log.last], [behind.last, log.oldest - 1 + MAX_EVENTS_PER_ANSWER]);
+  assert.ok(log.oldest > 6 && log.oldest < log.newest - 9_000, `${log.oldest}`);
+  assert.equal(log.events[0]?.number, log.oldest);
+  assert.deepEqual(await w.list(ALICE, 6), log);
+  const lastPage = await w.list(ALICE, log.newest - 1);
+  assert.deepEqual(told(lastPage), [`${log.newest} device-created last`]);
+  assert.deepEqual((await w.list(ALICE, log.newest)).events, []);
+  await assert.rejects(w.list(ALICE, log.newest + 1), { code: "POOL_OPTION_INVALID" });
+  const unseen = await w.list(BOB);
+  assert.deepEqual([unseen.events, unseen.last], [[], unseen.oldest + 999]);
   // Who sees nothing of them gets on as well, in bounded steps.
   const others = await w.next(BOB, { after: behind.last - 2_000 });
   assert.deepEqual([others.events, others.last], [[], behind.last - 1_000]);

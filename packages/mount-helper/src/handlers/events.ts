@@ -64,7 +64,30 @@ export function eventHandlers(parts: HandlerParts): Topic<"events"> {
     return { events, last };
   };
 
+  /** What the log has at once; it waits for nothing. */
+  const list = async (
+    after: number,
+    principal: Principal,
+    signal: AbortSignal,
+  ): Promise<MethodResult<"events.list">> => {
+    const [oldest, newest] = [pool.firstEventNumber, pool.lastEventNumber];
+    const events: KnownEvent[] = [];
+    const start = Math.max(after, oldest - 1);
+    let last = start;
+    if (start === newest) return { events, last, oldest, newest };
+    for await (const event of pool.events({ after: start, signal })) {
+      last = event.number;
+      const wire = eventToWire(event, principal, access);
+      if (wire !== undefined) events.push(wire);
+      if (last >= newest || events.length === MAX_EVENTS_PER_ANSWER) break;
+      if (last - start >= MAX_EVENTS_LOOKED_AT) break;
+    }
+    return { events, last, oldest, newest };
+  };
+
   return {
+    "events.list": ({ after = 0 }, principal, { signal }) => list(after, principal, signal),
+
     "events.next": async ({ after, waitMs = DEFAULT_EVENT_WAIT_MS }, principal, call) => {
       if (after === undefined) return state("start", principal);
       if (after > pool.lastEventNumber) return state("behind", principal);

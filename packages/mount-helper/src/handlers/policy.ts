@@ -33,7 +33,7 @@ export function policyHandlers({ access }: HandlerParts): Topic<"policy"> {
           operation: "policy.test",
           object: uid === undefined ? String(user) : String(name),
           reason: `there is no such ${uid === undefined ? "user" : "device"}`,
-          hint: "See /etc/passwd for the users, and device.list for the devices.",
+          hint: "See /etc/passwd for the users, and thinpool device list for the devices.",
         });
       }
       const object =

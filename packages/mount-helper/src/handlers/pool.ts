@@ -1,14 +1,9 @@
 /** pool.*: the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
 import { MAX_FINDINGS, MAX_REPORT_LENGTH } from "@thinpool/protocol";
-import type {
-  GrowthPolicy,
-  PoolStatus,
-  PoolUsage,
-  SpaceForecast,
-  SpaceStatus,
-} from "@thinpool/thinpool";
+import type { PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
 import type { HandlerParts, Topic } from "./handler.ts";
+import { growthToWire, spacePolicyChangeOf, spacePolicyToWire } from "./space-policy.ts";
 
 export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
   return {
@@ -64,6 +59,13 @@ export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
         metadataBytes: metadataBytes.toString(),
       };
     },
+
+    "pool.spacePolicy": async () => spacePolicyToWire(pool.policy),
+
+    "pool.setSpacePolicy": async (wanted) => {
+      const { outcome, policy } = await pool.setPolicy(spacePolicyChangeOf(wanted));
+      return { outcome, policy: spacePolicyToWire(policy) };
+    },
   };
 }
 
@@ -96,15 +98,6 @@ export function statusToWire(status: PoolStatus): MethodResult<"pool.status"> {
     activeCount: status.activeCount,
     backing: status.backing,
     growth: { data: growthToWire(dataGrowth), metadata: growthToWire(metadataGrowth) },
-  };
-}
-
-function growthToWire(growth: GrowthPolicy): MethodResult<"pool.status">["growth"]["data"] {
-  const { enabled, stepBytes, ceilingBytes } = growth;
-  return {
-    enabled,
-    stepBytes: stepBytes.toString(),
-    ...(ceilingBytes === undefined ? {} : { ceilingBytes: ceilingBytes.toString() }),
   };
 }
 

@@ -128,6 +128,7 @@ export function recognitionRules(
     // Twice means one more of the same state: what it is made for is there all the same.
     "pool.backup": { how: "repeated" },
     "pool.extend": { how: "repeated" },
+    "pool.setSpacePolicy": { how: "repeated" },
     "device.trim": { how: "repeated" },
     "device.publish": { how: "repeated" },
     "device.remove": removed,

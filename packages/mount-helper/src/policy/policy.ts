@@ -59,8 +59,11 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.check": { rule: "root", object: undefined, turn: undefined },
   "pool.backup": { rule: "root", object: undefined, turn: undefined },
   "pool.extend": { rule: "root", object: undefined, turn: undefined },
+  "pool.spacePolicy": { rule: "root", object: undefined, turn: undefined },
+  "pool.setSpacePolicy": { rule: "root", object: undefined, turn: undefined },
   // Which events, and which devices, the handler looks at.
   "events.next": { rule: "anyone", object: undefined, turn: undefined },
+  "events.list": { rule: "anyone", object: undefined, turn: undefined },
   "device.create": { rule: "creates", object: "name", turn: "name" },
   // No turn as a whole: each step of it has its own.
   "device.import": { rule: "creates-or-clones", object: "name", turn: undefined },

@@ -47,6 +47,8 @@ const known = v.variant("type", [
   v.object({ ...ofDevice, type: v.literal("device-activated") }),
   v.object({ ...ofDevice, type: v.literal("device-deactivated") }),
   v.object({ ...base, type: v.literal("pool-created") }),
+  /** The daemon was started. Only in the log: `events.next` has the state in its place. */
+  v.object({ ...base, type: v.literal("pool-opened") }),
   v.object({ ...base, type: v.literal("pool-state"), from: poolState, to: poolState }),
   v.object({
     ...base,
@@ -99,6 +101,32 @@ const known = v.variant("type", [
 
 export type KnownEvent = v.InferOutput<typeof known>;
 
+const BYTES = [
+  "sizeBytes",
+  "fromBytes",
+  "usedBytes",
+  "totalBytes",
+  "dataBytes",
+  "metadataBytes",
+] as const;
+const isBytes = (key: string): boolean => BYTES.some((name) => name === key);
+
+type WithBigInts<E> = E extends unknown
+  ? { readonly [K in keyof E]: K extends (typeof BYTES)[number] ? bigint : E[K] }
+  : never;
+
+/** An event as a program has it: its sizes as bigint. */
+export type EventInHand = WithBigInts<KnownEvent>;
+
+export function eventFromWire(event: KnownEvent): EventInHand {
+  const fields = Object.entries(event).map(([key, value]) => [
+    key,
+    isBytes(key) && typeof value === "string" ? BigInt(value) : value,
+  ]);
+  // The keys are the same, and those of BYTES are what the type says.
+  return Object.fromEntries(fields) as EventInHand;
+}
+
 const knownTypes: ReadonlySet<string> = new Set(
   known.options.map(({ entries }) => entries.type.literal),
 );
@@ -147,6 +175,25 @@ export const eventMethods = {
       last: count,
       /** In place of events: forget what you knew. */
       state: v.optional(eventState),
+    }),
+  },
+  "events.list": {
+    changes: false,
+    summary:
+      "What the log still has of what happened after an event, at once and without the state.",
+    params: v.object({
+      /** Absent: all that is kept. */
+      after: v.optional(count),
+    }),
+    result: v.object({
+      /** In their order; all that the caller may see of those after `after` up to `last`. */
+      events: v.array(poolEvent),
+      /** With it as `after` the next page follows, while it is below `newest`. */
+      last: count,
+      /** What was before this number is no longer kept. */
+      oldest: count,
+      /** The last that has happened. */
+      newest: count,
     }),
   },
 } as const satisfies Methods;

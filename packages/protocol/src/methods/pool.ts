@@ -11,6 +11,39 @@ const spaceGrowth = v.object({
   ceilingBytes: v.optional(u64),
 });
 
+const overProvisioning = v.variant("mode", [
+  /** Devices may promise more than the pool has. */
+  v.object({ mode: v.literal("allow") }),
+  /** The sum of all devices' sizes stays below so many times the pool's data. */
+  v.object({ mode: v.literal("ratio"), ratio: v.number() }),
+  /** What is promised is there. */
+  v.object({ mode: v.literal("forbid") }),
+]);
+
+/** What becomes of a write that finds no free block; "error_when_exhausted" waits while growth may help. */
+const onNoSpace = v.picklist(["queue_if_no_space", "error_if_no_space", "error_when_exhausted"]);
+
+export const spacePolicy = v.object({
+  dataGrowth: spaceGrowth,
+  metadataGrowth: spaceGrowth,
+  /** Growth leaves so much of the host's filesystem alone. */
+  hostReserveBytes: u64,
+  /** Nothing is created while less data is free. */
+  dataFloorBytes: u64,
+  metadataFloorBytes: u64,
+  overProvisioning,
+  onNoSpace,
+  /** Whether a removed device's blocks go back to the host's filesystem. */
+  giveBackRemoved: v.boolean(),
+});
+
+const growthChange = v.object({
+  enabled: v.optional(v.boolean()),
+  stepBytes: v.optional(u64),
+  /** Null: no ceiling. */
+  ceilingBytes: v.optional(v.nullable(u64)),
+});
+
 export const poolStatus = v.object({
   uuid,
   state: v.picklist(["working", "read-only", "out-of-data", "needs-check", "failed"]),
@@ -142,5 +175,27 @@ export const poolMethods = {
       dataBytes: u64,
       metadataBytes: u64,
     }),
+  },
+  "pool.spacePolicy": {
+    changes: false,
+    summary: "What the pool does about its space; administrators only.",
+    params: v.object({}),
+    result: spacePolicy,
+  },
+  "pool.setSpacePolicy": {
+    changes: true,
+    summary: "Changes what the pool does about its space; administrators only.",
+    /** What is left out stays as it is. */
+    params: v.object({
+      dataGrowth: v.optional(growthChange),
+      metadataGrowth: v.optional(growthChange),
+      hostReserveBytes: v.optional(u64),
+      dataFloorBytes: v.optional(u64),
+      metadataFloorBytes: v.optional(u64),
+      overProvisioning: v.optional(overProvisioning),
+      onNoSpace: v.optional(onNoSpace),
+      giveBackRemoved: v.optional(v.boolean()),
+    }),
+    result: v.object({ outcome: v.picklist(["changed", "already-so"]), policy: spacePolicy }),
   },
 } as const satisfies Methods;

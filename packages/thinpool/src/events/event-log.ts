@@ -38,6 +38,11 @@ export class EventLog {
     this.#table.onCommitted = () => this.settled();
   }
 
+  /** The first that is still kept; 1 where there is none yet. */
+  get first(): number {
+    return this.#table.first();
+  }
+
   get last(): number {
     this.#last ??= this.#table.last(this.#current());
     return this.#last;
@@ -86,13 +91,6 @@ export class EventLog {
     }
   }
 
-  #next(after: number): readonly PoolEvent[] {
-    if (this.#closed) return [];
-    const first = this.#table.first();
-    if (after < first - 1) throw lost(after, first);
-    return this.#table.page(after, this.last, PAGE_EVENTS);
-  }
-
   #checkStart(after: number): void {
     if (Number.isSafeInteger(after) && after >= 0 && after <= this.last) return;
     throw new PoolError({
@@ -102,6 +100,13 @@ export class EventLog {
       reason: `the pool's last event is ${this.last}`,
       hint: "Give the number of an event of this pool, or 0 for all that are kept.",
     });
+  }
+
+  #next(after: number): readonly PoolEvent[] {
+    if (this.#closed) return [];
+    const first = this.#table.first();
+    if (after < first - 1) throw lost(after, first);
+    return this.#table.page(after, this.last, PAGE_EVENTS);
   }
 
   async #more(signal: AbortSignal | undefined): Promise<void> {
@@ -135,6 +140,6 @@ function lost(after: number, first: number): PoolError {
     operation: "events",
     object: `after ${after}`,
     reason: `the first event that is still kept is ${first}`,
-    hint: "List the devices anew, then go on from `lastEventNumber`.",
+    hint: "List the devices anew, then go on from the pool's last event.",
   });
 }

@@ -56,7 +56,7 @@ async function assertWhole(kernel: Kernel, path: string, allowMissing: boolean):
       operation: "check before activation",
       object: path,
       reason: `the pool was not closed in order, and ${error.reason}: its health is not known`,
-      hint: `${error.hint} To open the pool without the check, allow a missing tool.`,
+      hint: error.hint,
       cause: error,
     });
   }

@@ -24,6 +24,9 @@ export interface ClosedPoolRecords {
   readonly journal: readonly JournalEntry[];
   /** The oldest first. */
   readonly events: readonly PoolEvent[];
+  /** The oldest event that is still kept. */
+  readonly firstEventNumber: number;
+  readonly lastEventNumber: number;
 }
 
 /**
@@ -42,6 +45,7 @@ export function readClosedPool(options: {
     const last = record.lastTransactionId;
     const devices = ledger.devices(last).map(({ name, sizeBytes }) => ({ name, sizeBytes }));
     const { events, journal } = ledger;
+    const lastEvent = events.last(last);
     return Promise.resolve({
       uuid,
       folder: paths.folder,
@@ -54,7 +58,9 @@ export function readClosedPool(options: {
       whole: record.state === "created",
       devices,
       journal: journal.entries(),
-      events: events.page(options.eventsAfter ?? 0, events.last(last), PAGE_EVENTS),
+      events: events.page(options.eventsAfter ?? 0, lastEvent, PAGE_EVENTS),
+      firstEventNumber: events.first(),
+      lastEventNumber: lastEvent,
     });
   });
 }

@@ -4,6 +4,9 @@ import { backedFreeBytes, freeBytes, type WorkingMeasure } from "./levels.ts";
 import type { Measure } from "./measure.ts";
 import type { SpacePolicy } from "./policy.ts";
 
+/** Programs find it as `extend` and `setPolicy`; most who read this sit at a shell. */
+const LARGER = "make the pool larger (thinpool pool extend)";
+
 export interface CreationQuestion {
   readonly operation: string;
   readonly object: string;
@@ -23,13 +26,13 @@ export function refuseCreation(question: CreationQuestion): PoolError | undefine
   if (seen.state === "out-of-data") {
     return refusal(
       `the pool is out of data: all ${seen.use.data.totalBytes} bytes are in use`,
-      "Remove devices, or make the pool larger (extend).",
+      `Remove devices, or ${LARGER}.`,
     );
   }
   if (seen.state === "read-only" && freeBytes(seen.use.metadata) === 0n) {
     return refusal(
       `the pool is out of metadata: all ${seen.use.metadata.totalBytes} bytes are in use`,
-      "Make the metadata larger (extend); then check every filesystem that was written meanwhile.",
+      "Make the metadata larger (thinpool pool extend); then check every filesystem that was written meanwhile.",
     );
   }
   const data = backedFreeBytes(seen);
@@ -37,14 +40,14 @@ export function refuseCreation(question: CreationQuestion): PoolError | undefine
     const host = data < freeBytes(seen.use.data) ? " on the host's filesystem" : "";
     return refusal(
       `${data} bytes of data are free${host}, fewer than the floor of ${policy.dataFloorBytes}`,
-      "Remove devices, make the pool larger (extend), or lower the floor (setPolicy).",
+      `Remove devices, ${LARGER}, or lower the floor (thinpool pool set --data-floor).`,
     );
   }
   const metadata = freeBytes(seen.use.metadata);
   if (metadata < policy.metadataFloorBytes) {
     return refusal(
       `${metadata} bytes of metadata are free, fewer than the floor of ${policy.metadataFloorBytes}`,
-      "Remove devices, make the metadata larger (extend), or lower the floor (setPolicy).",
+      `Remove devices, ${LARGER}, or lower the floor (thinpool pool set --metadata-floor).`,
     );
   }
   return refusePromise(question);
@@ -61,7 +64,7 @@ export function refusePromise(question: CreationQuestion): PoolError | undefined
     operation,
     object,
     reason: `the devices would promise ${promisedBytes} bytes, the policy allows ${allowed}`,
-    hint: "Remove devices, make the pool larger (extend), or allow more (setPolicy).",
+    hint: `Remove devices, ${LARGER}, or allow more (thinpool pool set --overprovision).`,
   });
 }
 

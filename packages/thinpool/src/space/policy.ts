@@ -108,46 +108,44 @@ export function changedPolicy(policy: SpacePolicy, change: SpacePolicyChange): S
 }
 
 function checkPolicy(policy: SpacePolicy): void {
-  checkGrowth("dataGrowth", policy.dataGrowth, MAX_DATA_BYTES);
-  checkGrowth("metadataGrowth", policy.metadataGrowth, MAX_METADATA_BYTES);
-  checkBytes("hostReserveBytes", policy.hostReserveBytes, 0n, MAX_DATA_BYTES);
-  checkBytes("dataFloorBytes", policy.dataFloorBytes, 0n, MAX_DATA_BYTES);
-  checkBytes("metadataFloorBytes", policy.metadataFloorBytes, 0n, MAX_METADATA_BYTES);
+  checkGrowth("the data's", policy.dataGrowth, MAX_DATA_BYTES);
+  checkGrowth("the metadata's", policy.metadataGrowth, MAX_METADATA_BYTES);
+  checkBytes("the host's reserve of", policy.hostReserveBytes, 0n, MAX_DATA_BYTES);
+  checkBytes("the data's floor of", policy.dataFloorBytes, 0n, MAX_DATA_BYTES);
+  checkBytes("the metadata's floor of", policy.metadataFloorBytes, 0n, MAX_METADATA_BYTES);
   const { overProvisioning: over } = policy;
   if (over.mode === "ratio" && !(over.ratio >= 1 && over.ratio <= MAX_OVER_PROVISIONING_RATIO)) {
     throw invalid(
-      `overProvisioning.ratio ${over.ratio}`,
-      "it is out of range",
+      `the over-provisioning ratio ${over.ratio} is out of range`,
       `Use 1 to ${MAX_OVER_PROVISIONING_RATIO}.`,
     );
   }
-  checkWord("overProvisioning.mode", over.mode, ["allow", "ratio", "forbid"]);
+  checkWord("the over-provisioning", over.mode, ["allow", "ratio", "forbid"]);
   const answers = ["queue_if_no_space", "error_if_no_space", "error_when_exhausted"];
-  checkWord("onNoSpace", policy.onNoSpace, answers);
+  checkWord("the answer to no space", policy.onNoSpace, answers);
 }
 
-function checkGrowth(what: string, growth: GrowthPolicy, maximum: bigint): void {
-  checkBytes(`${what}.stepBytes`, growth.stepBytes, 1n << 20n, maximum);
+function checkGrowth(whose: string, growth: GrowthPolicy, maximum: bigint): void {
+  checkBytes(`${whose} growth step of`, growth.stepBytes, 1n << 20n, maximum);
   if (growth.ceilingBytes !== undefined) {
-    checkBytes(`${what}.ceilingBytes`, growth.ceilingBytes, 1n, maximum);
+    checkBytes(`${whose} ceiling of`, growth.ceilingBytes, 1n, maximum);
   }
 }
 
 function checkBytes(what: string, value: bigint, minimum: bigint, maximum: bigint): void {
   if (value >= minimum && value <= maximum) return;
-  throw invalid(`${what} ${value}`, "it is out of range", `Use ${minimum} to ${maximum}.`);
+  const hint = `Use ${minimum} to ${maximum} bytes.`;
+  throw invalid(`${what} ${value} bytes is out of range`, hint);
 }
 
 function checkWord(what: string, value: string, allowed: readonly string[]): void {
   if (allowed.includes(value)) return;
-  throw invalid(
-    `${what} ${JSON.stringify(value)}`,
-    "it is not known",
-    `Use ${allowed.join(", ")}.`,
-  );
+  const hint = `Use ${allowed.join(", ")}.`;
+  throw invalid(`${what} ${JSON.stringify(value)} is not known`, hint);
 }
 
-function invalid(object: string, reason: string, hint: string): PoolError {
-  const operation = "check of the space policy";
+/** The reason has the value: it is all that a client is told of the error besides the hint. */
+function invalid(reason: string, hint: string): PoolError {
+  const [operation, object] = ["check", "the space policy"];
   return new PoolError({ code: "POOL_OPTION_INVALID", operation, object, reason, hint });
 }

@@ -77,6 +77,6 @@ function refuseNothing(engine: Engine): void {
     operation: "extension",
     object: engine.folder,
     reason: "no size is given",
-    hint: "Give dataBytes, metadataBytes, or both.",
+    hint: "Say how large the data shall be, or the metadata, or both.",
   });
 }

@@ -81,6 +81,7 @@ test("the pool must be there, and nobody else's", async () => {
 });
 
 function needed(verb: string): string[] {
+  if (verb === "events") return ["--direct"];
   if (verb === "extend") return ["--data-size", "128MiB"];
   return verb === "destroy" ? ["--yes"] : [];
 }
@@ -203,17 +204,23 @@ test("pool backup and restore: named, listed, put back; what was there is kept",
 
 test("pool events: numbered, from one on or after one", async () => {
   const { kernel, pool } = await world();
-  const text = await ok(kernel, pool("events"));
-  assert.match(text, /^NUMBER +TIME +EVENT +DETAIL\n +1 +\S+Z +pool-created\n/);
+  const direct = (...more: string[]): string[] => pool("events", "--direct", ...more);
+  const text = await ok(kernel, direct());
+  assert.match(text, /^ +NUMBER +TIME +EVENT +DETAIL\n +1 +\S+Z +pool-created\n/);
   assert.match(text, /device-created +name=base deviceUuid=\S+ sizeBytes=16 MiB ownerUid=0$/m);
-  assert.match(await ok(kernel, pool("events", "--bytes")), /sizeBytes=16777216 /);
-  const all = (await json(kernel, pool("events"))) as { readonly number: number }[];
+  assert.match(await ok(kernel, direct("--bytes")), /sizeBytes=16777216 /);
+  const all = (await json(kernel, direct())) as { readonly number: number }[];
   assert.deepEqual(
     all.map(({ number }) => number),
     all.map((_, index) => index + 1),
   );
-  const later = (await json(kernel, pool("events", "--after", "1"))) as { number: number }[];
+  const later = (await json(kernel, direct("--after", "1"))) as { number: number }[];
   assert.equal(later[0]?.number, 2);
+  const { length } = all;
+  assert.deepEqual(await json(kernel, direct("--after", String(length))), []);
+  const usage = { exitCode: 2, code: "USAGE" };
+  await refused(kernel, direct("--after", String(length + 1)), usage);
+  await refused(kernel, direct("--follow"), usage);
 });
 
 test("pool list: down, up and who has it open; of others what the kernel says", async () => {

@@ -1,7 +1,7 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../lib/base-command.ts";
 import { dryRunFlag, folderFlag, socketFlag } from "../../lib/flags.ts";
-import { rootFlag } from "../../lib/service-flags.ts";
+import { rootFlag, withMachineFiles } from "../../lib/service-flags.ts";
 import { tcpFlags, tcpWords } from "../../lib/tcp-flags.ts";
 
 export default class ServiceInstall extends BaseCommand {
@@ -44,9 +44,9 @@ export default class ServiceInstall extends BaseCommand {
         `run ${program.join(" ")}`,
       );
     }
-    const written = await installService(
-      { folder, socketPath, socketGroup, program, metrics, tcp },
-      { root },
+    const options = { folder, socketPath, socketGroup, program, metrics, tcp };
+    const written = await withMachineFiles("service install", root, () =>
+      installService(options, { root }),
     );
     for (const path of written) this.log(path);
     return { written };

@@ -1,6 +1,6 @@
 import { BaseCommand } from "../../lib/base-command.ts";
 import { dryRunFlag, yesFlag } from "../../lib/flags.ts";
-import { rootFlag } from "../../lib/service-flags.ts";
+import { rootFlag, withMachineFiles } from "../../lib/service-flags.ts";
 
 export default class ServiceUninstall extends BaseCommand {
   static override summary = "Stop the service and remove its files.";
@@ -19,7 +19,9 @@ export default class ServiceUninstall extends BaseCommand {
       const { confirm } = await import("../../lib/confirm.ts");
       await confirm("Stop thinpoold and remove its units? The pool and its mounts stay.");
     }
-    const removed = await uninstallService(place);
+    const removed = await withMachineFiles("service uninstall", flags.root, () =>
+      uninstallService(place),
+    );
     for (const path of removed) this.log(path);
     if (removed.length === 0 && !this.jsonEnabled()) this.logToStderr("It was not installed.");
     return { removed };

@@ -1,5 +1,5 @@
-/** A closed pool's journal, events and backups as text. */
-import type { Backup, JournalEntry, PlannedRecovery, PoolEvent } from "@thinpool/thinpool";
+/** A closed pool's journal and backups as text. */
+import type { Backup, JournalEntry, PlannedRecovery } from "@thinpool/thinpool";
 import { formatSize } from "../size.ts";
 import { renderTable } from "../table.ts";
 
@@ -23,33 +23,6 @@ export function renderJournal(entries: readonly JournalEntry[]): string {
     ],
     entries,
   );
-}
-
-export function renderEvents(
-  events: readonly PoolEvent[],
-  { bytes }: { readonly bytes: boolean },
-): string {
-  return renderTable<PoolEvent>(
-    [
-      { heading: "NUMBER", align: "right", value: ({ number }) => String(number) },
-      { heading: "TIME", value: ({ atMs }) => time(atMs) },
-      { heading: "EVENT", value: ({ type }) => type },
-      { heading: "DETAIL", value: (event) => detailOf(event, bytes) },
-    ],
-    events,
-  );
-}
-
-/** "name=one sizeBytes=16 MiB": what an event has beyond its number, time and type. */
-function detailOf(event: PoolEvent, bytes: boolean): string {
-  const { number: _number, atMs: _atMs, type: _type, ...rest } = event;
-  return Object.entries(rest as Readonly<Record<string, unknown>>)
-    .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => {
-      const text = typeof value === "bigint" && !bytes ? formatSize(value) : String(value);
-      return `${key}=${text}`;
-    })
-    .join(" ");
 }
 
 export function renderBackups(
