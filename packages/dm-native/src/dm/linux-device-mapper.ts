@@ -88,6 +88,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     name: "dm events",
     maxThreads: EVENT_THREADS,
     maxQueued: 0,
+    patienceMs: 0,
   });
   readonly #udev = new LongWaitLane({
     name: "udev waits",
