@@ -574,6 +574,13 @@ const GUARDS: readonly Mutant[] = [
     "  if (current !== undefined) return;\n",
     { file: FAULTS, name: "older than the ledger" },
   ),
+  instead(
+    "know the last transaction when the rows that named it are gone",
+    "store/ledger.ts",
+    '"UPDATE pool SET last_transaction_id = ? WHERE last_transaction_id < ?"',
+    '"SELECT ?, ?"',
+    inFile("store/ledger.test.ts", "the rows that named it go"),
+  ),
 ];
 
 export const MUTANTS: readonly Mutant[] = [

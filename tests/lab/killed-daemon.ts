@@ -4,7 +4,7 @@
  * call to the kernel, such as "after mounts.mount"; it comes to bear once the daemon has started.
  */
 import { startDaemon } from "@thinpool/mount-helper";
-import type { DmStep } from "@thinpool/dm-native";
+import type { DmRunOptions, DmStep } from "@thinpool/dm-native";
 import { runOneByOne } from "@thinpool/dm-native";
 import type { Kernel } from "@thinpool/thinpool";
 import { linuxKernel } from "@thinpool/thinpool";
@@ -40,7 +40,7 @@ const kernel: Kernel = {
   dm: new Proxy(dm, {
     get: (target, key) =>
       key === "run"
-        ? (steps: readonly DmStep[]) => runOneByOne(target, steps)
+        ? (steps: readonly DmStep[], options?: DmRunOptions) => runOneByOne(target, steps, options)
         : (Reflect.get(target, key, target) as unknown),
   }),
   loops: real.loops,

@@ -11,8 +11,7 @@ import { RightsStore } from "./policy/rights-store.ts";
 import { DEFAULT_SOCKET_GROUP } from "./server/socket.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { readCertificate } from "./gateway/certificate.ts";
-import { DirectGateway } from "./gateway/direct-gateway.ts";
-import type { GatewayPort } from "./gateway/gateway-process.ts";
+import type { GatewayParts, GatewayPort } from "./gateway/gateway-process.ts";
 import { GatewayProcess } from "./gateway/gateway-process.ts";
 import { LISTEN_BACKLOG } from "./gateway/limits.ts";
 import { RemoteAccess } from "./gateway/remote-access.ts";
@@ -33,7 +32,6 @@ import type { References } from "./references/open.ts";
 import { openReferences } from "./references/open.ts";
 import type { ConnectionWatch, OpenFront } from "./server/back.ts";
 import { Back } from "./server/back.ts";
-import { directChannel } from "./server/direct-channel.ts";
 import { helloTo } from "./server/hello.ts";
 import type { Identify } from "./server/listener.ts";
 import { Listener, identifyByKernel, pinByKernel } from "./server/listener.ts";
@@ -179,8 +177,8 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     options.workers === "in-process"
       ? undefined
       : await workerPool(spares, gatewayIdentity, logger);
-  const openFront: OpenFront = (principal, port) =>
-    workers === undefined ? directChannel(port) : workers.open(principal, port);
+  const openFront: OpenFront =
+    workers === undefined ? await frontsHere() : (principal, port) => workers.open(principal, port);
   const watch: ConnectionWatch = {
     opened: ({ uid }, connection) => {
       back.push(connection, helloTo(sessions.open(uid, connection)));
@@ -234,7 +232,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     const parts = { remote, listening: listening.descriptor, origins, certificate };
     gateway =
       gatewayIdentity === undefined
-        ? new DirectGateway(parts)
+        ? await gatewayHere(parts)
         : new GatewayProcess({ ...parts, identity: gatewayIdentity, logger });
   }
   undo.move();
@@ -259,6 +257,18 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     metricsServer,
     logger,
   });
+}
+
+/** Only where it is wanted: a daemon with workers holds none of the code that parses strangers' bytes. */
+async function frontsHere(): Promise<OpenFront> {
+  const { directChannel } = await import("./server/direct-channel.ts");
+  return (_principal, port) => directChannel(port);
+}
+
+/** The same. */
+async function gatewayHere(parts: GatewayParts): Promise<GatewayPort> {
+  const { DirectGateway } = await import("./gateway/direct-gateway.ts");
+  return new DirectGateway(parts);
 }
 
 /** As whom the gateway runs; undefined: there is none, or it is in this process. */

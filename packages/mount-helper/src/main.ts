@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** The program thinpoold: foreground, one line of JSON per event on stderr. */
+// oxlint-disable-next-line import/no-unassigned-import -- before the modules below fill the heap
+import "./young-heap.ts";
 import { readFile } from "node:fs/promises";
 import { NativeError, PoolError, linuxKernel } from "@thinpool/thinpool";
 import { USAGE, parseArguments } from "./arguments.ts";

@@ -259,7 +259,12 @@ test("metadata older than the ledger is refused, and no record goes for it (INV-
   const { folder, kernel } = world;
   const ahead = (by: number): void => {
     using ledger = new DatabaseSync(join(folder, "pool.sqlite"));
-    ledger.prepare("UPDATE pool SET last_transaction_id = last_transaction_id + ?").run(by);
+    ledger
+      .prepare(
+        `UPDATE pool SET last_transaction_id =
+           ? + max(last_transaction_id, (SELECT max(transaction_id) FROM device))`,
+      )
+      .run(by);
   };
   ahead(2);
   const older = { code: "POOL_MISMATCH", message: /the metadata is older/ };

@@ -129,6 +129,46 @@ test("the messages of a group that needs nothing in between are one run", async 
   await pool.close();
 });
 
+test("a lone snapshot is activated in its transaction's run; of several none waits for another's", async () => {
+  const { dm } = kernel;
+  const run = dm.run.bind(dm);
+  const runs: string[] = [];
+  dm.run = (steps, options) => {
+    runs.push(steps.map(({ command }) => command).join(" "));
+    return run(steps, options);
+  };
+  const activated = (name: string): Promise<unknown> =>
+    pool.snapshot({ origin: "base", name, activate: true });
+  await activated("alone");
+  assert.deepEqual(runs, ["message message create load resume"]);
+  await Promise.all([activated("a"), activated("b")]);
+  assert.deepEqual(runs.slice(1), [
+    "message message message",
+    "create load resume",
+    "create load resume",
+  ]);
+  assert.ok(pool.list().every(({ name, active }) => active === (name !== "base")));
+  await pool.close();
+});
+
+test("others' transactions go on while a lone snapshot's device waits for udev", async () => {
+  const { dm } = kernel;
+  const run = dm.run.bind(dm);
+  const udev = Promise.withResolvers<void>();
+  dm.run = async (steps, options) => {
+    const done = await run(steps, options);
+    if (steps.some(({ command }) => command === "resume")) await udev.promise;
+    return done;
+  };
+  const waiting = pool.snapshot({ origin: "base", name: "waiting", activate: true });
+  await pool.snapshot({ origin: "base", name: "other" });
+  assert.equal(pool.get({ name: "waiting" }).active, false);
+  udev.resolve();
+  await waiting;
+  assert.equal(pool.get({ name: "waiting" }).active, true);
+  await pool.close();
+});
+
 test("after a commit that failed no other group begins, also where its members wait already", async () => {
   const folder = await mkdtemp(join(parent, "pool-"));
   let fails = false;

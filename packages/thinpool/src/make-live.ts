@@ -3,15 +3,20 @@ import {
   activateDevice,
   type Activation,
   type ActivateOptions,
+  type DmRun,
   NativeError,
 } from "@thinpool/dm-native";
 import type { Kernel } from "./kernel.ts";
 import { UndoError } from "./undo.ts";
 
 /** UndoError where it failed half-way and the half-made device could not be removed (INV-7). */
-export async function makeLive(dm: Kernel["dm"], options: ActivateOptions): Promise<Activation> {
+export async function makeLive(
+  dm: Kernel["dm"],
+  options: ActivateOptions,
+  begun?: Promise<DmRun>,
+): Promise<Activation> {
   try {
-    return await activateDevice(dm, options);
+    return await activateDevice(dm, options, begun);
   } catch (error) {
     const halfMade = error instanceof NativeError && error.cause instanceof AggregateError;
     throw halfMade ? new UndoError(error, [error]) : error;

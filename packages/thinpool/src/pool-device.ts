@@ -2,6 +2,8 @@
 import {
   type DevNumber,
   type DmDeviceInfo,
+  type DmRun,
+  type DmStep,
   type DmTarget,
   type NativeError,
   removeDeviceRetrying,
@@ -100,16 +102,31 @@ export class PoolDevice {
 
   /**
    * Messages one after another, up to the first that is refused: how many were accepted, and why not
-   * the next. For those that follow each other whatever happens.
+   * the next. For those that follow each other whatever happens. `then`: what is to follow all of them in
+   * the same run; whether it does well is in `followed`, which waits for udev as well.
    */
   async messages(
     texts: readonly string[],
-  ): Promise<{ readonly accepted: number; readonly failure: NativeError | undefined }> {
+    then: readonly DmStep[] = [],
+  ): Promise<{
+    readonly accepted: number;
+    readonly failure: NativeError | undefined;
+    /** Undefined where it was not reached. */
+    readonly followed: Promise<DmRun> | undefined;
+  }> {
     const device = this.#ref;
-    const { infos, failure } = await this.#kernel.dm.run(
-      texts.map((text) => ({ command: "message", device, text })),
-    );
-    return { accepted: infos.length, failure };
+    const messages = texts.map((text) => ({ command: "message", device, text }) as const);
+    const { promise, resolve, reject } = Promise.withResolvers<DmRun>();
+    const whole = this.#kernel.dm.run([...messages, ...then], { onIssued: resolve });
+    whole.then(resolve, reject);
+    const issued = await promise;
+    const accepted = Math.min(issued.infos.length, texts.length);
+    if (accepted < texts.length) return { accepted, failure: issued.failure, followed: undefined };
+    const followed = whole.then(({ infos, failure }) => ({
+      infos: infos.slice(accepted),
+      failure,
+    }));
+    return { accepted, failure: undefined, followed: then.length === 0 ? undefined : followed };
   }
 
   createThin(id: ThinId): Promise<void> {

@@ -1,7 +1,11 @@
 /** The dm devices of a pool's thin devices. Every call goes by dm uuid (INV-4). */
 import {
+  type ActivateOptions,
+  activationSteps,
   type DevNumber,
   type DmDeviceInfo,
+  type DmRun,
+  type DmStep,
   type DmTarget,
   type DmUuid,
   removeDeviceRetrying,
@@ -53,16 +57,32 @@ export class ThinDevices {
   /** create, load, resume: three ioctls. A failure leaves no device behind. */
   async activate(
     device: DeviceRecord,
-    options: { readonly writable?: boolean } = {},
+    options: {
+      readonly writable?: boolean;
+      /** Its `activationSteps`, which run already. */
+      readonly begun?: Promise<DmRun> | undefined;
+    } = {},
   ): Promise<void> {
+    const readOnly = device.readOnly && options.writable !== true;
+    const live = this.#liveOptions(device, await this.table(device), readOnly);
+    const { info } = await makeLive(this.#kernel.dm, live, options.begun);
+    if (info.deferredRemove) await this.#cancelDeferredRemove(live.uuid);
+  }
+
+  /** What `activate` does first; undefined where it has to look something up. */
+  activationSteps(device: DeviceRecord): readonly DmStep[] | undefined {
+    if (device.externalOrigin !== undefined) return undefined;
+    const table = thinTable(this.#poolDev, device);
+    return activationSteps(this.#liveOptions(device, table, device.readOnly));
+  }
+
+  #liveOptions(
+    device: DeviceRecord,
+    table: readonly DmTarget[],
+    readOnly: boolean,
+  ): ActivateOptions {
     const uuid = deviceDmUuid(this.#poolUuid, device.uuid);
-    const { info } = await makeLive(this.#kernel.dm, {
-      name: deviceDmName(this.#poolUuid, device.name),
-      uuid,
-      table: await this.table(device),
-      readOnly: device.readOnly && options.writable !== true,
-    });
-    if (info.deferredRemove) await this.#cancelDeferredRemove(uuid);
+    return { name: deviceDmName(this.#poolUuid, device.name), uuid, table, readOnly };
   }
 
   /** False where it has no live table. One that was to go at its last close stays. */

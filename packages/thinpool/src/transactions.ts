@@ -4,6 +4,8 @@
  * in docs/INVARIANTS.md).
  */
 import {
+  type DmRun,
+  type DmStep,
   NativeError,
   thinPoolMessage,
   type TransactionId,
@@ -26,6 +28,11 @@ export interface Member {
   readonly creations: readonly Creation[];
   /** At most one: two could not be taken back together. */
   readonly deletion?: DeviceRecord;
+  /**
+   * What comes next for the only creation: done in one run with the transaction where the group is this
+   * member alone, so that nobody else waits for it. Undefined: nothing that can be.
+   */
+  readonly next?: (record: DeviceRecord) => readonly DmStep[] | undefined;
 }
 
 export interface Committed {
@@ -33,6 +40,8 @@ export interface Committed {
   readonly records: readonly DeviceRecord[];
   /** How long active origins were held for them; 0 where none was. */
   readonly pauseMs: number;
+  /** The outcome of the member's `next`; undefined where it is still to be done. */
+  readonly followed?: Promise<DmRun> | undefined;
 }
 
 interface Waiting {
@@ -66,12 +75,15 @@ export interface TransactionsHost {
 
 /** What a run of messages came to, handed out in the order in which they were sent. */
 class MessageRun {
+  /** Of what came after all of them. */
+  readonly followed: Promise<DmRun> | undefined;
   #accepted: number;
   #refusal: NativeError | undefined;
 
-  constructor(accepted: number, refusal: NativeError | undefined) {
+  constructor(accepted: number, refusal?: NativeError, followed?: Promise<DmRun>) {
     this.#accepted = accepted;
     this.#refusal = refusal;
+    this.followed = followed;
   }
 
   /** Whether the next message was accepted. */
@@ -198,7 +210,10 @@ export class Transactions {
       throw error;
     }
     this.#host.transactionId = next;
-    for (const { waiting, records, pauseMs } of left) waiting.resolve({ records, pauseMs });
+    const { followed } = run;
+    for (const { waiting, records, pauseMs } of left) {
+      waiting.resolve({ records, pauseMs, followed });
+    }
   }
 
   /**
@@ -214,7 +229,7 @@ export class Transactions {
     const texts: string[] = [];
     for (const { waiting, records } of members) {
       const messages = maker.straightMessages(waiting.member.creations, records);
-      if (messages === undefined) return new MessageRun(0, undefined);
+      if (messages === undefined) return new MessageRun(0);
       texts.push(...messages);
     }
     for (const { waiting } of members) {
@@ -223,12 +238,13 @@ export class Transactions {
     }
     texts.push(thinPoolMessage.setTransactionId(this.#host.transactionId, next));
     try {
-      const { accepted, failure } = await this.#host.pool.messages(texts);
-      return new MessageRun(accepted, failure);
+      const then = nextOf(members);
+      const { accepted, failure, followed } = await this.#host.pool.messages(texts, then);
+      return new MessageRun(accepted, failure, followed);
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
       // None could be sent: step by step each member meets, and undoes, the same.
-      return new MessageRun(0, undefined);
+      return new MessageRun(0);
     }
   }
 
@@ -273,6 +289,13 @@ export class Transactions {
       throw new UndoError(cause, [failure]);
     }
   }
+}
+
+function nextOf(members: readonly Recorded[]): readonly DmStep[] | undefined {
+  const [only, ...others] = members;
+  const record = only?.records[0];
+  if (only === undefined || record === undefined || others.length > 0) return undefined;
+  return only.waiting.member.next?.(record);
 }
 
 function devicesOf(member: Member): number {

@@ -60,7 +60,7 @@ class Recorder {
       table: () => this.take("table", this.present),
     };
     const mapper = part as DeviceMapper;
-    mapper.run = (steps) => runOneByOne(mapper, steps);
+    mapper.run = (steps, options) => runOneByOne(mapper, steps, options);
     return mapper;
   }
 }

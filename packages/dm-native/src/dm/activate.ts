@@ -2,7 +2,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { NativeError } from "../errors.ts";
 import type { DmName, DmUuid } from "../names.ts";
-import type { DeviceMapper, DmDeviceInfo, DmDeviceRef, DmTarget } from "./device-mapper.ts";
+import type {
+  DeviceMapper,
+  DmDeviceInfo,
+  DmDeviceRef,
+  DmRun,
+  DmStep,
+  DmTarget,
+} from "./device-mapper.ts";
 import { thinPoolFromParams, thinPoolToParams } from "./targets/thin-pool.ts";
 
 export interface ActivateOptions {
@@ -97,26 +104,33 @@ async function undo(dm: DeviceMapper, device: DmDeviceRef, failure: unknown): Pr
   throw failure;
 }
 
+/** What `activateDevice` begins with, for who has it run together with something else. */
+export function activationSteps(options: ActivateOptions): readonly DmStep[] {
+  const { name, uuid, table, readOnly = false } = options;
+  // By uuid: a name could be another's by the time of an undo.
+  const device: DmDeviceRef = { uuid };
+  return [
+    { command: "create", name, uuid },
+    { command: "load", device, table, readOnly },
+    { command: "resume", device },
+  ];
+}
+
 /**
  * Creates the device, loads its table, resumes it. On failure the device is gone again. A device
  * that is there already is accepted only with the same uuid, table and mode. After a crash between
- * the steps a device without a live table may be left: its uuid says whose it is.
+ * the steps a device without a live table may be left: its uuid says whose it is. `begun`: the
+ * outcome of its `activationSteps`, which were run already.
  */
 export async function activateDevice(
   dm: DeviceMapper,
   options: ActivateOptions,
+  begun?: Promise<DmRun>,
 ): Promise<Activation> {
-  const { name, uuid, table, readOnly = false } = options;
-  // By uuid: a name could be another's by the time of an undo.
-  const device: DmDeviceRef = { uuid };
-  const { infos, failure } = await dm.run([
-    { command: "create", name, uuid },
-    { command: "load", device, table, readOnly },
-    { command: "resume", device },
-  ]);
+  const { infos, failure } = await (begun ?? dm.run(activationSteps(options)));
   const [made, , resumed] = infos;
   if (resumed !== undefined) return { outcome: "activated", info: resumed };
-  if (made !== undefined) return undo(dm, device, failure);
+  if (made !== undefined) return undo(dm, { uuid: options.uuid }, failure);
   if (failure?.code !== "NATIVE_EXISTS") throw failure;
   return acceptPresent(dm, options, failure);
 }

@@ -92,6 +92,14 @@ export interface DmRun {
   readonly failure: NativeError | undefined;
 }
 
+export interface DmRunOptions {
+  /**
+   * Told once the commands are done, while udev's rules are still waited for and device nodes made: for
+   * who need not wait for those. Not called where the run rejects.
+   */
+  readonly onIssued?: (run: DmRun) => void;
+}
+
 export interface DmEventPoll extends AsyncDisposable {
   /**
    * Resolves when any dm device has had an event since the last call (at once if so), true;
@@ -174,5 +182,5 @@ export interface DeviceMapper {
    * time of single calls. After a crash any number of them, from the first on, may be done. A resume
    * whose device node can't be made counts as refused, though the kernel has done it and those after it.
    */
-  run(steps: readonly DmStep[]): Promise<DmRun>;
+  run(steps: readonly DmStep[], options?: DmRunOptions): Promise<DmRun>;
 }

@@ -19,6 +19,7 @@ import type {
   DmGeometry,
   DmListEntry,
   DmRun,
+  DmRunOptions,
   DmStep,
   DmTableReply,
   DmTarget,
@@ -87,6 +88,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     name: "dm events",
     maxThreads: EVENT_THREADS,
     maxQueued: 0,
+    patienceMs: 0,
   });
   readonly #udev = new LongWaitLane({
     name: "udev waits",
@@ -363,7 +365,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     return LinuxEventPoll.open(this.#events);
   }
 
-  async run(steps: readonly DmStep[]): Promise<DmRun> {
+  async run(steps: readonly DmStep[], options: DmRunOptions = {}): Promise<DmRun> {
     const control = await this.#open();
     const cookies = await this.#cookiesFor(steps);
     const call = issueAll(
@@ -379,6 +381,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
       const infos = replies.map(({ header }, index) =>
         steps[index]?.command === "message" ? undefined : deviceInfo(header),
       );
+      options.onIssued?.({ infos, failure });
       for (const [index, { header }] of replies.entries()) {
         const [step, info, cookie] = [steps[index], infos[index], cookies.get(index)];
         if (step?.command !== "resume" || info === undefined) continue;

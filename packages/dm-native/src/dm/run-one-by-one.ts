@@ -1,5 +1,5 @@
 import { NativeError } from "../errors.ts";
-import type { DeviceMapper, DmDeviceInfo, DmRun, DmStep } from "./device-mapper.ts";
+import type { DeviceMapper, DmDeviceInfo, DmRun, DmRunOptions, DmStep } from "./device-mapper.ts";
 
 function runStep(dm: DeviceMapper, step: DmStep): Promise<DmDeviceInfo | string | undefined> {
   switch (step.command) {
@@ -15,7 +15,17 @@ function runStep(dm: DeviceMapper, step: DmStep): Promise<DmDeviceInfo | string 
 }
 
 /** `DeviceMapper.run` by single calls: for implementations where a call costs nothing. */
-export async function runOneByOne(dm: DeviceMapper, steps: readonly DmStep[]): Promise<DmRun> {
+export async function runOneByOne(
+  dm: DeviceMapper,
+  steps: readonly DmStep[],
+  options: DmRunOptions = {},
+): Promise<DmRun> {
+  const run = await runAll(dm, steps);
+  options.onIssued?.(run);
+  return run;
+}
+
+async function runAll(dm: DeviceMapper, steps: readonly DmStep[]): Promise<DmRun> {
   const infos: (DmDeviceInfo | undefined)[] = [];
   for (const step of steps) {
     try {

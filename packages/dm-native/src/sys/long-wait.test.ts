@@ -82,6 +82,29 @@ test("several calls run in their order on one thread, up to the first that fails
   await lane.close();
 });
 
+test("short calls share one thread, a call that waits gets the others another", async () => {
+  const gettid = libcFunction("int gettid()");
+  const threadsOf = async (lane: LongWaitLane, count: number): Promise<Set<number>> => {
+    const calls = Array.from({ length: count }, () => lane.run(gettid, []));
+    return new Set((await Promise.all(calls)).map(({ result }) => result));
+  };
+  const options = { name: "test", maxThreads: 8, maxQueued: 100 };
+  const patient = new LongWaitLane({ ...options, patienceMs: LIMIT_MS });
+  assert.equal((await threadsOf(patient, 50)).size, 1);
+  await patient.close();
+  const lane = new LongWaitLane(options);
+  const [first] = await threadsOf(lane, 1);
+  const { readEnd, writeEnd } = openPipe();
+  const waiting = lane.run(poll, [pollRequest(readEnd), 1, -1]);
+  const [second] = await threadsOf(lane, 1);
+  assert.notEqual(second, first);
+  assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
+  assert.equal((await waiting).result, 1);
+  await lane.close();
+  close.sync(readEnd);
+  close.sync(writeEnd);
+});
+
 test("closing interrupts what waits", async () => {
   const lane = new LongWaitLane({ name: "test", maxThreads: 2, maxQueued: 0 });
   const { readEnd, writeEnd } = openPipe();

@@ -23,8 +23,13 @@ export interface LongWaitOptions {
 export interface LongWaitLaneOptions {
   /** Said in errors. */
   readonly name: string;
-  /** Threads at most; each is started on demand. */
+  /** Threads at most; each is started on demand, and costs some 12 MiB. */
   readonly maxThreads: number;
+  /**
+   * Another thread is started once the first in the queue has waited so long (default 5): where calls end
+   * sooner one thread does them all. 0: at once, for calls that are to wait.
+   */
+  readonly patienceMs?: number;
   /** Calls that may wait for a free thread. */
   readonly maxQueued: number;
 }
@@ -62,6 +67,7 @@ export interface LongCallOutcome {
   readonly args: readonly LibcArgument[];
 }
 
+const DEFAULT_PATIENCE_MS = 5;
 /** Between two signals to a thread that has not answered yet. */
 const INTERRUPT_INTERVAL_MS = 10;
 /** Real-time signals tried, from the top; the first that nobody has a handler for is taken. */
@@ -232,6 +238,7 @@ export class LongWaitLane {
    * threads there are work the queue off.
    */
   #starting: Thread | undefined;
+  #patience: NodeJS.Timeout | undefined;
   #closed = false;
   readonly #onExit = (): void => {
     // Node joins its threads at exit: one that waits in the kernel would hold it for ever.
@@ -280,6 +287,7 @@ export class LongWaitLane {
   async close(): Promise<void> {
     this.#closed = true;
     process.off("exit", this.#onExit);
+    clearTimeout(this.#patience);
     for (const job of this.#queue.splice(0)) {
       job.reject(this.#refusal("it was closed before the call began", "Open a new one."));
     }
@@ -296,11 +304,12 @@ export class LongWaitLane {
     const idle = this.#idle.pop();
     if (idle !== undefined) {
       idle.start(job);
-    } else if (this.#mayStart()) {
+    } else if (this.#mayStart() && (this.#threads.size === 0 || this.#patienceMs === 0)) {
       this.#startThread(job);
     } else if (this.#queue.length < this.#room()) {
       this.#queue.push(job);
       job.signal?.addEventListener("abort", () => this.#unqueue(job), { once: true });
+      this.#growInTime();
     } else {
       const { maxThreads, maxQueued } = this.#options;
       job.reject(
@@ -314,6 +323,24 @@ export class LongWaitLane {
 
   #mayStart(): boolean {
     return this.#starting === undefined && this.#threads.size < this.#options.maxThreads;
+  }
+
+  get #patienceMs(): number {
+    return this.#options.patienceMs ?? DEFAULT_PATIENCE_MS;
+  }
+
+  /** Starts a thread for whoever is the first in the queue now and still is when patience ends. */
+  #growInTime(): void {
+    const first = this.#queue[0];
+    if (first === undefined || this.#patience !== undefined || !this.#mayStart()) return;
+    this.#patience = setTimeout(() => {
+      this.#patience = undefined;
+      if (this.#queue[0] === first && this.#mayStart()) {
+        this.#queue.shift();
+        this.#startThread(first);
+      }
+      this.#growInTime();
+    }, this.#patienceMs);
   }
 
   /** How many may be queued: those that wait for a thread yet to be started count as placed. */
@@ -335,9 +362,7 @@ export class LongWaitLane {
 
   #started(): void {
     this.#starting = undefined;
-    if (this.#closed || !this.#mayStart()) return;
-    const job = this.#queue.shift();
-    if (job !== undefined) this.#startThread(job);
+    if (!this.#closed) this.#growInTime();
   }
 
   #next(thread: Thread): void {

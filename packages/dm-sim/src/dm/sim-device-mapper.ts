@@ -9,6 +9,7 @@ import {
   type DmListEntry,
   type DmName,
   type DmRun,
+  type DmRunOptions,
   type DmStep,
   type DmTableReply,
   type DmTarget,
@@ -340,8 +341,8 @@ export class SimDeviceMapper implements DeviceMapper {
     });
   }
 
-  run(steps: readonly DmStep[]): Promise<DmRun> {
-    return runOneByOne(this, steps);
+  run(steps: readonly DmStep[], options?: DmRunOptions): Promise<DmRun> {
+    return runOneByOne(this, steps, options);
   }
 
   /** In the kernel's order, by name. */

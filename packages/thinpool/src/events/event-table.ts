@@ -136,16 +136,16 @@ export class EventTable {
 }
 
 /** Unix time in ms, in SQL. */
-const NOW_MS = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+export const NOW_MS: string = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 /** The events of a record's operation that was undone keep their number and lose their meaning. */
 const undo = (type: string, transactionId: string): string => `
   UPDATE event SET type = 'undone', transaction_id = NULL, detail = json_object('was', type)
   WHERE number > (SELECT max(number) FROM event) - ${MAX_UNSETTLED_EVENTS}
     AND device_uuid = OLD.uuid AND type = '${type}' AND transaction_id = ${transactionId};`;
 
-const CREATED = `
+const created = (atMs: string): string => `
   INSERT INTO event (at_ms, transaction_id, type, device_uuid, detail)
-  VALUES (${NOW_MS}, NEW.transaction_id, 'device-created', NEW.uuid, json_object(
+  VALUES (${atMs}, NEW.transaction_id, 'device-created', NEW.uuid, json_object(
     'name', NEW.name, 'deviceUuid', NEW.uuid, 'originUuid', NEW.origin_uuid,
     'sizeBytes', CAST(NEW.size_bytes AS TEXT), 'ownerUid', NEW.owner_uid));`;
 const removed = (transactionId: string): string => `
@@ -168,11 +168,18 @@ CREATE TABLE event (
 CREATE TRIGGER event_bounded AFTER INSERT ON event WHEN NEW.number % ${PRUNE_STEP} = 0 BEGIN
   DELETE FROM event WHERE number <= NEW.number - ${MAX_KEPT_EVENTS};
 END;
--- A row that is still to be filled counts from the end of that on (INV-12).
-CREATE TRIGGER event_created AFTER INSERT ON device WHEN NEW.filling = 0 BEGIN ${CREATED}
+`;
+
+/**
+ * The same of the table of devices, with which they go. `createdAtMs` is SQL: when a row's creation was.
+ */
+export const deviceEventSchema = (
+  createdAtMs: string,
+): string => `-- A row that is still to be filled counts from the end of that on (INV-12).
+CREATE TRIGGER event_created AFTER INSERT ON device WHEN NEW.filling = 0 BEGIN ${created(createdAtMs)}
 END;
 CREATE TRIGGER event_filled AFTER UPDATE OF filling ON device
-WHEN OLD.filling = 1 AND NEW.filling = 0 BEGIN ${CREATED}
+WHEN OLD.filling = 1 AND NEW.filling = 0 BEGIN ${created(NOW_MS)}
 END;
 CREATE TRIGGER event_emptied AFTER UPDATE OF filling ON device
 WHEN OLD.filling = 0 AND NEW.filling = 1 BEGIN ${removed("NULL")}

@@ -12,6 +12,7 @@ import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqli
 import { PoolError } from "../errors.ts";
 import { isErrno } from "../errors-from-native.ts";
 import { EventTable } from "../events/event-table.ts";
+import { indexDevices } from "./device-index.ts";
 import { migrate } from "./schema.ts";
 
 /** Of the file's pages in memory, as a negative number of KiB: the ledger of some 50,000 devices. */
@@ -59,6 +60,7 @@ export class LedgerDatabase {
         `PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = ${CACHE_SIZE}`,
       );
       migrate(this.#db, path);
+      indexDevices(this.#db);
     } catch (error) {
       this.#db.close();
       throw error;

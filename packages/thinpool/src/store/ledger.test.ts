@@ -11,6 +11,7 @@ import { deviceName } from "../names.ts";
 import { defaultPolicy } from "../space/policy.ts";
 import { MAX_JOURNAL_ENTRIES } from "./journal.ts";
 import { type DeviceRecord, Ledger, type NewDevice } from "./ledger.ts";
+import { SCHEMA_VERSION } from "./schema.ts";
 
 let folder: string;
 let path: string;
@@ -83,7 +84,31 @@ beforeEach(() => {
   ledger.createPool(POOL, defaultPolicy(POOL));
 });
 
+/** What is found by the index in memory is what the rows say. */
+function checkIndex(): void {
+  const keys = `thin_id, uuid, name, owner_uid, origin_uuid, size_bytes, transaction_id,
+    deleting_transaction_id, filling`;
+  const all = (table: string): readonly unknown[] =>
+    ledger.db.all(`SELECT ${keys} FROM ${table} ORDER BY thin_id`);
+  assert.deepEqual(all("device_index"), all("device"));
+  const promised = ledger.db.get("SELECT coalesce(sum(size_bytes), 0) AS sum FROM device");
+  assert.equal(ledger.space.promisedBytes(), promised?.["sum"]);
+  const last = ledger.pool()?.lastTransactionId;
+  ledger.close();
+  ledger = Ledger.open(path);
+  assert.equal(ledger.pool()?.lastTransactionId, last);
+}
+
+/** How many pages of the file a commit writes: each is one frame of the WAL. */
+function pagesOf(commit: () => void): number {
+  const frames = (): number => Math.floor(statSync(`${path}-wal`).size / (4096 + 24));
+  const before = frames();
+  commit();
+  return frames() - before;
+}
+
 afterEach(() => {
+  checkIndex();
   ledger.close();
   rmSync(folder, { recursive: true });
 });
@@ -110,6 +135,43 @@ describe("what counts (INV-1)", () => {
     ledger.dropIntents({ creations: [made], deletions: [] }, transactionId(1), true);
     assert.equal(ledger.pool()?.lastTransactionId, 0n);
     assert.equal(ledger.pool()?.state, "created");
+  });
+
+  test("the last transaction stays the last when the rows that named it go", () => {
+    const kept = create(device("a"), 1);
+    remove(create(device("b"), 2), 3);
+    ledger.updateDevice(kept, { name: deviceName("c") }, transactionId(3));
+    assert.deepEqual(
+      ledger.rows().map(({ name }) => name),
+      ["c"],
+    );
+    ledger.close();
+    ledger = Ledger.open(path);
+    assert.equal(ledger.pool()?.lastTransactionId, 3n);
+  });
+
+  test("a group that goes back leaves the last transaction of the one before it, also where that one's rows went", () => {
+    remove(create(device("a"), 1), 2);
+    const made = create(device("b"), 3);
+    ledger.dropIntents({ creations: [made], deletions: [] }, transactionId(3), true);
+    ledger.close();
+    ledger = Ledger.open(path);
+    assert.equal(ledger.pool()?.lastTransactionId, 2n);
+  });
+
+  test("a new device changes two pages, its own and its event's, however many there are", () => {
+    for (const have of [100, 2000]) {
+      const before = ledger.deviceCount(transactionId(1 << 30));
+      const many = Array.from({ length: have - before }, (_, n) => device(`m${before + n}`));
+      ledger.beginGroup([{ creations: many, deletions: [] }], transactionId(have));
+      const pages = Array.from({ length: 31 }, (_, n) =>
+        pagesOf(() => create(device(`x${have + n}`), have + 1 + n)),
+      ).toSorted((a, b) => a - b);
+      // A page that is full gets a neighbour, some of the time.
+      assert.deepEqual([pages[0], pages[15]], [2, 2], String(pages));
+      const sum = pages.reduce((all, one) => all + one, 0);
+      assert.ok(sum <= 3 * pages.length, String(pages));
+    }
   });
 
   test("each change is one commit", () => {
@@ -273,7 +335,7 @@ describe("the file", () => {
     later.close();
     assert.throws(() => Ledger.open(path), /version 99/);
     const back = new DatabaseSync(path);
-    back.exec("PRAGMA user_version = 1");
+    back.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     back.close();
     ledger = Ledger.open(path);
   });

@@ -85,7 +85,7 @@ export class Ledger {
 
   /** Undefined in a file where no pool was ever recorded. */
   pool(): PoolRecord | undefined {
-    const row = this.db.get("SELECT * FROM pool");
+    const row = this.db.get(`SELECT pool.*, device_total.last_transaction FROM pool, device_total`);
     return row === undefined ? undefined : poolRecord(row);
   }
 
@@ -116,7 +116,7 @@ export class Ledger {
   ): void {
     this.db.write("content of an adopted device", () =>
       this.db.run(
-        "UPDATE device SET size_bytes = ?, filesystem = ? WHERE uuid = ?",
+        `UPDATE device SET size_bytes = ?, filesystem = ? WHERE ${BY_UUID}`,
         content.sizeBytes,
         content.filesystem,
         device.uuid,
@@ -161,7 +161,6 @@ export class Ledger {
         const alone = intents.length === 1;
         outcomes = intents.map((intent) => this.#recordIntent(intent, next, alone));
         if (outcomes.every((outcome) => outcome instanceof PoolError)) throw new NothingRecorded();
-        this.#setLastTransaction(next);
       });
     } catch (error) {
       if (!(error instanceof NothingRecorded)) throw error;
@@ -184,7 +183,7 @@ export class Ledger {
     this.db.write("intents taken back", () => {
       for (const { uuid } of intent.creations) this.#takeBack(uuid, sure);
       for (const { uuid } of intent.deletions) {
-        this.db.run("UPDATE device SET deleting_transaction_id = NULL WHERE uuid = ?", uuid);
+        this.db.run(`UPDATE device SET deleting_transaction_id = NULL WHERE ${BY_UUID}`, uuid);
       }
       if (empty) this.#setLastTransaction(previous(next));
     });
@@ -195,7 +194,7 @@ export class Ledger {
     return this.db.write("thin id passed over", () => {
       this.#markForeign(device.thinId, reason, nowMs);
       const id = this.#thinIds.take();
-      this.db.run("UPDATE device SET thin_id = ? WHERE uuid = ?", id, device.uuid);
+      this.db.run(`UPDATE device SET thin_id = ? WHERE ${BY_UUID}`, id, device.uuid);
       return { ...device, thinId: id };
     });
   }
@@ -249,7 +248,7 @@ export class Ledger {
     this.db.write("removal", () => {
       for (const { uuid } of devices) {
         this.db.run(
-          "UPDATE device SET filling = 1, name = name || '/' || uuid WHERE uuid = ?",
+          `UPDATE device SET filling = 1, name = name || '/' || uuid WHERE ${BY_UUID}`,
           uuid,
         );
       }
@@ -266,7 +265,7 @@ export class Ledger {
   /** From now on it counts (INV-12). */
   finishFilling(device: DeviceRecord): DeviceRecord {
     this.db.write("filled", () =>
-      this.db.run("UPDATE device SET filling = 0 WHERE uuid = ?", device.uuid),
+      this.db.run(`UPDATE device SET filling = 0 WHERE ${BY_UUID}`, device.uuid),
     );
     return { ...device, filling: false };
   }
@@ -277,10 +276,10 @@ export class Ledger {
    */
   swapContent(device: DeviceRecord, filled: DeviceRecord): DeviceRecord {
     return this.db.write("revert", () => {
-      this.db.run("DELETE FROM device WHERE uuid = ?", filled.uuid);
+      this.db.run(`DELETE FROM device WHERE ${BY_UUID}`, filled.uuid);
       this.db.run(
         `UPDATE device SET thin_id = ?, size_bytes = ?, filesystem = ?, external_origin = ?,
-           growing = ?, transaction_id = ? WHERE uuid = ?`,
+           growing = ?, transaction_id = ? WHERE ${BY_UUID}`,
         filled.thinId,
         filled.sizeBytes,
         filled.filesystem,
@@ -310,11 +309,17 @@ export class Ledger {
     this.db.write("device changed", () => {
       if (changed.name !== device.name) {
         this.#purge(current);
+        // What went may have been all that named it.
+        this.db.run(
+          "UPDATE pool SET last_transaction_id = ? WHERE last_transaction_id < ?",
+          current,
+          current,
+        );
         this.#refuseTakenName(changed.name);
       }
       this.db.run(
         `UPDATE device SET name = ?, owner_uid = ?, labels = ?, read_only = ?, size_bytes = ?,
-           growing = ? WHERE uuid = ?`,
+           growing = ? WHERE ${BY_UUID}`,
         changed.name,
         changed.ownerUid,
         JSON.stringify(changed.labels),
@@ -329,22 +334,22 @@ export class Ledger {
 
   /** The device of this name that counts when the pool is at `current`. */
   byName(name: string, current: TransactionId): DeviceRecord | undefined {
-    return this.#one(`SELECT * FROM device WHERE name = ? AND ${COUNTS}`, name, current, current);
+    return this.#one(`${FOUND} WHERE found.name = ? AND ${COUNTS}`, name, current, current);
   }
 
   byUuid(uuid: string, current: TransactionId): DeviceRecord | undefined {
-    return this.#one(`SELECT * FROM device WHERE uuid = ? AND ${COUNTS}`, uuid, current, current);
+    return this.#one(`${FOUND} WHERE found.uuid = ? AND ${COUNTS}`, uuid, current, current);
   }
 
   /** All that count when the pool is at `current`, by name. */
   devices(current: TransactionId): readonly DeviceRecord[] {
-    return this.#many(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current);
+    return this.#many(`${FOUND} WHERE ${COUNTS} ${BY_NAMES}`, current, current);
   }
 
   /** One user's of these; its cost follows that user's devices, not the pool's. */
   devicesOf(ownerUid: number, current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
-      `SELECT * FROM device WHERE owner_uid = ? AND ${COUNTS} ORDER BY name`,
+      `${FOUND} WHERE found.owner_uid = ? AND ${COUNTS} ${BY_NAMES}`,
       BigInt(ownerUid),
       current,
       current,
@@ -353,13 +358,13 @@ export class Ledger {
 
   /** Every row, those that do not count (yet, or any more) included. */
   rows(): readonly DeviceRecord[] {
-    return this.#many("SELECT * FROM device ORDER BY name");
+    return this.#many(`${FOUND} ${BY_NAMES}`);
   }
 
   /** The devices that were made from this one, at most `limit`. */
   madeFrom(uuid: string, current: TransactionId, limit: number): readonly DeviceRecord[] {
     return this.#many(
-      `SELECT * FROM device WHERE origin_uuid = ? AND ${COUNTS} ORDER BY name LIMIT ?`,
+      `${FOUND} WHERE found.origin_uuid = ? AND ${COUNTS} ${BY_NAMES} LIMIT ?`,
       uuid,
       current,
       current,
@@ -368,14 +373,19 @@ export class Ledger {
   }
 
   deviceCount(current: TransactionId): number {
-    const row = this.db.get(`SELECT count(*) AS n FROM device WHERE ${COUNTS}`, current, current);
+    const row = this.db.get(
+      `SELECT count(*) AS n FROM device_index AS found WHERE ${COUNTS}`,
+      current,
+      current,
+    );
     return Number(row?.["n"] ?? 0);
   }
 
   /** The sum of all sizes that count when the pool is at `current`; no adding up of all rows. */
   promisedBytes(current: TransactionId): bigint {
     const gone = this.db.get(
-      "SELECT coalesce(sum(size_bytes), 0) AS bytes FROM device WHERE deleting_transaction_id <= ?",
+      `SELECT coalesce(sum(size_bytes), 0) AS bytes FROM device_index
+         WHERE deleting_transaction_id <= ?`,
       current,
     );
     return this.space.promisedBytes() - (gone?.["bytes"] as bigint);
@@ -387,7 +397,7 @@ export class Ledger {
     current: TransactionId,
   ): { readonly devices: number; readonly sizeBytes: bigint } {
     const row = this.db.get(
-      `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device
+      `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device_index AS found
          WHERE owner_uid = ? AND ${COUNTS}`,
       BigInt(ownerUid),
       current,
@@ -399,8 +409,8 @@ export class Ledger {
   /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
   unfilled(current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
-      `SELECT * FROM device INDEXED BY device_filling WHERE filling = 1 AND transaction_id <= ?
-         AND deleting_transaction_id IS NULL`,
+      `${FOUND} WHERE found.filling = 1 AND found.transaction_id <= ?
+         AND found.deleting_transaction_id IS NULL`,
       current,
     );
   }
@@ -411,8 +421,8 @@ export class Ledger {
     readonly deletions: readonly DeviceRecord[];
   } {
     return {
-      creations: this.#many("SELECT * FROM device WHERE transaction_id > ?", current),
-      deletions: this.#many("SELECT * FROM device WHERE deleting_transaction_id > ?", current),
+      creations: this.#many(`${FOUND} WHERE found.transaction_id > ?`, current),
+      deletions: this.#many(`${FOUND} WHERE found.deleting_transaction_id > ?`, current),
     };
   }
 
@@ -437,6 +447,7 @@ export class Ledger {
       last,
       pool.createdAtMs,
     );
+    this.#setLastTransaction(last);
   }
 
   #recordIntent(intent: Intent, next: TransactionId, alone: boolean): IntentOutcome {
@@ -454,7 +465,7 @@ export class Ledger {
           return record;
         });
         for (const { uuid } of intent.deletions) {
-          this.db.run("UPDATE device SET deleting_transaction_id = ? WHERE uuid = ?", next, uuid);
+          this.db.run(`UPDATE device SET deleting_transaction_id = ? WHERE ${BY_UUID}`, next, uuid);
         }
         return records;
       };
@@ -466,22 +477,26 @@ export class Ledger {
   }
 
   #purge(current: TransactionId): void {
-    this.db.run("DELETE FROM device WHERE deleting_transaction_id <= ?", current);
+    this.db.run(
+      `DELETE FROM device WHERE thin_id IN
+         (SELECT thin_id FROM device_index WHERE deleting_transaction_id <= ?)`,
+      current,
+    );
     // A message was accepted since: what the kernel said before of these ids has lasted.
     this.db.run("DELETE FROM taken_back_thin_id WHERE transaction_id < ?", current);
   }
 
   #takeBack(uuid: string, sure: boolean): void {
-    const row = this.db.get("SELECT thin_id FROM device WHERE uuid = ?", uuid);
+    const row = this.db.get("SELECT thin_id FROM device_index WHERE uuid = ?", uuid);
     if (row === undefined) return;
     if (!sure) {
       this.db.run(
-        `INSERT OR REPLACE INTO taken_back_thin_id SELECT thin_id, transaction_id FROM device
+        `INSERT OR REPLACE INTO taken_back_thin_id SELECT thin_id, transaction_id FROM device_index
            WHERE uuid = ? AND thin_id NOT IN (SELECT thin_id FROM foreign_thin_id)`,
         uuid,
       );
     }
-    this.db.run("DELETE FROM device WHERE uuid = ?", uuid);
+    this.db.run(`DELETE FROM device WHERE ${BY_UUID}`, uuid);
     this.#thinIds.giveBack(Number(row["thin_id"]));
   }
 
@@ -491,7 +506,7 @@ export class Ledger {
   }
 
   #refuseTakenName(name: DeviceName): void {
-    if (this.db.get("SELECT 1 AS one FROM device WHERE name = ?", name) === undefined) return;
+    if (this.db.get("SELECT 1 AS one FROM device_index WHERE name = ?", name) === undefined) return;
     throw new PoolError({
       code: "DEVICE_EXISTS",
       operation: "creation",
@@ -527,6 +542,7 @@ export class Ledger {
 
   #setLastTransaction(id: TransactionId): void {
     this.db.run("UPDATE pool SET last_transaction_id = ?", id);
+    this.db.run("UPDATE device_total SET last_transaction = ?", id);
   }
 
   #one(sql: string, ...values: readonly (bigint | string)[]): DeviceRecord | undefined {
@@ -555,9 +571,16 @@ export interface DeviceChange {
   readonly growing?: boolean;
 }
 
+/** Of a device's row. */
+const BY_UUID = "thin_id = (SELECT thin_id FROM device_index WHERE uuid = ?)";
+/** Rows by what the index says of them; CROSS: it goes first. */
+const FOUND =
+  "SELECT device.* FROM device_index AS found CROSS JOIN device ON device.thin_id = found.thin_id";
+const BY_NAMES = "ORDER BY found.name";
+
 /** A row counts from its transaction on, until its deletion's (INV-1), and once it is filled (INV-12). */
-const COUNTS =
-  "transaction_id <= ? AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?) AND filling = 0";
+const COUNTS = `found.transaction_id <= ? AND found.filling = 0
+  AND (found.deleting_transaction_id IS NULL OR found.deleting_transaction_id > ?)`;
 
 function previous(id: TransactionId): TransactionId {
   return transactionId(id - 1n);

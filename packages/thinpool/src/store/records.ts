@@ -72,7 +72,7 @@ export function poolRecord(row: Row): PoolRecord {
     blockSectors: row["block_sectors"] as bigint,
     lowWaterBlocks: row["low_water_blocks"] as bigint,
     discard: row["discard"] as ThinPoolDiscard,
-    lastTransactionId: transactionId(row["last_transaction_id"] as bigint),
+    lastTransactionId: transactionId(row["last_transaction"] as bigint),
     createdAtMs: Number(row["created_at_ms"]),
   };
 }

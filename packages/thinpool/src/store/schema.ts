@@ -1,11 +1,15 @@
 /** The ledger's tables. What was released stays as it is: a change is a new step at the end. */
 import type { DatabaseSync } from "node:sqlite";
 import { PoolError } from "../errors.ts";
-import { EVENT_SCHEMA } from "../events/event-table.ts";
-import { SPACE_SCHEMA } from "./space-table.ts";
+import { deviceEventSchema, EVENT_SCHEMA, NOW_MS } from "../events/event-table.ts";
+import { PROMISED_SCHEMA, SPACE_SCHEMA } from "./space-table.ts";
 
 /** "thpl" in ASCII: pool.sqlite says of itself that it is ours (file(1) can show it). */
 export const APPLICATION_ID = 0x7468706c;
+
+const DEVICE_COLUMNS = `thin_id, uuid, name, size_bytes, filesystem, origin_uuid, owner_uid,
+  created_at_ms, read_only, labels, external_origin, growing, filling, transaction_id,
+  deleting_transaction_id`;
 
 const VERSION_1 = `
 CREATE TABLE pool (
@@ -99,7 +103,7 @@ CREATE TABLE journal (
   object TEXT NOT NULL,
   reason TEXT NOT NULL
 ) STRICT;
-${SPACE_SCHEMA}${EVENT_SCHEMA}`;
+${SPACE_SCHEMA}${PROMISED_SCHEMA}${EVENT_SCHEMA}${deviceEventSchema(NOW_MS)}`;
 
 // Some files of version 1 have it already.
 const VERSION_2 = `
@@ -111,8 +115,44 @@ CREATE TABLE IF NOT EXISTS taken_back_thin_id (
 ) STRICT;
 `;
 
+/**
+ * A commit writes each page that it changes, so a new device is to change few: its row goes to the end of
+ * one tree, thin ids counting up, and all that it is found by is made at opening (device-index.ts).
+ */
+const VERSION_3 = `
+CREATE TABLE device_of_version_3 (
+  thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
+  uuid TEXT NOT NULL,
+  name TEXT NOT NULL,
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  filesystem TEXT NOT NULL CHECK (filesystem IN ('ext4', 'xfs', 'none')),
+  -- No foreign key: a snapshot outlives its origin.
+  origin_uuid TEXT,
+  owner_uid INTEGER NOT NULL CHECK (owner_uid BETWEEN 0 AND 4294967294),
+  created_at_ms INTEGER NOT NULL,
+  read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+  labels TEXT NOT NULL CHECK (json_valid(labels)),
+  -- A block device's path: reads of blocks that the device does not have go there.
+  external_origin TEXT,
+  -- The device has grown, its filesystem not yet.
+  growing INTEGER NOT NULL DEFAULT 0 CHECK (growing IN (0, 1)),
+  -- Made, but not yet what was asked for: it does not count, and opening removes it.
+  filling INTEGER NOT NULL CHECK (filling IN (0, 1)),
+  -- The row counts once the pool has reached this transaction. pool.last_transaction_id is not written
+  -- with it: the last one is the highest that any row names, or that one.
+  -- 0 for devices of an adopted pool that never counted its transactions.
+  transaction_id INTEGER NOT NULL CHECK (transaction_id >= 0),
+  -- The row counts no longer once the pool has reached this one.
+  deleting_transaction_id INTEGER CHECK (deleting_transaction_id > transaction_id)
+) STRICT;
+INSERT INTO device_of_version_3 (${DEVICE_COLUMNS}) SELECT ${DEVICE_COLUMNS} FROM device;
+DROP TABLE device;
+DROP TABLE promised;
+ALTER TABLE device_of_version_3 RENAME TO device;
+${deviceEventSchema("NEW.created_at_ms")}`;
+
 /** By the version that each leads from: the first makes all of version 1 in an empty file. */
-const STEPS: readonly string[] = [VERSION_1, VERSION_2];
+const STEPS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3];
 export const SCHEMA_VERSION: number = STEPS.length;
 
 function pragma(db: DatabaseSync, name: string): bigint {

@@ -24,8 +24,10 @@ CREATE TABLE space_policy (
     on_no_space IN ('queue_if_no_space', 'error_if_no_space', 'error_when_exhausted')),
   give_back_removed INTEGER NOT NULL CHECK (give_back_removed IN (0, 1))
 ) STRICT;
+`;
 
--- The sum of all rows' sizes, so that no operation has to add them up.
+/** Of versions 1 and 2 only. */
+export const PROMISED_SCHEMA = `-- The sum of all rows' sizes, so that no operation has to add them up.
 CREATE TABLE promised (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   bytes INTEGER NOT NULL
@@ -110,7 +112,7 @@ export class SpaceTable {
 
   /** What all devices of the ledger promise together, the removed ones that it still holds included. */
   promisedBytes(): bigint {
-    return this.#db.get("SELECT bytes FROM promised")?.["bytes"] as bigint;
+    return this.#db.get("SELECT promised_bytes FROM device_total")?.["promised_bytes"] as bigint;
   }
 }
 

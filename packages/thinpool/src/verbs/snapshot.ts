@@ -51,11 +51,17 @@ export function snapshot(engine: Engine, options: SnapshotOptions): Promise<Snap
     const admission = engine.space.admit("snapshot", object, creation.device.sizeBytes);
     if (admission !== undefined) await admission;
     return withUndo(async (undo) => {
-      const { records } = await makeDevices(engine, [creation]);
+      const activate = options.activate === true;
+      const steps = (record: DeviceRecord) => engine.thins.activationSteps(record);
+      const { records, followed } = await makeDevices(
+        engine,
+        [creation],
+        activate ? steps : undefined,
+      );
       const [record] = records as readonly [DeviceRecord];
-      if (options.activate === true) {
+      if (activate) {
         undo.push("removing it", () => deleteRecord(engine, record));
-        await activateRecord(engine, record);
+        await activateRecord(engine, record, followed);
       }
       return { outcome: "created", device: engine.view(record) };
     });

@@ -1,9 +1,10 @@
 /** Steps that several verbs are made of. Each changes one device's state through `transition`. */
 import { randomUUID } from "node:crypto";
+import type { DmRun } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
 import type { DeviceRecord, NewDevice } from "../store/ledger.ts";
 import type { Creation } from "../thin-maker.ts";
-import type { Committed } from "../transactions.ts";
+import type { Committed, Member } from "../transactions.ts";
 import { transition } from "../transition.ts";
 
 export function newDevice(
@@ -26,19 +27,27 @@ export function newDevice(
 export async function makeDevices(
   engine: Engine,
   creations: readonly Creation[],
+  next?: Member["next"],
 ): Promise<Committed> {
   const commit = (left: readonly Creation[]): Promise<Committed> => {
     const [first, ...others] = left;
-    if (first === undefined) return engine.commit({ creations });
+    if (first === undefined) {
+      return engine.commit({ creations, ...(next === undefined ? {} : { next }) });
+    }
     engine.states.set(first.device.uuid, "absent");
     return transition(engine.states, first.device, "create", () => commit(others));
   };
   return commit(creations);
 }
 
-export async function activateRecord(engine: Engine, record: DeviceRecord): Promise<void> {
+/** `begun`: its `activationSteps` run already. */
+export async function activateRecord(
+  engine: Engine,
+  record: DeviceRecord,
+  begun?: Promise<DmRun>,
+): Promise<void> {
   await transition(engine.states, record, "activate", () =>
-    engine.withPool(() => engine.thins.activate(record)),
+    engine.withPool(() => engine.thins.activate(record, { begun })),
   );
 }
 
