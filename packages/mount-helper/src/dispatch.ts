@@ -20,6 +20,7 @@ import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
+import { encodeLong, longListOf } from "./long-answers.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Access } from "./policy/access.ts";
 import type { Principal } from "./policy/policy.ts";
@@ -129,7 +130,12 @@ export class Dispatcher {
     try {
       this.#assertFewOverdue(call);
       const result = await this.#once(call);
-      const answer = encodeChecked(request, result);
+      const long = longListOf(result);
+      const answer =
+        long === undefined
+          ? encodeChecked(request, result)
+          : await encodeLong(request.id, method, result, long);
+      assertFits(request, answer);
       this.#ended(call, "done");
       return answer;
     } catch (thrown) {
@@ -291,18 +297,18 @@ function withdrawn(
   );
 }
 
-function encodeChecked(request: KnownRequest, result: unknown): string {
-  const { id, method } = request;
+function encodeChecked({ id, method }: KnownRequest, result: unknown): string {
   const checked = parseResult(method, result);
   if (!checked.ok) throw new Error(checked.reason);
-  const text = encodeSuccess(id, method, checked.value);
-  if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES) {
-    throw new RequestError({
-      code: "TOO_LARGE",
-      operation: method,
-      object: objectOf(request),
-      reason: `the answer is larger than ${MAX_RESPONSE_BYTES} bytes`,
-    });
-  }
-  return text;
+  return encodeSuccess(id, method, checked.value);
+}
+
+function assertFits(request: KnownRequest, answer: string): void {
+  if (Buffer.byteLength(answer) <= MAX_RESPONSE_BYTES) return;
+  throw new RequestError({
+    code: "TOO_LARGE",
+    operation: request.method,
+    object: objectOf(request),
+    reason: `the answer is larger than ${MAX_RESPONSE_BYTES} bytes`,
+  });
 }

@@ -341,6 +341,29 @@ export class Ledger {
     return this.#many(`SELECT * FROM device WHERE ${COUNTS} ORDER BY name`, current, current);
   }
 
+  /** Of these the next `limit` behind a name; its cost follows `limit`, not the pool's devices. */
+  devicesAfter(after: string, limit: number, current: TransactionId): readonly DeviceRecord[] {
+    return this.#many(
+      `SELECT * FROM device WHERE name > ? AND ${COUNTS} ORDER BY name LIMIT ?`,
+      after,
+      current,
+      current,
+      limit,
+    );
+  }
+
+  /** Whether the user has more than so many when the pool is at `current`; counts no further. */
+  ownsMoreThan(ownerUid: number, most: number, current: TransactionId): boolean {
+    const row = this.db.get(
+      `SELECT 1 FROM device WHERE owner_uid = ? AND ${COUNTS} LIMIT 1 OFFSET ?`,
+      BigInt(ownerUid),
+      current,
+      current,
+      most,
+    );
+    return row !== undefined;
+  }
+
   /** One user's of these; its cost follows that user's devices, not the pool's. */
   devicesOf(ownerUid: number, current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
