@@ -130,12 +130,7 @@ export class Dispatcher {
     try {
       this.#assertFewOverdue(call);
       const result = await this.#once(call);
-      const long = longListOf(result);
-      const answer =
-        long === undefined
-          ? encodeChecked(request, result)
-          : await encodeLong(request.id, method, result, long);
-      assertFits(request, answer);
+      const answer = await encodeChecked(request, result);
       this.#ended(call, "done");
       return answer;
     } catch (thrown) {
@@ -297,14 +292,20 @@ function withdrawn(
   );
 }
 
-function encodeChecked({ id, method }: KnownRequest, result: unknown): string {
+function encodeChecked(request: KnownRequest, result: unknown): string | Promise<string> {
+  const { id, method } = request;
+  const fits = (bytes: number): void => assertFits(request, bytes);
+  const long = longListOf(result);
+  if (long !== undefined) return encodeLong(request, result, long, fits);
   const checked = parseResult(method, result);
   if (!checked.ok) throw new Error(checked.reason);
-  return encodeSuccess(id, method, checked.value);
+  const text = encodeSuccess(id, method, checked.value);
+  fits(Buffer.byteLength(text));
+  return text;
 }
 
-function assertFits(request: KnownRequest, answer: string): void {
-  if (Buffer.byteLength(answer) <= MAX_RESPONSE_BYTES) return;
+function assertFits(request: KnownRequest, bytes: number): void {
+  if (bytes <= MAX_RESPONSE_BYTES) return;
   throw new RequestError({
     code: "TOO_LARGE",
     operation: request.method,

@@ -30,8 +30,11 @@ async function sameAsWhole(method: MethodName, result: unknown): Promise<void> {
   assert.ok(long !== undefined);
   const whole = parseResult(method, result);
   assert.ok(whole.ok);
-  const text = await encodeLong('an "id"', method, result, long);
-  assert.equal(text, encodeSuccess('an "id"', method, whole.value));
+  const id = 'an "id"';
+  const bytes: number[] = [];
+  const text = await encodeLong({ id, method }, result, long, (sum) => bytes.push(sum));
+  assert.equal(text, encodeSuccess(id, method, whole.value));
+  assert.equal(bytes.at(-1), Buffer.byteLength(text));
 }
 
 test("the result itself, a list in it, and one further in", async () => {
@@ -74,17 +77,27 @@ test("the result itself, a list in it, and one further in", async () => {
   await sameAsWhole("pool.usage", { atMs: 3, devices: usage });
 });
 
+function encode(result: unknown, most = Infinity): Promise<string> {
+  const long = longListOf(result);
+  assert.ok(long !== undefined);
+  return encodeLong({ id: 1, method: "device.list" }, result, long, (bytes) => {
+    if (bytes > most) throw new RangeError(`${bytes} bytes`);
+  });
+}
+
+test("an answer that becomes too large ends there", async () => {
+  const { length } = await encode(devices);
+  assert.equal((await encode(devices, 2 * length)).length, length);
+  await assert.rejects(encode(devices, length / 2), RangeError);
+});
+
 test("what does not fit is found in every slice, and beside the list", async () => {
   for (const at of [0, ITEMS_PER_TURN, MANY - 1]) {
     const result = devices.with(at, { ...device(at), thinId: -1 });
-    const long = longListOf(result);
-    assert.ok(long !== undefined);
-    await assert.rejects(encodeLong(1, "device.list", result, long), /device\.list does not fit/);
+    await assert.rejects(encode(result), /device\.list does not fit/);
   }
   const result = { devices, next: "no/name" };
-  const long = longListOf(result);
-  assert.ok(long !== undefined);
-  await assert.rejects(encodeLong(1, "device.list", result, long), /device\.list does not fit/);
+  await assert.rejects(encode(result), /device\.list does not fit/);
 });
 
 test("a short answer is none of these", () => {

@@ -23,24 +23,33 @@ export function longListOf(result: unknown): LongList | undefined {
   return undefined;
 }
 
-/** The same text as `encodeSuccess` of the result. Throws where it does not fit the method's schema. */
+/**
+ * The same text as `encodeSuccess` of the result. Throws where it does not fit the method's schema.
+ * `assertFits` is told of the text's bytes as they become more.
+ */
 export async function encodeLong(
-  id: RequestId,
-  method: MethodName,
+  { id, method }: { readonly id: RequestId; readonly method: MethodName },
   result: unknown,
   { items, path }: LongList,
+  assertFits: (bytes: number) => void,
 ): Promise<string> {
   const rest = checked(method, withAt(result, path, []));
+  const envelope = encodeSuccess(id, method, rest);
   const parts: string[] = [];
+  let bytes = Buffer.byteLength(envelope);
   for (const slice of slicesOf(items)) {
     await nextTurn();
     // A list fits its schema where each of its slices does.
     const fitting = checked(method, withAt(rest, path, slice));
-    parts.push(JSON.stringify(at(fitting, path)).slice(1, -1));
+    const comma = parts.length === 0 ? "" : ",";
+    const text = comma + JSON.stringify(at(fitting, path)).slice(1, -1);
+    bytes += Buffer.byteLength(text);
+    assertFits(bytes);
+    parts.push(text);
   }
   await nextTurn();
-  const envelope: unknown = JSON.parse(encodeSuccess(id, method, rest));
-  return encodeWith(envelope, ["result", ...path], `[${parts.join(",")}]`);
+  // All of it is put together once: it is some megabytes.
+  return [...around(JSON.parse(envelope), ["result", ...path], parts)].join("");
 }
 
 function checked<M extends MethodName>(method: M, result: unknown): MethodResult<M> {
@@ -62,12 +71,24 @@ function withAt(value: unknown, [key, ...deeper]: readonly string[], list: unkno
   return { ...fields, [key]: withAt(fields[key], deeper, list) };
 }
 
-/** The value's text with another one in the list's place. */
-function encodeWith(value: unknown, [key, ...deeper]: readonly string[], list: string): string {
-  if (key === undefined) return list;
-  const fields = Object.entries(value as Fields).map(([name, field]) => {
-    const text = name === key ? encodeWith(field, deeper, list) : JSON.stringify(field);
-    return `${JSON.stringify(name)}:${text}`;
-  });
-  return `{${fields.join(",")}}`;
+/** The value's text, with the parts of another one in the list's place. */
+function* around(
+  value: unknown,
+  [key, ...deeper]: readonly string[],
+  list: readonly string[],
+): Generator<string> {
+  if (key === undefined) {
+    yield "[";
+    yield* list;
+    yield "]";
+    return;
+  }
+  let before = "{";
+  for (const [name, field] of Object.entries(value as Fields)) {
+    yield `${before}${JSON.stringify(name)}:`;
+    if (name === key) yield* around(field, deeper, list);
+    else yield JSON.stringify(field);
+    before = ",";
+  }
+  yield "}";
 }

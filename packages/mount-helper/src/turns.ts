@@ -4,7 +4,7 @@
  */
 
 /** Devices, or what is like them, of one slice: each costs some microseconds. */
-export const ITEMS_PER_TURN = 200;
+export const ITEMS_PER_TURN = 100;
 
 const waiting: (() => void)[] = [];
 
