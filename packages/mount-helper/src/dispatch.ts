@@ -253,16 +253,21 @@ export class Dispatcher {
     const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
     if (named !== undefined) trail.onBehalfOf = named;
     const { principal } = await access.actingAs(caller.principal, request);
-    // After the last wait: what is told to its caller as not begun is not begun.
-    if (caller.signal.aborted) {
-      const reason = "its caller gave it up before its turn came";
-      throw withdrawn(caller.signal, { operation, object, reason });
-    }
-    const verdict = access.judge(principal, request);
-    trail.rule = verdict.rule;
-    if (!verdict.allowed) {
-      const { code, reason } = verdict;
-      throw new RequestError({ code, operation, object, reason });
+    for (;;) {
+      // After the last wait: what is told to its caller as not begun is not begun.
+      if (caller.signal.aborted) {
+        const reason = "its caller gave it up before its turn came";
+        throw withdrawn(caller.signal, { operation, object, reason });
+      }
+      const verdict = access.judge(principal, request);
+      trail.rule = verdict.rule;
+      if (!verdict.allowed) {
+        const { code, reason } = verdict;
+        throw new RequestError({ code, operation, object, reason });
+      }
+      const beginning = work.begin();
+      if (beginning === undefined) break;
+      await beginning;
     }
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
@@ -270,7 +275,6 @@ export class Dispatcher {
       call: CallContext,
     ) => Promise<unknown>;
     call.state = "begun";
-    work.begin();
     try {
       return await handler(request.params, principal, { ...caller, newUuid: work.newUuid });
     } catch (error) {

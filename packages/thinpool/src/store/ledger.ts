@@ -35,6 +35,11 @@ export interface Intent {
 /** The records of a member's creations, or why it can't be. */
 export type IntentOutcome = readonly DeviceRecord[] | PoolError;
 
+interface Owned {
+  readonly devices: number;
+  readonly sizeBytes: bigint;
+}
+
 /** Of all intents none could be recorded: the commit is not made. */
 class NothingRecorded extends Error {}
 
@@ -45,6 +50,10 @@ export class Ledger {
   readonly space: SpaceTable;
   readonly health: HealthRecords;
   readonly #thinIds: ThinIds;
+  /** What `owned` found, by user: a burst of requests asks it again for each. */
+  readonly #owned = new Map<number, Owned>();
+  /** What that holds for; after any commit it is found anew. */
+  #ownedAt = { commits: 0, current: transactionId(0) };
 
   private constructor(db: LedgerDatabase) {
     this.db = db;
@@ -405,10 +414,14 @@ export class Ledger {
   }
 
   /** How many devices, and of what size together, belong to the user when the pool is at `current`. */
-  owned(
-    ownerUid: number,
-    current: TransactionId,
-  ): { readonly devices: number; readonly sizeBytes: bigint } {
+  owned(ownerUid: number, current: TransactionId): Owned {
+    const at = this.#ownedAt;
+    if (at.commits !== this.commits || at.current !== current) {
+      this.#owned.clear();
+      this.#ownedAt = { commits: this.commits, current };
+    }
+    const known = this.#owned.get(ownerUid);
+    if (known !== undefined) return known;
     const row = this.db.get(
       `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device
          WHERE owner_uid = ? AND ${COUNTS}`,
@@ -416,7 +429,12 @@ export class Ledger {
       current,
       current,
     );
-    return { devices: Number(row?.["devices"] ?? 0), sizeBytes: (row?.["size"] ?? 0n) as bigint };
+    const found = {
+      devices: Number(row?.["devices"] ?? 0),
+      sizeBytes: (row?.["size"] ?? 0n) as bigint,
+    };
+    this.#owned.set(ownerUid, found);
+    return found;
   }
 
   /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
