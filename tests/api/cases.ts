@@ -205,6 +205,28 @@ export function apiCases(target: () => Target): void {
     await assert.rejects(client.list({ origin: "api-none" }), code("NOT_FOUND"));
   });
 
+  test("a list while others come and go has each that stays, once, by name", async () => {
+    await using client = await target().connect();
+    const stay = ["api-stay-a", "api-stay-b"];
+    for (const name of stay) await client.clone({ origin: "base", name });
+    const lists: Promise<readonly string[]>[] = [];
+    for (const name of ["api-stay", "api-stay-aa", "api-stay-c"]) {
+      const made = client.clone({ origin: "base", name });
+      lists.push(client.list().then((devices) => devices.map((device) => device.name)));
+      const removed = (await made).remove();
+      lists.push(client.list().then((devices) => devices.map((device) => device.name)));
+      await removed;
+    }
+    for (const names of await Promise.all(lists)) {
+      assert.deepEqual(names, [...new Set(names)].toSorted());
+      assert.deepEqual(
+        names.filter((name) => stay.includes(name)),
+        stay,
+      );
+    }
+    for (const name of stay) await client.remove({ name });
+  });
+
   test("the pool's forecast; a mounted device is trimmed", async () => {
     await using client = await target().connect();
     const { monitored, data, metadata } = await client.forecast();

@@ -9,9 +9,11 @@ import { Dispatcher, MAX_OVERDUE_PER_UID } from "./dispatch.ts";
 import type { EndedCall } from "./dispatch.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
 import { KeyStore } from "./idempotency/key-store.ts";
+import type { Recognise } from "./idempotency/keyed-calls.ts";
 import { KeyedCalls } from "./idempotency/keyed-calls.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
+import type { Verdict } from "./policy/policy.ts";
 
 const LIMIT_MS = 30;
 const UID = 1000;
@@ -25,7 +27,13 @@ interface World {
   audit(): readonly Readonly<Record<string, unknown>>[];
 }
 
-function world(): World {
+interface Options {
+  /** The policy's answers, one after another; then, and by default, all is allowed. */
+  readonly verdicts?: Verdict[];
+  readonly rule?: Recognise;
+}
+
+function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): World {
   const log: Record<string, unknown>[] = [];
   const logger = {
     log: (_level: string, event: string, fields: object = {}) =>
@@ -50,7 +58,7 @@ function world(): World {
   const keyed = new KeyedCalls({
     poolUuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
     store: new KeyStore(":memory:"),
-    recognise: () => ({ how: "repeated" }),
+    recognise: () => rule,
     logger,
   });
   const dispatcher = new Dispatcher({
@@ -58,7 +66,7 @@ function world(): World {
     keyed,
     access: {
       actingAs: (principal) => Promise.resolve({ principal, onBehalfOf: undefined }),
-      judge: () => ({ allowed: true, rule: "all" }),
+      judge: () => verdicts.shift() ?? { allowed: true, rule: "all" },
       limits: () => ({ ...DEFAULT_LIMITS, requestMs: LIMIT_MS }),
     },
     deviceOfReference: () => undefined,
@@ -168,4 +176,14 @@ test("a user can't pile up calls that outlive their time; others and root are se
   w.finish.resolve(undefined);
   assert.equal(await roots, "done");
   assert.equal(await ask(w, remove("more")), "done");
+});
+
+test("the policy is asked anew when what a call takes away has been written down", async () => {
+  const rule: Recognise = { how: "compared", before: () => "one", find: () => undefined };
+  const refusal: Verdict = { allowed: false, rule: "none", code: "FORBIDDEN", reason: "no longer" };
+  const w = world({ rule, verdicts: [{ allowed: true, rule: "all" }, refusal] });
+  assert.equal(await ask(w, remove("one", "k")), "FORBIDDEN");
+  assert.deepEqual(w.begun, []);
+  w.finish.resolve(undefined);
+  assert.equal(await ask(w, remove("one", "k")), "done", "its key is free");
 });

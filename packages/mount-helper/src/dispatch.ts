@@ -20,6 +20,8 @@ import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
+import { Pace, Together } from "./pace.ts";
+import { encodeLong, longListOf } from "./long-answers.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Access } from "./policy/access.ts";
 import type { Principal } from "./policy/policy.ts";
@@ -74,6 +76,8 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
+  readonly #pace = new Pace();
+  readonly #together = new Together();
   readonly #overdue = new Map<number, number>();
   #nextCall = 1;
 
@@ -128,8 +132,12 @@ export class Dispatcher {
     const { method } = request;
     try {
       this.#assertFewOverdue(call);
+      if (methods[method].changes) await this.#together.enter(this.#running.size);
+      await this.#pace.enter();
       const result = await this.#once(call);
-      const answer = encodeChecked(request, result);
+      // A change's end is that of others too, which were committed with it.
+      if (methods[method].changes) await this.#pace.later();
+      const answer = await encodeChecked(request, result);
       this.#ended(call, "done");
       return answer;
     } catch (thrown) {
@@ -252,16 +260,22 @@ export class Dispatcher {
     const named = "onBehalfOf" in request.params ? request.params.onBehalfOf : undefined;
     if (named !== undefined) trail.onBehalfOf = named;
     const { principal } = await access.actingAs(caller.principal, request);
-    // After the last wait: what is told to its caller as not begun is not begun.
-    if (caller.signal.aborted) {
-      const reason = "its caller gave it up before its turn came";
-      throw withdrawn(caller.signal, { operation, object, reason });
-    }
-    const verdict = access.judge(principal, request);
-    trail.rule = verdict.rule;
-    if (!verdict.allowed) {
-      const { code, reason } = verdict;
-      throw new RequestError({ code, operation, object, reason });
+    for (;;) {
+      // After the last wait: what is told to its caller as not begun is not begun.
+      if (caller.signal.aborted) {
+        const reason = "its caller gave it up before its turn came";
+        throw withdrawn(caller.signal, { operation, object, reason });
+      }
+      const verdict = access.judge(principal, request);
+      trail.rule = verdict.rule;
+      if (!verdict.allowed) {
+        const { code, reason } = verdict;
+        throw new RequestError({ code, operation, object, reason });
+      }
+      const beginning = work.begin();
+      if (beginning === undefined) break;
+      await beginning;
+      await this.#pace.enter();
     }
     const handler = this.#parts.handlers[request.method] as (
       params: KnownRequest["params"],
@@ -269,7 +283,6 @@ export class Dispatcher {
       call: CallContext,
     ) => Promise<unknown>;
     call.state = "begun";
-    work.begin();
     try {
       return await handler(request.params, principal, { ...caller, newUuid: work.newUuid });
     } catch (error) {
@@ -291,18 +304,24 @@ function withdrawn(
   );
 }
 
-function encodeChecked(request: KnownRequest, result: unknown): string {
+function encodeChecked(request: KnownRequest, result: unknown): string | Promise<string> {
   const { id, method } = request;
+  const fits = (bytes: number): void => assertFits(request, bytes);
+  const long = longListOf(result);
+  if (long !== undefined) return encodeLong(request, result, long, fits);
   const checked = parseResult(method, result);
   if (!checked.ok) throw new Error(checked.reason);
   const text = encodeSuccess(id, method, checked.value);
-  if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES) {
-    throw new RequestError({
-      code: "TOO_LARGE",
-      operation: method,
-      object: objectOf(request),
-      reason: `the answer is larger than ${MAX_RESPONSE_BYTES} bytes`,
-    });
-  }
+  fits(Buffer.byteLength(text));
   return text;
+}
+
+function assertFits(request: KnownRequest, bytes: number): void {
+  if (bytes <= MAX_RESPONSE_BYTES) return;
+  throw new RequestError({
+    code: "TOO_LARGE",
+    operation: request.method,
+    object: objectOf(request),
+    reason: `the answer is larger than ${MAX_RESPONSE_BYTES} bytes`,
+  });
 }

@@ -10,7 +10,7 @@ export const CLOSE_UNAUTHORIZED = 4401;
 
 /** A request of any method of v1 fits in a few hundred bytes; what is larger is a mistake or an attack. */
 export const MAX_REQUEST_BYTES: number = 64 * 1024;
-/** `device.list` is the largest answer: about 400 bytes per device, so some 10 000 devices. */
+/** About 400 bytes per device, so some 10 000 devices where `device.list` is asked for all at once. */
 export const MAX_RESPONSE_BYTES: number = 4 * 1024 * 1024;
 /** Requests that one connection may have unanswered; the next one is answered LIMIT. */
 export const MAX_REQUESTS_IN_FLIGHT = 64;

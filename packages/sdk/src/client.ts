@@ -6,6 +6,7 @@ import { clientError } from "./errors.ts";
 import type { ClientState } from "./link.ts";
 import type { EventLogOptions, EventsOptions, LoggedEvent, PoolEvent } from "./events.ts";
 import { readEventLog, readEvents } from "./events.ts";
+import { listDevices } from "./listing.ts";
 import { Leases } from "./leases.ts";
 import { Link } from "./link.ts";
 import type { ActivateOptions, MountOptions } from "./mount-options.ts";
@@ -196,8 +197,9 @@ export class Client implements Owner, AsyncDisposable {
   }
 
   /**
-   * One's own devices and the images, those that belong to root. Root sees all. NOT_FOUND where there is
-   * no such `origin` that the caller may see.
+   * One's own devices and the images, those that belong to root, by name. Root sees all. NOT_FOUND where
+   * there is no such `origin` that the caller may see. Asked for in pages: each device is there that was
+   * there all the time, but one that is renamed meanwhile can be missing.
    *
    * @example
    * ```ts
@@ -221,8 +223,7 @@ export class Client implements Owner, AsyncDisposable {
       ...(ownerUid === undefined ? {} : { ownerUid }),
       ...(origin === undefined ? {} : { origin }),
     };
-    const devices = await this.#requests.call("device.list", params, options);
-    return devices.map(deviceFromWire);
+    return listDevices(this.#requests, params, options);
   }
 
   /** NOT_FOUND where there is none of that name that the caller may see. */

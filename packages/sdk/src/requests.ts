@@ -71,7 +71,8 @@ interface Waiting {
 
 export class Requests {
   readonly #link: Pick<Link, "send" | "distrust">;
-  readonly #timeoutMs: number;
+  /** Of a call that says no other. */
+  readonly timeoutMs: number;
   /** In the order of their ids. */
   readonly #waiting = new Map<number, Waiting>();
   /** By number, on this connection. What comes for one that is not there belongs to a call that has ended. */
@@ -83,7 +84,7 @@ export class Requests {
 
   constructor(link: Pick<Link, "send" | "distrust">, timeoutMs: number) {
     this.#link = link;
-    this.#timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs;
   }
 
   get inFlight(): number {
@@ -99,7 +100,7 @@ export class Requests {
     const { changes } = methods[method];
     const { idempotencyKey } = options;
     const key = !changes || idempotencyKey === false ? undefined : (idempotencyKey ?? newKey());
-    const deadline = performance.now() + (options.timeoutMs ?? this.#timeoutMs);
+    const deadline = performance.now() + (options.timeoutMs ?? this.timeoutMs);
     const survivesCut = !changes || key !== undefined;
     for (;;) {
       const id = this.#nextId;

@@ -21,6 +21,7 @@ import type { Kernel } from "./kernel.ts";
 import { type DeviceName, deviceName } from "./names.ts";
 import type { PoolDevice } from "./pool-device.ts";
 import { Limiter } from "./limiter.ts";
+import { Renames } from "./renames.ts";
 import { KeyedLocks } from "./locks.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy } from "./space/policy.ts";
@@ -94,6 +95,7 @@ export class Engine {
   readonly emptyings: TurnBatch<DeviceRecord>;
   /** mkfs and the like. */
   readonly tools: Limiter = new Limiter(MAX_PARALLEL_TOOLS);
+  readonly renames: Renames = new Renames();
   readonly #lock: Disposable;
   readonly #operations = new KeyedLocks();
   readonly #poolUse = new KeyedLocks();

@@ -9,6 +9,7 @@ import type { CheckOptions, CheckReport } from "./health/check-report.ts";
 import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
 import type { PoolUsage, UsageOptions } from "./health/usage.ts";
 import type { Kernel } from "./kernel.ts";
+import type { RenameWatch } from "./renames.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy, SpacePolicyChange } from "./space/policy.ts";
 import type { CommitObserver } from "./store/database.ts";
@@ -18,7 +19,7 @@ import type { CreateDeviceOptions, CreateDeviceResult } from "./verbs/create.ts"
 import type { ExtendOptions, ExtendResult } from "./verbs/extend.ts";
 import type { SetPolicyResult } from "./verbs/set-policy.ts";
 import type { DiscardResult, TrimResult } from "./verbs/trim.ts";
-import type { Lineage, ListFilter } from "./verbs/list.ts";
+import type { DevicePage, Lineage, ListFilter, PageOptions } from "./verbs/list.ts";
 import type { RemoveResult } from "./verbs/remove.ts";
 import type { RenameResult } from "./verbs/rename.ts";
 import type { ResizeOptions, ResizeResult } from "./verbs/resize.ts";
@@ -100,6 +101,10 @@ export interface ThinPool extends AsyncDisposable {
   get(options: { readonly name: string }): Device;
   /** By name; all, or those that the filter fits. */
   list(filter?: ListFilter): readonly Device[];
+  /** A part of that, so that a pool of thousands need not be read in one turn of the event loop. */
+  listPage(options: PageOptions): DevicePage;
+  /** Which devices are renamed from now on: pages by name can miss one, or have it twice. */
+  watchRenames(): RenameWatch;
   /** What it was made from, and what was made from it. */
   lineage(options: { readonly name: string }): Lineage;
   /** What opening the pool decided and why, the last 1000 decisions, the oldest first. */

@@ -17,6 +17,7 @@ import type { SnapshotStatus } from "./health/metadata-snapshot.ts";
 import { removeOrphan } from "./health/orphans.ts";
 import { type PoolUsage, UsageCache, type UsageOptions } from "./health/usage.ts";
 import type { Owned, ThinPool } from "./pool.ts";
+import type { RenameWatch } from "./renames.ts";
 import type { JournalEntry } from "./store/journal.ts";
 import {
   activate,
@@ -29,7 +30,15 @@ import { close, detach } from "./verbs/close.ts";
 import { createDevice, type CreateDeviceOptions, type CreateDeviceResult } from "./verbs/create.ts";
 import { extend, type ExtendOptions, type ExtendResult } from "./verbs/extend.ts";
 import { setPolicy, type SetPolicyResult } from "./verbs/set-policy.ts";
-import { type Lineage, lineage, list, type ListFilter } from "./verbs/list.ts";
+import {
+  type DevicePage,
+  type Lineage,
+  lineage,
+  list,
+  type ListFilter,
+  listPage,
+  type PageOptions,
+} from "./verbs/list.ts";
 import { remove, type RemoveResult } from "./verbs/remove.ts";
 import { rename, type RenameResult } from "./verbs/rename.ts";
 import { resize, type ResizeOptions, type ResizeResult } from "./verbs/resize.ts";
@@ -119,6 +128,14 @@ export class Pool implements ThinPool {
 
   list(filter?: ListFilter): readonly Device[] {
     return list(this.#engine, filter);
+  }
+
+  listPage(options: PageOptions): DevicePage {
+    return listPage(this.#engine, options);
+  }
+
+  watchRenames(): RenameWatch {
+    return this.#engine.renames.watch();
   }
 
   lineage(options: { readonly name: string }): Lineage {

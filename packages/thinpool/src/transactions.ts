@@ -12,6 +12,7 @@ import {
   transactionId,
 } from "@thinpool/dm-native";
 import { PoolError } from "./errors.ts";
+import { gather } from "./gather.ts";
 import type { PoolDevice } from "./pool-device.ts";
 import type { DeviceRecord, Ledger } from "./store/ledger.ts";
 import type { Creation, ThinMaker } from "./thin-maker.ts";
@@ -116,13 +117,13 @@ export class Transactions {
       this.#waiting.push({ member, resolve, reject });
       if (this.#running) return;
       this.#running = true;
-      // At the end of this turn: what is asked for at the same moment is in the same group.
-      queueMicrotask(() => void this.#run());
+      void this.#run();
     });
   }
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
+      await gather(() => this.#waiting.length, MAX_GROUP_DEVICES);
       const group = this.#take();
       try {
         await this.#host.withPool(() => this.#runGroup(group));

@@ -1,4 +1,8 @@
-/** What is asked for in one turn of the event loop, done by one commit. */
+/** What is asked for at the same moment, done by one commit. */
+import { gather } from "./gather.ts";
+
+/** Of one commit: what it writes, and whom it wakes, takes one turn of the event loop. */
+export const MAX_BATCH = 64;
 
 interface Waiting<Item> {
   readonly item: Item;
@@ -8,30 +12,39 @@ interface Waiting<Item> {
 
 export class TurnBatch<Item> {
   readonly #commit: (items: readonly Item[]) => void;
-  #waiting: Waiting<Item>[] = [];
+  readonly #waiting: Waiting<Item>[] = [];
+  #running = false;
 
   /** `commit` does all of them, or throws and has done none. */
   constructor(commit: (items: readonly Item[]) => void) {
     this.#commit = commit;
   }
 
-  /** Resolves once it is committed. Rejects with what the commit threw, all of its turn together. */
+  /** Resolves once it is committed. Rejects with what the commit threw, all of its batch together. */
   add(item: Item): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#flush());
+      if (this.#running) return;
+      this.#running = true;
+      void this.#run();
     });
   }
 
-  #flush(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      await gather(() => this.#waiting.length, MAX_BATCH);
+      this.#flush(this.#waiting.splice(0, MAX_BATCH));
+    }
+    this.#running = false;
+  }
+
+  #flush(batch: readonly Waiting<Item>[]): void {
     try {
-      this.#commit(waiting.map(({ item }) => item));
+      this.#commit(batch.map(({ item }) => item));
     } catch (error) {
-      for (const { reject } of waiting) reject(error);
+      for (const { reject } of batch) reject(error);
       return;
     }
-    for (const { resolve } of waiting) resolve();
+    for (const { resolve } of batch) resolve();
   }
 }

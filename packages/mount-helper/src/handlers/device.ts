@@ -5,6 +5,7 @@ import { RequestError } from "../errors.ts";
 import type { MappedLimit } from "../policy/mapped-limit.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import { deviceVerbHandlers } from "./device-verbs.ts";
+import { devicesInTurns } from "./devices-in-turns.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 import { seenDevice } from "./seen-device.ts";
 import { streamHandlers } from "./streams.ts";
@@ -64,15 +65,23 @@ export function deviceHandlers(
       return toWire(device);
     },
 
-    "device.list": ({ labels, ownerUid, origin }, principal) => {
+    "device.list": async ({ labels, ownerUid, origin, after, limit }, principal, { signal }) => {
       const originUuid =
         origin === undefined ? undefined : seen("device.list", origin, principal).uuid;
-      const asked = pool.list(ownerUid === undefined ? {} : { ownerUid });
-      const fits = (device: Device): boolean =>
-        (labels ?? []).every(({ key, value }) => device.labels[key] === value) &&
-        (origin === undefined || device.originUuid === originUuid) &&
-        access.sees(principal, device);
-      return Promise.resolve(asked.filter(fits).map(toWire));
+      const wanted = {
+        filter: {
+          ...(ownerUid === undefined ? {} : { ownerUid }),
+          ...(originUuid === undefined ? {} : { originUuid }),
+        },
+        view: (device: Device) => {
+          const isAsked = (labels ?? []).every(({ key, value }) => device.labels[key] === value);
+          return isAsked && access.sees(principal, device) ? toWire(device) : undefined;
+        },
+        signal,
+      };
+      const { devices, next } = await devicesInTurns(pool, wanted, { after, limit });
+      if (limit === undefined) return [...devices];
+      return { devices: [...devices], ...(next === undefined ? {} : { next }) };
     },
 
     "device.get": ({ name }) => Promise.resolve(toWire(pool.get({ name }))),

@@ -1,10 +1,12 @@
 /** events.*: what happens in the pool, as far as the caller may see it. */
 import type { KnownEvent, MethodResult } from "@thinpool/protocol";
 import { DEFAULT_EVENT_WAIT_MS, MAX_EVENTS_PER_ANSWER } from "@thinpool/protocol";
+import type { Device } from "@thinpool/thinpool";
 import { PoolError } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../policy/policy.ts";
 import { deviceToWire } from "./device-to-wire.ts";
+import { devicesInTurns } from "./devices-in-turns.ts";
 import { eventToWire } from "./event-to-wire.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 import { statusToWire } from "./pool.ts";
@@ -18,6 +20,7 @@ const WAIT_SHARE = 1 / 2;
 const MAX_EVENTS_LOOKED_AT = 1_000;
 
 type Next = MethodResult<"events.next">;
+type Wire = MethodResult<"device.get">;
 type Because = NonNullable<Next["state"]>["because"];
 
 export function eventHandlers(parts: HandlerParts): Topic<"events"> {
@@ -26,11 +29,17 @@ export function eventHandlers(parts: HandlerParts): Topic<"events"> {
   const toWire = deviceToWire(parts);
 
   /** At least as new as its number: what is in it already may come as an event once more. */
-  const state = async (because: Because, principal: Principal): Promise<Next> => {
+  const state = async (
+    because: Because,
+    principal: Principal,
+    signal: AbortSignal,
+  ): Promise<Next> => {
     const last = pool.lastEventNumber;
     const status = statusToWire(await pool.status());
-    const devices = pool.list().filter((device) => access.sees(principal, device));
-    return { events: [], last, state: { because, pool: status, devices: devices.map(toWire) } };
+    const view = (device: Device): Wire | undefined =>
+      access.sees(principal, device) ? toWire(device) : undefined;
+    const { devices } = await devicesInTurns(pool, { view, signal });
+    return { events: [], last, state: { because, pool: status, devices: [...devices] } };
   };
 
   /** Undefined: the daemon was started anew right after `after`. */
@@ -89,18 +98,18 @@ export function eventHandlers(parts: HandlerParts): Topic<"events"> {
     "events.list": ({ after = 0 }, principal, { signal }) => list(after, principal, signal),
 
     "events.next": async ({ after, waitMs = DEFAULT_EVENT_WAIT_MS }, principal, call) => {
-      if (after === undefined) return state("start", principal);
-      if (after > pool.lastEventNumber) return state("behind", principal);
+      if (after === undefined) return state("start", principal, call.signal);
+      if (after > pool.lastEventNumber) return state("behind", principal, call.signal);
       using _place = readers.take(principal.uid);
       // A shorter limit on a call's time would make an error of a pool in which nothing happens.
       const most = access.limits(principal).requestMs * WAIT_SHARE;
       using wait = new Wait(Math.min(waitMs, most), [call.signal, parts.stopping]);
       try {
         const next = await read(after, principal, wait.signal);
-        return next ?? (await state("restart", principal));
+        return next ?? (await state("restart", principal, call.signal));
       } catch (error) {
         const isBehind = error instanceof PoolError && error.code === "POOL_EVENTS_LOST";
-        if (isBehind) return state("behind", principal);
+        if (isBehind) return state("behind", principal, call.signal);
         throw error;
       }
     },

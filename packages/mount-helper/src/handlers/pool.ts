@@ -2,6 +2,7 @@
 import type { MethodResult } from "@thinpool/protocol";
 import { MAX_FINDINGS, MAX_REPORT_LENGTH } from "@thinpool/protocol";
 import type { PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
+import { nextTurn, slicesOf } from "../turns.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 import { growthToWire, spacePolicyChangeOf, spacePolicyToWire } from "./space-policy.ts";
 
@@ -13,14 +14,17 @@ export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
 
     "pool.usage": async (_params, principal, { signal }) => {
       const { atMs, devices } = await pool.usage({ signal });
-      const seen = devices.filter(
-        // By the record of now: one that was removed since, or changed hands, is not the caller's to see.
-        ({ name, uuid }) =>
-          pool.has({ name }) &&
-          pool.get({ name }).uuid === uuid &&
-          access.sees(principal, pool.get({ name })),
-      );
-      return { atMs, devices: seen.map(usageToWire) };
+      const seen: ReturnType<typeof usageToWire>[] = [];
+      for (const slice of slicesOf(devices)) {
+        await nextTurn();
+        for (const usage of slice) {
+          // By the record of now: one that was removed since, or changed hands, is not the caller's to see.
+          const [device] = pool.list({ uuid: usage.uuid });
+          const isSeen = device?.name === usage.name && access.sees(principal, device);
+          if (isSeen) seen.push(usageToWire(usage));
+        }
+      }
+      return { atMs, devices: seen };
     },
 
     "pool.check": async ({ mappings }, _principal, { signal }) => {

@@ -41,11 +41,18 @@ export type KeyRecord = UsedKey &
     | { readonly state: "done"; readonly outcome: string }
   );
 
+/** One of the two is there. */
+interface Written {
+  readonly used: UsedKey;
+  readonly evidence: string | null;
+  readonly outcome: string | null;
+}
+
 export class KeyStore implements Disposable {
   readonly #database: DatabaseSync;
   readonly #nowMs: () => number;
   readonly #statements = new Map<string, StatementSync>();
-  readonly #outcomes: TurnBatch<{ readonly used: UsedKey; readonly outcome: string }>;
+  readonly #together: TurnBatch<Written>;
   /** Users whose keys were added to since their old ones went, and how many writes that were. */
   readonly #unpruned = new Set<number>();
   #unprunedWrites = 0;
@@ -53,9 +60,9 @@ export class KeyStore implements Disposable {
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string, nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
-    this.#outcomes = new TurnBatch((outcomes) =>
+    this.#together = new TurnBatch((all) =>
       this.#commit(() => {
-        for (const { used, outcome } of outcomes) this.#put(used, null, outcome);
+        for (const { used, evidence, outcome } of all) this.#put(used, evidence, outcome);
       }),
     );
     this.#database = openStoreFile(path, SCHEMA);
@@ -81,13 +88,18 @@ export class KeyStore implements Disposable {
     this.#commit(() => this.#put(used, evidence, null));
   }
 
+  /** As `begin`; what is asked for in one turn of the event loop, `doneTogether` too, shares one commit. */
+  beginTogether(used: UsedKey, evidence: string): Promise<void> {
+    return this.#together.add({ used, evidence, outcome: null });
+  }
+
   done(used: UsedKey, outcome: string): void {
     this.#commit(() => this.#put(used, null, outcome));
   }
 
-  /** As `done`; those that are asked for in one turn of the event loop share one commit. */
+  /** As `done`; what is asked for in one turn of the event loop shares one commit. */
   doneTogether(used: UsedKey, outcome: string): Promise<void> {
-    return this.#outcomes.add({ used, outcome });
+    return this.#together.add({ used, evidence: null, outcome });
   }
 
   /** It was not done: the key is free. */

@@ -88,6 +88,47 @@ test("what a crash left is found by its uuid, though no record says so", async (
   assert.equal(found, derivedUuid(call, 0));
 });
 
+test("what is taken away is written down as it is when the handler begins", async () => {
+  const store = new KeyStore(":memory:");
+  const call = { id: 1, method: "device.remove", params: { name: "one" }, key: "k" } as const;
+  const logger = { log: () => undefined };
+  let device = "first";
+  let looks = 0;
+  const rule: Recognise = {
+    how: "compared",
+    before: () => {
+      looks += 1;
+      if (device === "gone") throw new Error("no such device");
+      return device;
+    },
+    find: () => undefined,
+  };
+  const keyed = new KeyedCalls({ poolUuid: POOL, store, recognise: () => rule, logger });
+  const written = (): unknown => {
+    const record = store.find(1, "k");
+    return record?.state === "begun" ? JSON.parse(record.evidence) : undefined;
+  };
+  const evidence = (before: string): unknown => ({ method: "device.remove", before });
+  const changing = (to: string) => async (work: KeyedWork) => {
+    const beginning = work.begin();
+    assert.ok(beginning !== undefined, "its commit is waited for");
+    device = to;
+    await beginning;
+    assert.deepEqual(written(), evidence("first"));
+    assert.equal(work.begin(), undefined);
+    assert.deepEqual(written(), evidence(device));
+    throw new Error("refused");
+  };
+  // Nothing has changed; another device has its name; it is gone.
+  await assert.rejects(keyed.run(call, 1, changing("first")), /refused/);
+  assert.equal(looks, 2);
+  await assert.rejects(keyed.run(call, 1, changing("first")), /refused/);
+  await assert.rejects(keyed.run(call, 1, changing("second")), /refused/);
+  device = "first";
+  await assert.rejects(keyed.run(call, 1, changing("gone")), /no such device/);
+  assert.equal(store.find(1, "k"), undefined, "the key is free");
+});
+
 test("derived uuids are valid, and other for every part of the call", () => {
   const call = { poolUuid: POOL, uid: 1, key: "k", callSha256: callSha256(clone("one")) };
   const all = [

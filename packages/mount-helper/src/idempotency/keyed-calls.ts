@@ -43,8 +43,11 @@ export interface KeyedCallsParts {
 /** What a call is given to work with. */
 export interface KeyedWork {
   readonly newUuid: () => string;
-  /** Right before the handler, when the objects are as the handler will find them. */
-  readonly begin: () => void;
+  /**
+   * Writes down what the effect will be compared with. Undefined where that is done, and the objects are
+   * as it says: then the handler is called before anything else happens. Until then it is called again.
+   */
+  readonly begin: () => Promise<void> | undefined;
 }
 
 interface Begun {
@@ -120,17 +123,22 @@ export class KeyedCalls {
     const { store, logger } = this.#parts;
     const rule = this.#parts.recognise(request.method);
     let count = 0;
-    let begun = false;
+    let evidence: string | undefined;
     const context: KeyedWork = {
       newUuid: () => {
         count += 1;
         return this.#uuid(used, count - 1);
       },
       begin: () => {
-        if (rule?.how !== "compared") return;
-        const evidence: Begun = { method: request.method, before: rule.before(request) };
-        store.begin(used, JSON.stringify(evidence));
-        begun = true;
+        if (rule?.how !== "compared") return undefined;
+        const begun: Begun = { method: request.method, before: rule.before(request) };
+        const earlier = evidence;
+        evidence = JSON.stringify(begun);
+        if (evidence === earlier) return undefined;
+        if (earlier === undefined) return store.beginTogether(used, evidence);
+        // It changed while it was written down, and need not be waited for a second time.
+        store.begin(used, evidence);
+        return undefined;
       },
     };
     try {
@@ -138,7 +146,7 @@ export class KeyedCalls {
       if (rule?.how !== "replaced") await store.doneTogether(used, JSON.stringify(outcome));
       return outcome;
     } catch (error) {
-      if (!begun) throw error;
+      if (evidence === undefined) throw error;
       const record = store.find(used.uid, used.key);
       // It may have happened all the same: then the next one who asks is told so.
       if (record?.state === "begun" && this.#settle(record) !== undefined) {

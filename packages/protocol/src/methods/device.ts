@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import type { Methods } from "./method.ts";
 import {
+  count,
   deviceName,
   filesystem,
   label,
@@ -15,6 +16,9 @@ import {
 
 /** As many as a device can have. */
 export const MAX_FILTER_LABELS = 32;
+
+/** The devices of one page of `device.list`. */
+export const MAX_DEVICES_PER_PAGE = 500;
 
 export const device = v.object({
   name: deviceName,
@@ -38,6 +42,16 @@ export const device = v.object({
   ephemeral: v.optional(v.boolean()),
   /** Nobody holds its mount any more, but a process still works in it. */
   releasing: v.optional(v.boolean()),
+});
+
+/**
+ * What is there all the time under one name is in exactly one of the pages. One that is renamed
+ * between two pages can be missing, or come twice.
+ */
+export const devicePage = v.object({
+  devices: v.array(device),
+  /** Asks for the next page as `after`; absent: there is none. */
+  next: v.optional(deviceName),
 });
 
 export const deviceMethods = {
@@ -70,7 +84,7 @@ export const deviceMethods = {
   "device.list": {
     changes: false,
     summary:
-      "The caller's own devices and the images, all of them for root; those that all filters fit.",
+      "The caller's own devices and the images, by name, all of them for root; those that all filters fit.",
     params: v.object({
       /** All of these, with these values. A list, since as an object's keys some names would be lost. */
       labels: v.optional(
@@ -79,8 +93,13 @@ export const deviceMethods = {
       ownerUid: v.optional(uid),
       /** Made from this one, by cloning or a snapshot. */
       origin: v.optional(deviceName),
+      /** Only those behind this name, by its bytes; the last page's `next`. */
+      after: v.optional(deviceName),
+      /** A page of so many devices. Absent: all at once, and the result is the array alone. */
+      limit: v.optional(v.pipe(count, v.minValue(1), v.maxValue(MAX_DEVICES_PER_PAGE))),
     }),
-    result: v.array(device),
+    /** A daemon that does not know `limit` answers with all of them. */
+    result: v.union([v.array(device), devicePage]),
   },
   "device.get": {
     changes: false,

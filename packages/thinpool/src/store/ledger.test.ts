@@ -125,6 +125,19 @@ describe("what counts (INV-1)", () => {
     assert.deepEqual(ledger.unsettled(transactionId(2)), { creations: [], deletions: [] });
   });
 
+  test("what a user owns follows every commit, and the transaction that is asked about", () => {
+    const owned = (uid: number, current: number): number =>
+      ledger.owned(uid, transactionId(current)).devices;
+    assert.equal(owned(1000, 0), 0);
+    const made = create(device("a"), 1);
+    assert.deepEqual([owned(1000, 0), owned(1000, 1), owned(1000, 0)], [0, 1, 0]);
+    assert.deepEqual([owned(1000, 1), owned(1000, 1), owned(7, 1)], [1, 1, 0]);
+    const given = ledger.updateDevice(made, { ownerUid: 7 }, transactionId(1));
+    assert.deepEqual([owned(1000, 1), owned(7, 1)], [0, 1]);
+    ledger.updateDevice(given, { sizeBytes: 1n << 34n }, transactionId(1));
+    assert.equal(ledger.owned(7, transactionId(1)).sizeBytes, 1n << 34n);
+  });
+
   test("the pool's record follows the last transaction, also back", () => {
     const sizes = { dataTargetBytes: POOL.dataBytes, metadataTargetBytes: POOL.metadataBytes };
     const expected = { ...POOL, ...sizes, state: "creating", lastTransactionId: 0n };

@@ -35,6 +35,11 @@ export interface Intent {
 /** The records of a member's creations, or why it can't be. */
 export type IntentOutcome = readonly DeviceRecord[] | PoolError;
 
+interface Owned {
+  readonly devices: number;
+  readonly sizeBytes: bigint;
+}
+
 /** Of all intents none could be recorded: the commit is not made. */
 class NothingRecorded extends Error {}
 
@@ -45,6 +50,10 @@ export class Ledger {
   readonly space: SpaceTable;
   readonly health: HealthRecords;
   readonly #thinIds: ThinIds;
+  /** What `owned` found, by user: a burst of requests asks it again for each. */
+  readonly #owned = new Map<number, Owned>();
+  /** What that holds for; after any commit it is found anew. */
+  #ownedAt = { commits: 0, current: transactionId(0) };
 
   private constructor(db: LedgerDatabase) {
     this.db = db;
@@ -346,6 +355,29 @@ export class Ledger {
     return this.#many(`${FOUND} WHERE ${COUNTS} ${BY_NAMES}`, current, current);
   }
 
+  /** Of these the next `limit` behind a name; its cost follows `limit`, not the pool's devices. */
+  devicesAfter(after: string, limit: number, current: TransactionId): readonly DeviceRecord[] {
+    return this.#many(
+      `SELECT * FROM device WHERE name > ? AND ${COUNTS} ORDER BY name LIMIT ?`,
+      after,
+      current,
+      current,
+      limit,
+    );
+  }
+
+  /** Whether the user has more than so many when the pool is at `current`; counts no further. */
+  ownsMoreThan(ownerUid: number, most: number, current: TransactionId): boolean {
+    const row = this.db.get(
+      `SELECT 1 FROM device WHERE owner_uid = ? AND ${COUNTS} LIMIT 1 OFFSET ?`,
+      BigInt(ownerUid),
+      current,
+      current,
+      most,
+    );
+    return row !== undefined;
+  }
+
   /** One user's of these; its cost follows that user's devices, not the pool's. */
   devicesOf(ownerUid: number, current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
@@ -392,10 +424,14 @@ export class Ledger {
   }
 
   /** How many devices, and of what size together, belong to the user when the pool is at `current`. */
-  owned(
-    ownerUid: number,
-    current: TransactionId,
-  ): { readonly devices: number; readonly sizeBytes: bigint } {
+  owned(ownerUid: number, current: TransactionId): Owned {
+    const at = this.#ownedAt;
+    if (at.commits !== this.commits || at.current !== current) {
+      this.#owned.clear();
+      this.#ownedAt = { commits: this.commits, current };
+    }
+    const known = this.#owned.get(ownerUid);
+    if (known !== undefined) return known;
     const row = this.db.get(
       `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device_index AS found
          WHERE owner_uid = ? AND ${COUNTS}`,
@@ -403,7 +439,12 @@ export class Ledger {
       current,
       current,
     );
-    return { devices: Number(row?.["devices"] ?? 0), sizeBytes: (row?.["size"] ?? 0n) as bigint };
+    const found = {
+      devices: Number(row?.["devices"] ?? 0),
+      sizeBytes: (row?.["size"] ?? 0n) as bigint,
+    };
+    this.#owned.set(ownerUid, found);
+    return found;
   }
 
   /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */

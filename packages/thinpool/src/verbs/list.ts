@@ -10,8 +10,25 @@ export interface ListFilter {
   /** That device alone; its cost does not follow the number of all. */
   readonly uuid?: string;
   readonly ownerUid?: number;
+  /** Made from that one. */
+  readonly originUuid?: string;
   /** All of these, with these values. */
   readonly labels?: Labels;
+}
+
+export interface PageOptions extends ListFilter {
+  /** The last page's `next`. */
+  readonly after?: string | undefined;
+  /** How many devices are looked at: the page's cost. */
+  readonly limit: number;
+}
+
+/** A part of the list. */
+export interface DevicePage {
+  /** Those of the devices that were looked at that the filter fits; none is no sign of the end. */
+  readonly devices: readonly Device[];
+  /** The name behind which the next page begins; undefined behind the last. */
+  readonly next: string | undefined;
 }
 
 export interface Lineage {
@@ -26,12 +43,44 @@ export interface Lineage {
 /** By name. */
 export function list(engine: Engine, filter: ListFilter = {}): readonly Device[] {
   engine.assertNotClosed("list", engine.folder);
-  const labels = Object.entries(filter.labels ?? {});
-  return candidates(engine, filter)
+  return viewed(engine, candidates(engine, filter), filter);
+}
+
+/**
+ * By name as well. What is there from the first page to the last, under one name, is in exactly one of
+ * them, whatever else comes and goes in between.
+ */
+export function listPage(engine: Engine, options: PageOptions): DevicePage {
+  engine.assertNotClosed("list", engine.folder);
+  const { ledger, transactionId } = engine;
+  const { uuid, ownerUid, after = "", limit } = options;
+  const isFew =
+    uuid !== undefined ||
+    (ownerUid !== undefined && !ledger.ownsMoreThan(ownerUid, limit, transactionId));
+  if (isFew) {
+    const behind = candidates(engine, options).filter(({ name }) => name > after);
+    return { devices: viewed(engine, behind, options), next: undefined };
+  }
+  // The owner's index does not have the names: sorting all that a user has for each page would cost more.
+  const records = ledger.devicesAfter(after, limit, transactionId);
+  return {
+    devices: viewed(engine, records, options),
+    next: records.length < limit ? undefined : records.at(-1)?.name,
+  };
+}
+
+function viewed(
+  engine: Engine,
+  records: readonly DeviceRecord[],
+  { ownerUid, originUuid, labels = {} }: ListFilter,
+): readonly Device[] {
+  const pairs = Object.entries(labels);
+  return records
     .filter(
       (record) =>
-        (filter.ownerUid === undefined || record.ownerUid === filter.ownerUid) &&
-        labels.every(([key, value]) => record.labels[key] === value),
+        (ownerUid === undefined || record.ownerUid === ownerUid) &&
+        (originUuid === undefined || record.originUuid === originUuid) &&
+        pairs.every(([key, value]) => record.labels[key] === value),
     )
     .map((record) => engine.view(record));
 }

@@ -20,14 +20,16 @@ export function rename(
   const { name: object, to } = options;
   const request = { operation: "renaming", object, changes: [object, to] };
   return engine.changeDevices(request, async () => {
-    const { ledger, states, thins, transactionId } = engine;
+    const { ledger, renames, states, thins, transactionId } = engine;
     const record = engine.device("renaming", deviceName(object));
     const name = deviceName(to);
     if (name === record.name) return { outcome: "already-so", device: engine.view(record) };
     return withUndo(async (undo) => {
       const renamed = ledger.updateDevice(record, { name }, transactionId);
+      renames.note(record.uuid);
       undo.push("taking the name back", () => {
         ledger.updateDevice(renamed, { name: record.name }, transactionId);
+        renames.note(record.uuid);
       });
       if (states.isActive(record.uuid) && (await thins.rename(renamed)) === "gone") {
         // Somebody removed its dm device: it is inactive, whatever we thought.

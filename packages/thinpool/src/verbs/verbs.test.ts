@@ -93,6 +93,42 @@ test("update and list: owner, labels, read-only; filters", async () => {
   await closed();
 });
 
+test("pages of the list: what stays is in exactly one, whatever comes and goes in between", async () => {
+  for (const name of ["a", "b", "c", "d", "e", "f"]) {
+    await pool.snapshot({ origin: "base", name, ownerUid: name < "c" ? 7 : 8 });
+  }
+  const seen: string[] = [];
+  let last: string | undefined;
+  for (;;) {
+    const { devices, next } = pool.listPage({ after: last, limit: 2 });
+    seen.push(...devices.map(({ name }) => name));
+    if (next === undefined) break;
+    assert.equal(devices.length, 2);
+    last = next;
+    // What the page ended with goes; what comes is behind it, and before it.
+    if (next === "b") await pool.remove({ name: "b" });
+    if (next === "b") await pool.snapshot({ origin: "base", name: "az" });
+    if (next === "c") await pool.snapshot({ origin: "base", name: "cc" });
+  }
+  assert.deepEqual(seen, ["a", "b", "base", "c", "cc", "d", "e", "f"]);
+  const page = (options: Parameters<ThinPool["listPage"]>[0]): unknown => {
+    const { devices, next } = pool.listPage(options);
+    return [devices.map(({ name }) => name), next];
+  };
+  // One who has few is looked up as such; of one who has many, a page looks at `limit` of all devices.
+  assert.deepEqual(page({ ownerUid: 7, limit: 1 }), [["a"], undefined]);
+  assert.deepEqual(page({ ownerUid: 7, after: "a", limit: 1 }), [[], undefined]);
+  assert.deepEqual(page({ ownerUid: 8, limit: 4 }), [["c", "d", "e", "f"], undefined]);
+  assert.deepEqual(page({ ownerUid: 8, after: "b", limit: 3 }), [["c"], "cc"]);
+  assert.deepEqual(page({ ownerUid: 8, after: "cc", limit: 3 }), [["d", "e", "f"], "f"]);
+  assert.deepEqual(page({ ownerUid: 8, after: "f", limit: 3 }), [[], undefined]);
+  const { uuid: originUuid } = pool.get({ name: "a" });
+  await pool.snapshot({ origin: "a", name: "of-a" });
+  assert.deepEqual(page({ originUuid, limit: 100 }), [["of-a"], undefined]);
+  assert.deepEqual(page({ uuid: originUuid, after: "a", limit: 100 }), [[], undefined]);
+  await closed();
+});
+
 test("resize: inactive and active; its filesystem too, or later; never smaller", async () => {
   const grown = await pool.resize({ name: "base", sizeBytes: 20n * MIB });
   assert.deepEqual([grown.outcome, grown.filesystem], ["grown", "grown"]);
