@@ -1,5 +1,5 @@
 /** A tree's contents as checksums, to prove what changed and what did not. */
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { closeSync, openSync, readSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -31,15 +31,16 @@ export async function treeManifest(root: string): Promise<TreeManifest> {
 const readBuffer = Buffer.allocUnsafe(1 << 20);
 
 function fileChecksum(path: string): string {
-  const hash = createHash("sha256");
   const descriptor = openSync(path, "r");
   try {
-    for (;;) {
-      const lengthBytes = readSync(descriptor, readBuffer);
-      hash.update(readBuffer.subarray(0, lengthBytes));
-      // A short read of a regular file ends at its end (read(2)).
-      if (lengthBytes < readBuffer.length) return hash.digest("hex");
+    let lengthBytes = readSync(descriptor, readBuffer);
+    // A short read of a regular file ends at its end (read(2)).
+    if (lengthBytes < readBuffer.length) return sha256(readBuffer.subarray(0, lengthBytes));
+    const whole = createHash("sha256");
+    for (; lengthBytes > 0; lengthBytes = readSync(descriptor, readBuffer)) {
+      whole.update(readBuffer.subarray(0, lengthBytes));
     }
+    return whole.digest("hex");
   } finally {
     closeSync(descriptor);
   }
@@ -52,5 +53,5 @@ export function treeChecksum(manifest: TreeManifest): string {
 }
 
 export function sha256(data: Buffer | string): string {
-  return createHash("sha256").update(data).digest("hex");
+  return hash("sha256", data, "hex");
 }

@@ -358,7 +358,7 @@ export class Ledger {
   /** Of these the next `limit` behind a name; its cost follows `limit`, not the pool's devices. */
   devicesAfter(after: string, limit: number, current: TransactionId): readonly DeviceRecord[] {
     return this.#many(
-      `SELECT * FROM device WHERE name > ? AND ${COUNTS} ORDER BY name LIMIT ?`,
+      `${FOUND} WHERE found.name > ? AND ${COUNTS} ${BY_NAMES} LIMIT ?`,
       after,
       current,
       current,
@@ -369,7 +369,7 @@ export class Ledger {
   /** Whether the user has more than so many when the pool is at `current`; counts no further. */
   ownsMoreThan(ownerUid: number, most: number, current: TransactionId): boolean {
     const row = this.db.get(
-      `SELECT 1 FROM device WHERE owner_uid = ? AND ${COUNTS} LIMIT 1 OFFSET ?`,
+      `SELECT 1 FROM device_index AS found WHERE owner_uid = ? AND ${COUNTS} LIMIT 1 OFFSET ?`,
       BigInt(ownerUid),
       current,
       current,
