@@ -4,10 +4,11 @@
  * often as asked; then for good, by the host that kills the guest at a random moment, or at a named
  * point, where everything stands still until it does.
  *
- * stdout, line by line, is what the host knows: `checked STATES`, `acknowledged WORKER STEPS`.
+ * stdout, line by line, is what the host knows: `checked STATES`, `acknowledged WORKER STEPS`, and
+ * `hangs PHASE` where nothing goes on.
  */
 import { execFile } from "node:child_process";
-import { existsSync, writeSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -45,6 +46,8 @@ const BACKING = { type: "files", dataBytes: 192n << 20n, metadataBytes: 4n << 20
 /** A load before dm-flakey drops its writes, and after: in ms. */
 const LOAD_MS = [300, 1500] as const;
 const DROPPED_MS = 200;
+/** No phase takes a tenth of it, however slow the machine. */
+const HANGS_AFTER_MS = 240_000;
 
 const task = JSON.parse(process.argv[2] ?? "") as PowerTask;
 const random = new Random(task.seed);
@@ -53,6 +56,36 @@ await using kernel = linuxKernel();
 
 function say(...words: readonly string[]): void {
   writeSync(1, `${words.join(" ")}\n`);
+}
+
+let watchdog: NodeJS.Timeout | undefined;
+
+/** From here on it does this, and says so where it takes far too long. */
+function phase(what: string): void {
+  clearTimeout(watchdog);
+  watchdog = setTimeout(
+    () => say("hangs", JSON.stringify(`${what}; waiting in the kernel: ${waiting()}`)),
+    HANGS_AFTER_MS,
+  ).unref();
+}
+
+/** Threads of all processes that wait for the disk or a lock of the kernel, and where. */
+function waiting(): string {
+  const found: string[] = [];
+  for (const id of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      for (const thread of readdirSync(`/proc/${id}/task`)) {
+        const folder = `/proc/${id}/task/${thread}`;
+        const stat = readFileSync(`${folder}/stat`, "utf8");
+        if (!/\) D /.test(stat)) continue;
+        const stack = readFileSync(`${folder}/stack`, "utf8").replaceAll(/\[<0>\] |\+.*/g, "");
+        found.push(`${stat.split(")")[0]}) ${stack.trim().replaceAll("\n", " < ")}`);
+      }
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found.join("; ") || "nobody";
 }
 
 async function loadFlakey(drops: boolean): Promise<void> {
@@ -101,7 +134,9 @@ async function check(record: LoadRecord): Promise<readonly WorkerState[]> {
 async function flakeyCut(seed: number, states: readonly WorkerState[]) {
   const acknowledged = states.map(() => 0);
   let heard = true;
+  phase("opening the pool for a load");
   const pool = await openPool({ folder: FOLDER, kernel });
+  phase("a load until writes are dropped");
   const load = startLoad({
     kernel,
     pool,
@@ -115,11 +150,15 @@ async function flakeyCut(seed: number, states: readonly WorkerState[]) {
   heard = false;
   await loadFlakey(true);
   await sleep(DROPPED_MS);
+  phase("the end of a load whose writes are dropped");
   // What runs on reads a disk that forgot: whatever it says, nobody hears it.
   await load.stop().catch(() => undefined);
+  phase("detaching the pool");
   await pool.detach();
+  phase("taking down what the load left");
   await tearDown();
   await mountDisk();
+  phase("checking what dropped writes left");
   const workers = states.map((state, index) => ({ state, acknowledged: acknowledged[index] ?? 0 }));
   const found = await check({ seed, workers, created: true });
   say("cut flakey", JSON.stringify(acknowledged));
@@ -138,8 +177,10 @@ async function begin(): Promise<readonly WorkerState[]> {
 
 async function loadUntilCut(states: readonly WorkerState[]): Promise<void> {
   const { point } = task;
+  phase("opening the pool for the last load");
   const watched = point === undefined ? kernel : withPoint(kernel, point.name, point.times);
   const pool = await openPool({ folder: FOLDER, kernel: watched });
+  phase("the last load");
   say("loading");
   const acknowledged = (worker: number, steps: number): void =>
     say("acknowledged", String(worker), String(steps));
@@ -149,6 +190,7 @@ async function loadUntilCut(states: readonly WorkerState[]): Promise<void> {
 async function boot(): Promise<void> {
   let states: readonly WorkerState[] = [];
   if (task.record !== undefined) {
+    phase("checking what the cut left");
     await mountDisk();
     states = await check(task.record);
     say("survived");
@@ -158,6 +200,7 @@ async function boot(): Promise<void> {
     }
   }
   if (task.last) return;
+  phase("making a pool");
   if (task.fresh) states = await begin();
   for (let cut = 0; cut < task.flakeyCuts; cut += 1) {
     states = await flakeyCut(seedOf(task.seed, cut + 1), states);
@@ -168,6 +211,7 @@ async function boot(): Promise<void> {
 
 try {
   await boot();
+  clearTimeout(watchdog);
 } catch (error) {
   const kind = error instanceof Finding ? error.kind : "failed";
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -70,6 +70,10 @@ async function boot(disk: string, task: PowerTask, random: Random, where: string
     } else if (word === "loading") {
       const waitMs = task.point === undefined ? random.between(...LOAD_MS) : POINT_WAIT_MS;
       timer = setTimeout(cut, waitMs);
+    } else if (word === "hangs") {
+      clean = false;
+      report("failed", where, `it hangs: ${JSON.parse(rest.join(" "))}`);
+      cut();
     } else if (word === "finding") {
       const { kind, message } = JSON.parse(rest.join(" ")) as {
         kind: FindingKind;
