@@ -122,11 +122,14 @@ export class PoolDevice {
     const issued = await promise;
     const accepted = Math.min(issued.infos.length, texts.length);
     if (accepted < texts.length) return { accepted, failure: issued.failure, followed: undefined };
+    if (then.length === 0) return { accepted, failure: undefined, followed: undefined };
     const followed = whole.then(({ infos, failure }) => ({
       infos: infos.slice(accepted),
       failure,
     }));
-    return { accepted, failure: undefined, followed: then.length === 0 ? undefined : followed };
+    // Who waits for it may come later than it fails.
+    followed.catch(() => undefined);
+    return { accepted, failure: undefined, followed };
   }
 
   createThin(id: ThinId): Promise<void> {

@@ -57,7 +57,10 @@ export class EventTable {
         continue;
       }
       const { type, deviceUuid, atMs } = event;
-      const row = this.#db.get("SELECT name, owner_uid FROM device_index WHERE uuid = ?", deviceUuid);
+      const row = this.#db.get(
+        "SELECT name, owner_uid FROM device_index WHERE uuid = ?",
+        deviceUuid,
+      );
       // Its making was undone meanwhile: readers have never heard of it.
       if (row === undefined) continue;
       const detail = { deviceUuid, name: row["name"], ownerUid: Number(row["owner_uid"]) };
