@@ -280,7 +280,8 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ["refuse one that is a link", " | constants.O_NOFOLLOW", ""],
   ]),
   ...inFile("policy/rights-book.ts", "policy/rights-book.test.ts", [
-    ["end tokens by their time", " || token.expiresAtMs <= Date.now()", ""],
+    ["end tokens by their time", " || token.expiresAtMs <= Date.now())", ")"],
+    ["end tokens to connect by by their time", " || token.expiresAtMs <= Date.now() ?", " ?"],
     ["bind tokens to their device", "token.deviceUuid !== deviceUuid || ", ""],
     ["bind tokens to their verbs", " || !token.allow.includes(verb)", ""],
     [

@@ -84,6 +84,10 @@ async function judge(copy: string, mutant: Mutant, seed: string): Promise<boolea
   }
 }
 
+function closingLine(mutants: number, caught: number): string {
+  return `${JSON.stringify({ mutants, caught, survived: mutants - caught })}\n`;
+}
+
 export const mutants: RunCommand = {
   summary: "remove each fsync, step of recovery and guard in turn: a test must fail [--only WORD]",
   async run(args) {
@@ -108,7 +112,7 @@ export const mutants: RunCommand = {
     }));
     const sound = [...new Map(whole.map((none) => [JSON.stringify(none.test), none])).values()];
     const copies = Array.from({ length: lanes }, () => copyTree());
-    let [caught, survived, failing] = [0, 0, 0];
+    let [caught, failing] = [0, 0];
     const shared = async <T>(
       items: readonly T[],
       work: (copy: string, item: T) => Promise<void>,
@@ -127,20 +131,23 @@ export const mutants: RunCommand = {
         const { file, name = "" } = none.test ?? { file: "the crash soak" };
         process.stderr.write(`run mutants: ${file} ${name} fails without any mutant\n`);
       });
-      if (failing > 0) return 1;
+      if (failing > 0) {
+        // None was judged: what is not caught counts as survived.
+        process.stdout.write(closingLine(chosen.length, 0));
+        return 1;
+      }
       await shared(chosen, async (copy, mutant) => {
         const isSeen = await judge(copy, mutant, values.seed).catch((error: unknown) => {
           process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
           return false;
         });
         if (isSeen) caught += 1;
-        else survived += 1;
         process.stderr.write(`${isSeen ? "caught  " : "SURVIVED"} without: ${mutant.what}\n`);
       });
     } finally {
       for (const copy of copies) rmSync(copy, { recursive: true, force: true });
     }
-    process.stdout.write(`${JSON.stringify({ mutants: chosen.length, caught, survived })}\n`);
-    return survived === 0 && chosen.length > 0 ? 0 : 1;
+    process.stdout.write(closingLine(chosen.length, caught));
+    return caught === chosen.length && chosen.length > 0 ? 0 : 1;
   },
 };
