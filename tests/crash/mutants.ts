@@ -540,6 +540,7 @@ const GUARDS: readonly Mutant[] = [
     "degrade the pool before the next group when a commit is in doubt",
     "transactions.ts",
     '        if (isDoubt(error)) this.#host.failure(error, "transaction", "the group");\n',
+    inFile("group-commit.test.ts", "^after a commit that failed"),
   ),
   instead(
     "degrade the pool when a half-made dm device stays",

@@ -122,8 +122,9 @@ export class Transactions {
   }
 
   async #run(): Promise<void> {
+    // Those of later groups gather while an earlier one runs.
+    await gather(() => this.#waiting.length, MAX_GROUP_DEVICES);
     while (this.#waiting.length > 0) {
-      await gather(() => this.#waiting.length, MAX_GROUP_DEVICES);
       const group = this.#take();
       try {
         await this.#host.withPool(() => this.#runGroup(group));
