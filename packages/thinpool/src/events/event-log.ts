@@ -91,6 +91,13 @@ export class EventLog {
     }
   }
 
+  #next(after: number): readonly PoolEvent[] {
+    if (this.#closed) return [];
+    const first = this.#table.first();
+    if (after < first - 1) throw lost(after, first);
+    return this.#table.page(after, this.last, PAGE_EVENTS);
+  }
+
   #checkStart(after: number): void {
     if (Number.isSafeInteger(after) && after >= 0 && after <= this.last) return;
     throw new PoolError({
@@ -100,13 +107,6 @@ export class EventLog {
       reason: `the pool's last event is ${this.last}`,
       hint: "Give the number of an event of this pool, or 0 for all that are kept.",
     });
-  }
-
-  #next(after: number): readonly PoolEvent[] {
-    if (this.#closed) return [];
-    const first = this.#table.first();
-    if (after < first - 1) throw lost(after, first);
-    return this.#table.page(after, this.last, PAGE_EVENTS);
   }
 
   async #more(signal: AbortSignal | undefined): Promise<void> {

@@ -2,6 +2,7 @@ import { Flags } from "@oclif/core";
 import type { EventLogOptions, LoggedEvent } from "@thinpool/sdk";
 import { DaemonCommand, type Where } from "../../lib/daemon-command.ts";
 import { report } from "../../lib/errors.ts";
+import { withInterruption } from "../../lib/interruption.ts";
 import { bytesFlag } from "../../lib/flags.ts";
 import { toJsonLine } from "../../lib/json.ts";
 import { EVENT_HEADING, eventLine } from "../../lib/pool/event-lines.ts";
@@ -61,25 +62,21 @@ export default class PoolEvents extends DaemonCommand {
   }
 
   /** Until the first SIGINT or SIGTERM, which is its proper end. */
-  async #follow(
+  #follow(
     where: Where,
     after: number | undefined,
     take: (event: LoggedEvent) => void,
   ): Promise<void> {
-    const end = new AbortController();
-    const stop = (): void => end.abort();
-    const signals = ["SIGINT", "SIGTERM"] as const;
-    for (const name of signals) process.once(name, stop);
-    try {
-      await this.withClient(where, async (client) => {
-        const log = client.eventLog({ ...from(after), follow: true, signal: end.signal });
-        for await (const event of log) take(event);
-      });
-    } catch (error) {
-      if (!end.signal.aborted) throw error;
-    } finally {
-      for (const name of signals) process.off(name, stop);
-    }
+    return withInterruption(async (signal) => {
+      try {
+        await this.withClient(where, async (client) => {
+          const log = client.eventLog({ ...from(after), follow: true, signal });
+          for await (const event of log) take(event);
+        });
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    });
   }
 
   /** Whoever reads objects by lines gets a failure as one as well. */
