@@ -88,7 +88,7 @@ export class KeyStore implements Disposable {
     this.#commit(() => this.#put(used, evidence, null));
   }
 
-  /** As `begin`; what is asked for in one turn of the event loop, `doneTogether` too, shares one commit. */
+  /** As `begin`; what is asked for at the same moment, `doneTogether` too, shares one commit. */
   beginTogether(used: UsedKey, evidence: string): Promise<void> {
     return this.#together.add({ used, evidence, outcome: null });
   }
@@ -97,7 +97,7 @@ export class KeyStore implements Disposable {
     this.#commit(() => this.#put(used, null, outcome));
   }
 
-  /** As `done`; what is asked for in one turn of the event loop shares one commit. */
+  /** As `done`; what is asked for at the same moment shares one commit. */
   doneTogether(used: UsedKey, outcome: string): Promise<void> {
     return this.#together.add({ used, evidence: null, outcome });
   }
