@@ -1,5 +1,7 @@
 /** Conformance cases. Thin devices with an external origin, read-only ones, larger tables, late removals. */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { NativeError } from "@thinpool/dm-native";
 import { type Bench, BLOCK_BYTES, type Case, line, MIB, refused, THIN_SECTORS } from "./machine.ts";
 
 /** Not a whole number of the pool's blocks: its last one ends in the middle of a block. */
@@ -17,6 +19,22 @@ async function onOrigin(b: Bench): Promise<string> {
   await b.message("create_thin 0");
   await b.make("thin0", line("thin", `${b.path("pool")} 0 ${path}`, THIN_SECTORS));
   return path;
+}
+
+const CLOSE_ATTEMPTS = 100;
+const CLOSE_INTERVAL_MS = 20;
+
+/** A deferred removal is a work queue's: its name is gone before its table, which has the thin device open. */
+async function onceClosed<T>(body: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await body();
+    } catch (error) {
+      const isBusy = error instanceof NativeError && error.code === "NATIVE_BUSY";
+      if (!isBusy || attempt === CLOSE_ATTEMPTS) throw error;
+    }
+    await sleep(CLOSE_INTERVAL_MS);
+  }
 }
 
 export const ORIGINS: readonly Case[] = [
@@ -158,7 +176,7 @@ export const ORIGINS: readonly Case[] = [
       await b.dm.removeDevice(b.ref("thin0"), { deferred: true });
       await letGo();
       await assert.rejects(b.dm.deviceStatus(b.ref("thin0")), refused("NATIVE_NOT_FOUND", "ENXIO"));
-      await b.message("delete 0");
+      await onceClosed(() => b.message("delete 0"));
     },
   ],
 ];

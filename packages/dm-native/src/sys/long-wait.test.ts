@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { Worker } from "node:worker_threads";
 import { NativeError } from "../errors.ts";
 import { ERRNO, errnoName, nativeErrorFromErrno } from "./errno.ts";
 import { libcFunction, poll } from "./libc.ts";
+import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait.ts";
 import { LongWaitLane } from "./long-wait.ts";
 
 const pipe = libcFunction("int pipe(void *fds)");
@@ -152,4 +155,29 @@ test("errno has a name, a code and a hint", () => {
     nativeErrorFromErrno({ operation: "x", object: "y", errno: 4000 }).code,
     "NATIVE_IO",
   );
+});
+
+test("a thread that wakes without a message goes on waiting: the next call is answered by its own outcome", async (t) => {
+  const posted = new Int32Array(new SharedArrayBuffer(4));
+  const setup: LongCallSetup = { posted: posted.buffer };
+  const worker = new Worker(new URL("long-wait-worker.ts", import.meta.url), { workerData: setup });
+  t.after(() => worker.terminate());
+  const replies: LongCallReply[] = [];
+  const next = async (): Promise<void> => {
+    replies.push(...((await once(worker, "message")) as [LongCallReply]));
+  };
+  await next();
+  const deadline = performance.now() + LIMIT_MS;
+  while (Atomics.notify(posted, 0) === 0) assert.ok(performance.now() < deadline);
+  // Until it sleeps again.
+  while (Atomics.notify(posted, 0) === 0) assert.ok(performance.now() < deadline);
+  const answered = next();
+  const request: LongCallRequest = [{ prototype: close.prototype, args: [-1] }];
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+  worker.postMessage(request);
+  Atomics.add(posted, 0, 1);
+  Atomics.notify(posted, 0);
+  await answered;
+  const outcome = { result: -1, errno: ERRNO.EBADF };
+  assert.deepEqual(replies.slice(1), [{ kind: "done", calls: [{ outcome, args: [-1] }] }]);
 });
