@@ -1,3 +1,4 @@
+export { ChangeWatch } from "./changes.ts";
 export {
   type ErrnoName,
   SimCrash,

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createSimKernel, SimCrash, type SimKernel } from "@thinpool/dm-sim";
+import { ChangeWatch, createSimKernel, SimCrash, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
 import { openPool } from "./open-pool.ts";
 import type { PoolBacking, ThinPool } from "./pool.ts";
@@ -125,6 +125,27 @@ export async function dieAt(
   stop();
   world.commitListener = undefined;
   return world.saved !== undefined;
+}
+
+/** The boundaries of `body` that leave another machine than the one before them: see `dieAt`. */
+export async function differingPoints(
+  world: World,
+  body: () => Promise<unknown>,
+): Promise<readonly number[]> {
+  const watch = new ChangeWatch();
+  const points: number[] = [];
+  let seen = 0;
+  const boundary = (phase: "before" | "after", operation: string): void => {
+    if (watch.mayDiffer({ phase, operation })) points.push(seen);
+    seen += 1;
+  };
+  const stop = world.kernel.onCall(({ phase, operation }) => boundary(phase, operation));
+  world.commitListener = (phase, commit) => boundary(phase, commit);
+  await body();
+  stop();
+  world.commitListener = undefined;
+  assert.ok(seen < MAX_POINTS);
+  return points;
 }
 
 /** The next life: of the process, or of the machine. */

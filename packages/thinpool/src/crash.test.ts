@@ -1,6 +1,8 @@
 /**
  * The process dies, or the machine, right before or after every kernel call and every commit of the
- * ledger of every operation, and again at every one of the recovery; then the pool is opened and checked (docs/INVARIANTS.md).
+ * ledger of every operation, and again at every one of the recovery; then the pool is opened and checked
+ * (docs/INVARIANTS.md). Of boundaries with nothing but a question between them one is tried: a death
+ * leaves the same at each.
  *
  * A dead process writes nothing, but the code under test still runs its roll-back: so the pool's
  * folder is copied at the moment of death and put back before the next open.
@@ -9,9 +11,12 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import {
   check,
+  type Death,
   dieAt,
+  differingPoints,
   emptyWorld,
   MAX_POINTS,
+  type Operation,
   OPERATIONS,
   openWorld,
   prepare,
@@ -20,6 +25,7 @@ import {
   revive,
   SIZES,
   type Told,
+  type World,
 } from "./crash-world.test.support.ts";
 import { createPool } from "./create-pool.ts";
 import { PoolError } from "./errors.ts";
@@ -32,53 +38,66 @@ after(removeFolders);
 for (const operation of OPERATIONS) {
   for (const death of ["process", "machine"] as const) {
     test(`${operation.name}: the ${death} dies at every boundary`, async (t) => {
-      let point = 0;
-      for (; point < MAX_POINTS; point += 1) {
-        const { world, pool } = await prepare();
-        const told: Told = { made: [], removed: [] };
-        const died = await dieAt(world, point, () => operation.run(pool, told));
-        if (!died) break;
-        await pool.detach();
-        revive(world, death);
+      const points = await pointsOf(operation);
+      for (const point of points) {
+        const { world, told } = await afterDeath(operation, point, death);
         await check(world, operation, told);
       }
-      assert.ok(point > 0 && point < MAX_POINTS);
-      t.diagnostic(`${point} boundaries`);
+      t.diagnostic(`${points.length} boundaries`);
     });
   }
 
-  // What is left after one call is what is left before the next: every second boundary, and the last.
   test(`${operation.name}: and again at every boundary of the recovery`, async (t) => {
+    const points = await pointsOf(operation);
     let tried = 0;
-    for (let point = 0, last = false; point < MAX_POINTS && !last; point += 2) {
-      for (let again = 0; again < MAX_POINTS; again += 2) {
-        const { world, pool } = await prepare();
-        const told: Told = { made: [], removed: [] };
-        const run = (at: number): Promise<boolean> =>
-          dieAt(world, at, () => operation.run(pool, told));
-        if (!(await run(last ? point - 1 : point))) {
-          await pool.close();
-          if (last) break;
-          last = true;
-          continue;
-        }
-        await pool.detach();
-        // In turns: the recovery after a power cut has other steps than that after a kill.
-        revive(world, point % 4 === 0 ? "machine" : "process");
+    for (const [number, point] of points.entries()) {
+      // In turns: the recovery after a power cut has other steps than that after a kill.
+      const death = number % 2 === 0 ? "machine" : "process";
+      const first = await afterDeath(operation, point, death);
+      const recovered = await differingPoints(first.world, async () => {
+        await (await openWorld(first.world)).detach();
+      });
+      for (const again of recovered) {
+        const { world: left, told } = await afterDeath(operation, point, death);
         let opened: ThinPool | undefined;
-        const died = await dieAt(world, again, async () => {
-          opened = await openWorld(world);
+        const died = await dieAt(left, again, async () => {
+          opened = await openWorld(left);
+          await opened.detach();
         });
+        assert.ok(died);
         await opened?.detach();
-        if (!died) break;
-        revive(world, "process");
-        await check(world, operation, told);
+        revive(left, "process");
+        await check(left, operation, told);
         tried += 1;
       }
     }
-    assert.ok(tried > 0);
+    assert.ok(tried > points.length);
     t.diagnostic(`${tried} pairs of boundaries`);
   });
+}
+
+async function pointsOf(operation: Operation): Promise<readonly number[]> {
+  const { world, pool } = await prepare();
+  const points = await differingPoints(world, () => operation.run(pool, noOneTold()));
+  await pool.close();
+  assert.ok(points.length > 1);
+  return points;
+}
+
+const noOneTold = (): Told => ({ made: [], removed: [] });
+
+/** What the operation leaves that dies at this boundary: nobody has opened it yet. */
+async function afterDeath(
+  operation: Operation,
+  point: number,
+  death: Death,
+): Promise<{ readonly world: World; readonly told: Told }> {
+  const { world, pool } = await prepare();
+  const told = noOneTold();
+  assert.ok(await dieAt(world, point, () => operation.run(pool, told)));
+  await pool.detach();
+  revive(world, death);
+  return { world, told };
 }
 
 for (const death of ["process", "machine"] as const) {

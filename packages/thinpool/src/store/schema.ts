@@ -1,8 +1,8 @@
 /** The ledger's tables. What was released stays as it is: a change is a new step at the end. */
 import type { DatabaseSync } from "node:sqlite";
 import { PoolError } from "../errors.ts";
-import { deviceEventSchema, EVENT_SCHEMA, NOW_MS } from "../events/event-table.ts";
-import { PROMISED_SCHEMA, SPACE_SCHEMA } from "./space-table.ts";
+import { deviceEventSchema, EVENT_SCHEMA } from "../events/event-table.ts";
+import { SPACE_SCHEMA } from "./space-table.ts";
 
 /** "thpl" in ASCII: pool.sqlite says of itself that it is ours (file(1) can show it). */
 export const APPLICATION_ID = 0x7468706c;
@@ -11,7 +11,8 @@ const DEVICE_COLUMNS = `thin_id, uuid, name, size_bytes, filesystem, origin_uuid
   created_at_ms, read_only, labels, external_origin, growing, filling, transaction_id,
   deleting_transaction_id`;
 
-const VERSION_1 = `
+/** The same in all versions. */
+const LASTING = `
 CREATE TABLE pool (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   uuid TEXT NOT NULL,
@@ -32,40 +33,6 @@ CREATE TABLE pool (
   last_transaction_id INTEGER NOT NULL CHECK (last_transaction_id >= 0),
   created_at_ms INTEGER NOT NULL
 ) STRICT;
-
-CREATE TABLE device (
-  uuid TEXT PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE,
-  thin_id INTEGER NOT NULL UNIQUE CHECK (thin_id BETWEEN 0 AND 16777215),
-  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
-  filesystem TEXT NOT NULL CHECK (filesystem IN ('ext4', 'xfs', 'none')),
-  -- No foreign key: a snapshot outlives its origin.
-  origin_uuid TEXT,
-  owner_uid INTEGER NOT NULL CHECK (owner_uid BETWEEN 0 AND 4294967294),
-  created_at_ms INTEGER NOT NULL,
-  read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
-  labels TEXT NOT NULL CHECK (json_valid(labels)),
-  -- A block device's path: reads of blocks that the device does not have go there.
-  external_origin TEXT,
-  -- The device has grown, its filesystem not yet.
-  growing INTEGER NOT NULL DEFAULT 0 CHECK (growing IN (0, 1)),
-  -- Made, but not yet what was asked for: it does not count, and opening removes it.
-  filling INTEGER NOT NULL CHECK (filling IN (0, 1)),
-  -- The row counts once the pool has reached this transaction.
-  -- 0 for devices of an adopted pool that never counted its transactions.
-  transaction_id INTEGER NOT NULL CHECK (transaction_id >= 0),
-  -- The row counts no longer once the pool has reached this one.
-  deleting_transaction_id INTEGER CHECK (deleting_transaction_id > transaction_id)
-) STRICT, WITHOUT ROWID;
--- None on transaction_id: only opening asks for what is above the pool's, and each index is a page more
--- in every commit.
--- Holds all that a user's limits ask for, so that asking does not follow the number of all devices.
-CREATE INDEX device_by_owner
-  ON device (owner_uid, transaction_id, deleting_transaction_id, filling, size_bytes);
-CREATE INDEX device_by_deleting ON device (deleting_transaction_id)
-  WHERE deleting_transaction_id IS NOT NULL;
-CREATE INDEX device_filling ON device (uuid) WHERE filling = 1;
-CREATE INDEX device_by_origin ON device (origin_uuid) WHERE origin_uuid IS NOT NULL;
 
 -- Ids under which the kernel's pool has what no record of ours explains: passed over, never deleted
 -- (INV-4), until opening finds them gone.
@@ -103,7 +70,7 @@ CREATE TABLE journal (
   object TEXT NOT NULL,
   reason TEXT NOT NULL
 ) STRICT;
-${SPACE_SCHEMA}${PROMISED_SCHEMA}${EVENT_SCHEMA}${deviceEventSchema(NOW_MS)}`;
+${SPACE_SCHEMA}${EVENT_SCHEMA}`;
 
 // Some files of version 1 have it already.
 const VERSION_2 = `
@@ -119,8 +86,8 @@ CREATE TABLE IF NOT EXISTS taken_back_thin_id (
  * A commit writes each page that it changes, so a new device is to change few: its row goes to the end of
  * one tree, thin ids counting up, and all that it is found by is made at opening (device-index.ts).
  */
-const VERSION_3 = `
-CREATE TABLE device_of_version_3 (
+const deviceOfVersion3 = (name: string): string => `
+CREATE TABLE "${name}" (
   thin_id INTEGER PRIMARY KEY CHECK (thin_id BETWEEN 0 AND 16777215),
   uuid TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -145,15 +112,22 @@ CREATE TABLE device_of_version_3 (
   -- The row counts no longer once the pool has reached this one.
   deleting_transaction_id INTEGER CHECK (deleting_transaction_id > transaction_id)
 ) STRICT;
+`;
+const EVENTS_OF_VERSION_3 = deviceEventSchema("NEW.created_at_ms");
+
+const VERSION_3 = `${deviceOfVersion3("device_of_version_3")}
 INSERT INTO device_of_version_3 (${DEVICE_COLUMNS}) SELECT ${DEVICE_COLUMNS} FROM device;
 DROP TABLE device;
 DROP TABLE promised;
 ALTER TABLE device_of_version_3 RENAME TO device;
-${deviceEventSchema("NEW.created_at_ms")}`;
+${EVENTS_OF_VERSION_3}`;
 
-/** By the version that each leads from: the first makes all of version 1 in an empty file. */
-const STEPS: readonly string[] = [VERSION_1, VERSION_2, VERSION_3];
-export const SCHEMA_VERSION: number = STEPS.length;
+/** What an empty file gets. */
+const CURRENT = `${LASTING}${VERSION_2}${deviceOfVersion3("device")}${EVENTS_OF_VERSION_3}`;
+
+/** From each earlier version to the next; the first is from version 1. */
+const STEPS: readonly string[] = [VERSION_2, VERSION_3];
+export const SCHEMA_VERSION: number = STEPS.length + 1;
 
 function pragma(db: DatabaseSync, name: string): bigint {
   const row = db.prepare(`PRAGMA ${name}`).get();
@@ -171,7 +145,7 @@ export function migrate(db: DatabaseSync, path: string): void {
   const isEmpty = version === 0 && applicationId === 0n;
   if (isEmpty || (isOurs && version >= 1 && version < SCHEMA_VERSION)) {
     db.exec(
-      `BEGIN IMMEDIATE; ${STEPS.slice(version).join("")}
+      `BEGIN IMMEDIATE; ${isEmpty ? CURRENT : STEPS.slice(version - 1).join("")}
        PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`,
     );
     return;

@@ -26,24 +26,6 @@ CREATE TABLE space_policy (
 ) STRICT;
 `;
 
-/** Of versions 1 and 2 only. */
-export const PROMISED_SCHEMA = `-- The sum of all rows' sizes, so that no operation has to add them up.
-CREATE TABLE promised (
-  id INTEGER PRIMARY KEY CHECK (id = 1),
-  bytes INTEGER NOT NULL
-) STRICT;
-INSERT INTO promised VALUES (1, 0);
-CREATE TRIGGER promised_created AFTER INSERT ON device BEGIN
-  UPDATE promised SET bytes = bytes + NEW.size_bytes;
-END;
-CREATE TRIGGER promised_deleted AFTER DELETE ON device BEGIN
-  UPDATE promised SET bytes = bytes - OLD.size_bytes;
-END;
-CREATE TRIGGER promised_resized AFTER UPDATE OF size_bytes ON device BEGIN
-  UPDATE promised SET bytes = bytes - OLD.size_bytes + NEW.size_bytes;
-END;
-`;
-
 export class SpaceTable {
   readonly #db: LedgerDatabase;
 
