@@ -1,7 +1,8 @@
 /**
  * What a pool's folder goes through as a whole: made, grown, adopted, backed up, restored, repaired,
  * destroyed. The process, or the machine with its disk's cache, dies at every kernel call, file call and
- * commit of each, and right after its end: then it opens, with all that was promised.
+ * commit of each that leaves another machine than the
+ * one before, and right after its end: then it opens, with all that was promised.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -363,7 +364,7 @@ interface Cut {
   readonly seed: number;
 }
 
-/** In how many ways the boundary is worth a power cut; 0: the operation ended before it came there. */
+/** In how many ways the boundary is worth a power cut. */
 async function cutAt(operation: Operation, cut: Cut): Promise<number> {
   const { of, point, seed } = cut;
   return inWorld(seed, async (world) => {
@@ -376,11 +377,7 @@ async function cutAt(operation: Operation, cut: Cut): Promise<number> {
     } catch (error) {
       if (world.dead === undefined) throw error;
     }
-    if (ended && point !== undefined && world.dead === undefined) {
-      world.arm({});
-      await pool?.detach();
-      return 0;
-    }
+    assert.ok(point === undefined || world.dead !== undefined, "it comes to that boundary");
     const recent = world.recent.slice(-NAME_BOUNDARIES);
     const names = recent.some((text) => text === "after rename" || text === "after link");
     const commits = recent.includes("after COMMIT");
@@ -416,13 +413,20 @@ async function inWorld<T>(seed: number, body: (world: World) => Promise<T>): Pro
   }
 }
 
-/** At every boundary of it. */
+/** At every boundary of it that leaves another machine than the one before. */
 async function dies(operation: Operation, cut: Omit<Cut, "point" | "seed">): Promise<void> {
-  for (let point = 0; ; point += 1) {
-    assert.ok(point < MAX_BOUNDARIES, "it has no end");
+  const points = await inWorld(0, async (world) => {
+    const pool = await operation.prepare(world);
+    world.watch();
+    const running = await operation.run(world, pool);
+    const differing = world.differing;
+    await running?.detach();
+    return differing;
+  });
+  assert.ok(points.length > 1);
+  for (const point of points) {
     try {
       const ways = await cutAt(operation, { ...cut, point, seed: point });
-      if (ways === 0) return;
       if (cut.of === "process") continue;
       for (let more = 1; more < ways; more += 1) {
         await cutAt(operation, { ...cut, point, seed: point + more * MAX_BOUNDARIES });
@@ -453,12 +457,11 @@ async function diesInCommits(operation: Operation): Promise<void> {
   const points = await unsyncedCommits(operation);
   assert.ok(points.length > 0);
   for (const point of points) {
-    for (let next = 0, goesOn = true; goesOn; next += 1) {
-      assert.ok(next < MAX_BOUNDARIES, "it has no end");
+    for (const next of await pointsAfter(operation, point)) {
       try {
-        goesOn = await cutAfterCommit(operation, point, next);
+        await cutAfterCommit(operation, point, next);
       } catch (error) {
-        throw new Error(`at boundary ${point}, then ${next}`, { cause: error });
+        throw new Error(`at boundary ${point}, then ${next ?? "the end"}`, { cause: error });
       }
     }
   }
@@ -479,27 +482,56 @@ async function unsyncedCommits(operation: Operation): Promise<readonly number[]>
   });
 }
 
-/** One of them; false once who comes next has made a commit of its own before `next`. */
-async function cutAfterCommit(operation: Operation, point: number, next: number): Promise<boolean> {
-  return inWorld(point * MAX_BOUNDARIES + next, async (world) => {
-    const pool = await operation.prepare(world);
-    world.arm({ death: { at: point, of: "process" } });
-    const running = await operation.run(world, pool).catch(() => pool);
-    assert.equal(world.dead, "process");
-    await running?.detach().catch(() => undefined);
-    world.revive();
-    world.arm({ death: { at: next, of: "machine" } });
-    const again =
-      operation.runsAgain === true ? operation.run(world, undefined) : openPool(at(world));
-    const opened = await again.catch(() => undefined);
-    // From its own first commit on all lasts that was there before.
-    const commits = world.recent.slice(-world.boundaries).filter((text) => text === "after COMMIT");
-    const goesOn = world.dead !== undefined && commits.length < 2;
-    if (world.dead === undefined) world.cutPower();
+/** The process has died at that boundary; who comes next has not begun. */
+async function afterProcess(world: World, operation: Operation, point: number): Promise<void> {
+  const pool = await operation.prepare(world);
+  world.arm({ death: { at: point, of: "process" } });
+  const running = await operation.run(world, pool).catch(() => pool);
+  assert.equal(world.dead, "process");
+  await running?.detach().catch(() => undefined);
+  world.revive();
+}
+
+function comesNext(world: World, operation: Operation): Promise<ThinPool | undefined> {
+  return operation.runsAgain === true ? operation.run(world, undefined) : openPool(at(world));
+}
+
+/** Its boundaries up to the end of its first commit: from there on all lasts that was there before. */
+async function pointsAfter(
+  operation: Operation,
+  point: number,
+): Promise<readonly (number | undefined)[]> {
+  return inWorld(point * MAX_BOUNDARIES, async (world) => {
+    await afterProcess(world, operation, point);
+    world.watch();
+    const opened = await comesNext(world, operation).catch(() => undefined);
+    const calls = world.recent.slice(-world.boundaries);
+    assert.equal(calls.length, world.boundaries, "all are remembered");
+    const commits = calls.flatMap((call, index) => (call === "after COMMIT" ? [index] : []));
+    const { differing } = world;
+    await opened?.detach();
+    const [, synced] = commits;
+    return synced === undefined
+      ? [...differing, undefined]
+      : differing.filter((next) => next <= synced);
+  });
+}
+
+async function cutAfterCommit(
+  operation: Operation,
+  point: number,
+  next: number | undefined,
+): Promise<void> {
+  const seed = point * MAX_BOUNDARIES + (next ?? MAX_BOUNDARIES - 1);
+  return inWorld(seed, async (world) => {
+    await afterProcess(world, operation, point);
+    world.arm(next === undefined ? {} : { death: { at: next, of: "machine" } });
+    const opened = await comesNext(world, operation).catch(() => undefined);
+    if (next === undefined) world.cutPower();
+    assert.equal(world.dead, "machine");
     await opened?.detach().catch(() => undefined);
     world.revive();
     await operation.verify(world, false);
-    return goesOn;
   });
 }
 

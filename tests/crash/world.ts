@@ -4,7 +4,9 @@
  * or the machine can die, or the call can be made to fail.
  */
 import { constants } from "node:os";
+import { join } from "node:path";
 import {
+  ChangeWatch,
   createSimKernel,
   type ErrnoName,
   type SimCall,
@@ -12,7 +14,7 @@ import {
   type SimKernel,
 } from "@thinpool/dm-sim";
 import { VolatileFiles } from "./files.ts";
-import type { ProcessWorld } from "./intercept.ts";
+import { type ProcessWorld, real } from "./intercept.ts";
 import type { Random } from "./random.ts";
 
 export type Death = "process" | "machine";
@@ -50,6 +52,9 @@ export class World implements ProcessWorld {
   #trace = 0;
   /** The last boundaries, for people. */
   readonly #recent: string[] = [];
+  #watch: ChangeWatch | undefined;
+  #listing = "";
+  #differing: number[] = [];
 
   constructor(base: string, random: Random) {
     this.#base = base;
@@ -70,6 +75,14 @@ export class World implements ProcessWorld {
   /** Boundaries since `arm`. */
   get boundaries(): number {
     return this.#seen;
+  }
+
+  /**
+   * The boundaries since `watch` at which the machine may differ from the one before: a death at another
+   * leaves the same again.
+   */
+  get differing(): readonly number[] {
+    return [...this.#differing];
   }
 
   /** Calls that were made to fail since `arm`. */
@@ -124,6 +137,14 @@ export class World implements ProcessWorld {
     this.#faults = [...(plan.faults ?? [])];
     this.#seen = 0;
     this.#injected = 0;
+    this.#watch = undefined;
+  }
+
+  /** Nothing happens, but what boundaries there are is remembered. */
+  watch(): void {
+    this.arm({});
+    this.#watch = new ChangeWatch();
+    this.#differing = [];
   }
 
   point(phase: "before" | "after", call: string): void {
@@ -171,6 +192,7 @@ export class World implements ProcessWorld {
     if (this.#total > MAX_BOUNDARIES) throw new Error(`more than ${MAX_BOUNDARIES} boundaries`);
     const text = `${boundary.phase} ${boundary.call.replaceAll(/[0-9a-f-]{32,}/g, "")}`;
     this.#remember(text);
+    if (this.#watch !== undefined) this.#compare(this.#watch, boundary, number);
     const { death } = this.#plan;
     if (death?.at === number) {
       this.#remember(`the ${death.of} dies`);
@@ -186,6 +208,24 @@ export class World implements ProcessWorld {
     this.#injected += 1;
     this.#remember(`${fault.errno} is injected`);
     fail(fault.errno);
+  }
+
+  #compare(watch: ChangeWatch, { phase, call }: Boundary, number: number): void {
+    const [operation = ""] = call.split(" ");
+    const differs = watch.mayDiffer({ operation, phase });
+    // SQLite makes and removes its files without being asked.
+    const listing = this.#filesNow();
+    if (differs || listing !== this.#listing) this.#differing.push(number);
+    this.#listing = listing;
+  }
+
+  #filesNow(): string {
+    const { parent } = this.files;
+    const files = real.readdirSync(parent, { recursive: true, encoding: "utf8" }).map((name) => {
+      const { ino, size } = real.statSync(join(parent, name));
+      return `${name} ${ino} ${size}`;
+    });
+    return files.toSorted().join("\n");
   }
 
   #remember(text: string): void {
