@@ -28,6 +28,7 @@ import { deviceDmUuid, poolDmUuid } from "./dm-names.ts";
 import { PoolError } from "./errors.ts";
 import { openPool } from "./open-pool.ts";
 import type { ThinPool } from "./pool.ts";
+import { DELETE_RETRY } from "./remove-retry.ts";
 
 after(removeFolders);
 
@@ -195,6 +196,27 @@ for (const operation of OPERATIONS) {
     }
   });
 }
+
+test("a thin device that the kernel has not let go of yet is deleted a little later", async () => {
+  const { world, pool } = await prepare();
+  const { kernel } = world;
+  const id = Number(pool.get({ name: "idle" }).thinId);
+  const { attempts } = DELETE_RETRY;
+  kernel.failNext({
+    operation: "DM_TARGET_MSG",
+    match: /^delete /,
+    errno: "EBUSY",
+    // With the first one the group's messages end, and each goes its own way.
+    times: attempts,
+  });
+  await pool.remove({ name: "idle" });
+  const live = await kernel.dm.listDevices();
+  const poolDevice = live.find(({ name }) => name.endsWith("-pool"));
+  assert.ok(!kernel.checkMetadata(`/dev/mapper/${poolDevice?.name}`).includes(id));
+  assert.deepEqual((await pool.check()).findings, []);
+  await pool.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
 
 test("open: call by call fails, and nothing is left that was not there before", async () => {
   const operation = OPERATIONS[0];

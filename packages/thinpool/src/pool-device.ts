@@ -7,6 +7,7 @@ import {
   type DmTarget,
   type NativeError,
   removeDeviceRetrying,
+  retryBusy,
   sameTable,
   type ThinId,
   thinPoolMessage,
@@ -19,7 +20,7 @@ import { isNative } from "./errors-from-native.ts";
 import { refusalOf } from "./health/sick-pool.ts";
 import type { Kernel } from "./kernel.ts";
 import { makeLive } from "./make-live.ts";
-import { REMOVE_RETRY } from "./remove-retry.ts";
+import { DELETE_RETRY, REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
 import { describeTable, poolStatusOf } from "./tables.ts";
 import { MAX_RESUME_ATTEMPTS } from "./thin-devices.ts";
@@ -144,7 +145,7 @@ export class PoolDevice {
   /** Deletes the thin device; one that is not there is fine, so that it can be done again. */
   async deleteThin(id: ThinId): Promise<void> {
     try {
-      await this.#message(thinPoolMessage.delete(id));
+      await retryBusy(() => this.#message(thinPoolMessage.delete(id)), DELETE_RETRY);
     } catch (error) {
       if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;
     }

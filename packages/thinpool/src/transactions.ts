@@ -94,11 +94,11 @@ class MessageRun {
     return true;
   }
 
-  /** Throws the refusal, if it is of the next message and of another code than the caller deals with. */
-  takeRefusal(except?: NativeError["code"]): void {
+  /** Throws the refusal, if it is of the next message and of no code that the caller deals with. */
+  takeRefusal(...except: readonly NativeError["code"][]): void {
     const refusal = this.#refusal;
     this.#refusal = undefined;
-    if (refusal !== undefined && refusal.code !== except) throw refusal;
+    if (refusal !== undefined && !except.includes(refusal.code)) throw refusal;
   }
 }
 
@@ -184,7 +184,7 @@ export class Transactions {
         continue;
       }
       await step(member, async () => {
-        run.takeRefusal("NATIVE_NOT_FOUND");
+        run.takeRefusal("NATIVE_NOT_FOUND", "NATIVE_BUSY");
         await pool.deleteThin(deletion.thinId);
         deleted = true;
       });

@@ -135,7 +135,7 @@ export async function activateDevice(
   return acceptPresent(dm, options, failure);
 }
 
-export interface RemoveRetryOptions {
+export interface RetryOptions {
   /** Default 20. */
   readonly attempts?: number;
   /** The first pause; each next one doubles, up to `maxDelayMs`. Defaults 5 and 200. */
@@ -148,22 +148,14 @@ const DEFAULT_ATTEMPTS = 20;
 const DEFAULT_FIRST_DELAY_MS = 5;
 const DEFAULT_MAX_DELAY_MS = 200;
 
-/**
- * Removes a device that somebody (a udev rule, blkid) may hold open for a moment. With the defaults
- * it gives up after about 3 s with the last NATIVE_BUSY.
- */
-export async function removeDeviceRetrying(
-  dm: DeviceMapper,
-  device: DmDeviceRef,
-  options: RemoveRetryOptions = {},
-): Promise<void> {
+/** Does it again while it fails with NATIVE_BUSY. With the defaults it gives up after about 3 s with the last one. */
+export async function retryBusy<T>(run: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
   const attempts = options.attempts ?? DEFAULT_ATTEMPTS;
   const maxDelayMs = options.maxDelayMs ?? DEFAULT_MAX_DELAY_MS;
   let delayMs = options.firstDelayMs ?? DEFAULT_FIRST_DELAY_MS;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await dm.removeDevice(device);
-      return;
+      return await run();
     } catch (error) {
       const isBusy = error instanceof NativeError && error.code === "NATIVE_BUSY";
       if (!isBusy || attempt >= attempts) throw error;
@@ -171,4 +163,15 @@ export async function removeDeviceRetrying(
     await sleep(delayMs, undefined, options.signal === undefined ? {} : { signal: options.signal });
     delayMs = Math.min(delayMs * 2, maxDelayMs);
   }
+}
+
+/** Removes a device that somebody (a udev rule, blkid) may hold open for a moment. */
+export function removeDeviceRetrying(
+  dm: DeviceMapper,
+  device: DmDeviceRef,
+  options: RetryOptions = {},
+): Promise<void> {
+  return retryBusy(async () => {
+    await dm.removeDevice(device);
+  }, options);
 }
