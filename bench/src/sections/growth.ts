@@ -4,12 +4,16 @@ import { Thinpoold } from "../daemon/thinpoold.ts";
 import { UserProcess } from "../daemon/user-process.ts";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
 import type { Bench, Section } from "../section.ts";
+import { shell } from "../shell.ts";
 
 /** Snapshots asked for at once while the pool is filled. */
 const FILL_AT_A_TIME = 64;
 const QUICK_COUNTS = [10, 10_000];
 const COUNTS = [10, 100, 1_000, 10_000];
 const WARM_UP_ROUNDS = 15;
+/** Of the largest pool's devices, as on a machine at work. */
+const ACTIVE_OF_LARGEST = 1_000;
+const ENGINE_PROCESS = new URL("../engine-process.js", import.meta.url).pathname;
 
 /** Snapshots of one base, inactive, until the pool has that many devices. */
 async function fill(pool: ThinPool, count: number): Promise<void> {
@@ -20,6 +24,10 @@ async function fill(pool: ThinPool, count: number): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: FILL_AT_A_TIME }, lane));
+}
+
+async function activate(pool: ThinPool, count: number): Promise<void> {
+  for (let index = 1; index <= count; index += 1) await pool.activate({ name: `d${index}` });
 }
 
 async function operations(bench: Bench, pool: ThinPool, count: number): Promise<void> {
@@ -64,7 +72,7 @@ async function throughDaemon(bench: Bench, folder: string, count: number): Promi
 
 export const growth: Section = {
   name: "growth",
-  what: "each operation, opening, listing and the daemon's memory with 10 to 10,000 devices",
+  what: "each operation, opening, listing, the engine's and the daemon's memory with 10 to 10,000 devices, of the most 1,000 active",
   needs: [],
   async run(bench) {
     const { recorder, kernel, memoryFolder: folder, quick } = bench;
@@ -75,17 +83,20 @@ export const growth: Section = {
       const start = performance.now();
       await fill(pool, count);
       recorder.say(`growth: ${count} devices after ${Math.round(performance.now() - start)} ms`);
+      const isLargest = count === QUICK_COUNTS.at(-1);
+      if (isLargest) await activate(pool, ACTIVE_OF_LARGEST);
       recorder.say("growth: each operation");
       await operations(bench, pool, count);
       await pool.detach();
       // Each start of the daemon is longer than what is measured with it.
-      const isLargest = count === QUICK_COUNTS.at(-1);
       for (let round = 0; round < 3; round += 1) {
         const again = await recorder.time(`growth-open/${count}`, () =>
           openPool({ folder: path, kernel }),
         );
         await again.detach();
       }
+      const memoryMiB = Number(shell(process.execPath, ENGINE_PROCESS, path, BASE));
+      recorder.add(`growth-engine-memory/${count}`, "MiB", memoryMiB);
       if (quick && !isLargest) continue;
       recorder.say("growth: through the daemon");
       await throughDaemon(bench, path, count);
