@@ -74,16 +74,22 @@ export interface Violation {
   readonly message: string;
 }
 
-/** Reads all packages below `root`/packages; throws only where the folder itself is missing. */
-export function checkLayering(root: string): readonly Violation[] {
+/**
+ * Reads all packages below `root`/packages; throws only where the folder itself is missing. Who asks again
+ * and again, of files that hardly change, keeps `known` between: parsing takes nearly all the time.
+ */
+export function checkLayering(root: string, known: KnownSources = new Map()): readonly Violation[] {
   const violations: Violation[] = [];
   for (const entry of readdirSync(join(root, "packages"), { withFileTypes: true })) {
     const folder = join(root, "packages", entry.name);
     if (!entry.isDirectory() || !existsSync(join(folder, "package.json"))) continue;
-    violations.push(...checkPackage({ root, folder, name: entry.name }));
+    violations.push(...checkPackage({ root, folder, name: entry.name }, known));
   }
   return violations;
 }
+
+/** What was found in a text, by the text itself: a changed file is another text. */
+export type KnownSources = Map<string, readonly Found[]>;
 
 interface PackageFolder {
   readonly root: string;
@@ -96,7 +102,7 @@ interface PackageFolder {
 /** A place in a file, and how to tell of what is wrong there. */
 type Report = (offset: number, rule: Rule, message: string) => void;
 
-function checkPackage(where: PackageFolder): readonly Violation[] {
+function checkPackage(where: PackageFolder, known: KnownSources): readonly Violation[] {
   const violations: Violation[] = [];
   const reporter =
     (file: string, text: string): Report =>
@@ -127,7 +133,12 @@ function checkPackage(where: PackageFolder): readonly Violation[] {
   for (const path of globSync("src/**/*.ts", { cwd: where.folder }).toSorted()) {
     const file = join(where.folder, path);
     const text = readFileSync(file, "utf8");
-    checkSource({ file, text, where, allowed, declared, report: reporter(file, text) });
+    let found = known.get(text);
+    if (found === undefined) {
+      found = findSpecifiers(file, text);
+      known.set(text, found);
+    }
+    checkSource(found, { file, where, allowed, declared, report: reporter(file, text) });
   }
   return violations;
 }
@@ -229,26 +240,28 @@ function pathOf(reference: JsonNode): string {
   return String(findNodeAtLocation(reference, ["path"])?.value);
 }
 
-interface Source {
-  readonly file: string;
+/** What a source says at a place, whatever package it is in. */
+interface Found {
+  readonly offset: number;
+  readonly what: "import" | "url" | "computed-import" | "unreadable";
+  /** The specifier, or what is wrong. */
   readonly text: string;
-  readonly where: PackageFolder;
-  readonly allowed: Allowed;
-  readonly declared: Declared;
-  readonly report: Report;
 }
 
-function checkSource(source: Source): void {
-  const { file, text, report } = source;
+function findSpecifiers(file: string, text: string): readonly Found[] {
   const { program, errors } = parseSync(file, text);
-  for (const error of errors) {
-    report(error.labels[0]?.start ?? 0, "unreadable", error.message);
-  }
+  const found: Found[] = errors.map(({ labels, message }) => ({
+    offset: labels[0]?.start ?? 0,
+    what: "unreadable",
+    text: message,
+  }));
   const literal = (node: Expression): void => {
+    const offset = node.start;
     if (node.type === "Literal" && typeof node.value === "string") {
-      checkSpecifier(node.value, node.start, source);
+      found.push({ offset, what: "import", text: node.value });
     } else {
-      report(node.start, "computed-import", "an import must name its module in a plain string");
+      const wrong = "an import must name its module in a plain string";
+      found.push({ offset, what: "computed-import", text: wrong });
     }
   };
   new Visitor({
@@ -283,10 +296,27 @@ function checkSource(source: Source): void {
         base?.type === "MemberExpression" &&
         base.object.type === "MetaProperty"
       ) {
-        checkRelative(path.value, path.start, source);
+        found.push({ offset: path.start, what: "url", text: path.value });
       }
     },
   }).visit(program);
+  return found;
+}
+
+interface Source {
+  readonly file: string;
+  readonly where: PackageFolder;
+  readonly allowed: Allowed;
+  readonly declared: Declared;
+  readonly report: Report;
+}
+
+function checkSource(found: readonly Found[], source: Source): void {
+  for (const { offset, what, text } of found) {
+    if (what === "import") checkSpecifier(text, offset, source);
+    else if (what === "url") checkRelative(text, offset, source);
+    else source.report(offset, what, text);
+  }
 }
 
 /** The testing entry's folder; undefined where the package has none. */

@@ -9,7 +9,10 @@ import { connect, hasCode } from "@thinpool/sdk";
 import type { Client } from "@thinpool/sdk";
 import type { Cut } from "./cutting-proxy.ts";
 import { CuttingProxy } from "./cutting-proxy.ts";
-import { DEVICE_BYTES, world } from "./sim-world.ts";
+import { world } from "./sim-world.ts";
+
+/** Small: in each of some hundred lives a whole device is trimmed. */
+const DEVICE_BYTES = 2n << 20n;
 
 /**
  * Transactions of the pool that `life` takes: create, clone, two snapshots at once, the revert's new

@@ -1,6 +1,5 @@
 /** What the tests over the simulated kernel share: a pool, a daemon, clients. */
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { createSimKernel } from "@thinpool/dm-sim";
@@ -9,6 +8,9 @@ import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
 import type { Client } from "@thinpool/sdk";
 import { connect } from "@thinpool/sdk";
 import { createPool, type PoolBacking } from "@thinpool/thinpool";
+
+/** A tmpfs: what dies or is cut off here is simulated, so no disk is needed, and none is waited for. */
+const MEMORY_FOLDER = "/dev/shm";
 
 export const BACKING: PoolBacking = {
   type: "files",
@@ -30,7 +32,7 @@ export interface World extends AsyncDisposable {
 
 /** A pool with the device "base", and a daemon and clients for it, all in this process. */
 export async function world(): Promise<World> {
-  const parent = await mkdtemp(join(tmpdir(), "thinpool-e2e-"));
+  const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-e2e-"));
   const kernel = createSimKernel({ files: true });
   const folder = join(parent, "pool");
   const socketPath = join(parent, "run", "thinpool.sock");

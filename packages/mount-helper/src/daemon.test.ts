@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
@@ -18,6 +17,7 @@ import {
 } from "@thinpool/protocol";
 import { createPool } from "@thinpool/thinpool";
 import { WebSocket } from "ws";
+import { MEMORY_FOLDER } from "./memory-folder.test.support.ts";
 import type { Daemon } from "./daemon.ts";
 import { startDaemonWith } from "./daemon.ts";
 import { jsonLogger } from "./log.ts";
@@ -37,7 +37,7 @@ interface World extends AsyncDisposable {
 }
 
 async function world(policy: unknown = POLICY): Promise<World> {
-  const parent = await mkdtemp(join(tmpdir(), "thinpool-daemon-"));
+  const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-daemon-"));
   const kernel = createSimKernel();
   const folder = join(parent, "pool");
   const socketPath = join(parent, "s");

@@ -1,12 +1,11 @@
 /** A daemon over the simulated kernel, and commands run against it, all in this process. */
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSimKernel } from "@thinpool/dm-sim";
 import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
 import { type Client, connect } from "@thinpool/sdk";
 import { createPool } from "@thinpool/thinpool";
-import { json, ok, type Outcome, refused, run } from "./in-process.test.support.ts";
+import { json, MEMORY_FOLDER, ok, type Outcome, refused, run } from "./in-process.test.support.ts";
 
 export const DEVICE_BYTES: bigint = 16n << 20n;
 const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
@@ -26,7 +25,7 @@ export interface Bench extends AsyncDisposable {
 /** A daemon with the device "base" of 16 MiB of whoever runs this. One at a time: the environment names it. */
 export async function bench(): Promise<Bench> {
   await using undo = new AsyncDisposableStack();
-  const parent = await mkdtemp(join(tmpdir(), "thinpool-cli-"));
+  const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-cli-"));
   undo.defer(() => rm(parent, { recursive: true }));
   const kernel = createSimKernel({ files: true });
   const folder = join(parent, "pool");

@@ -6,6 +6,9 @@ import { PoolCommand } from "./pool-command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { main } from "./main.ts";
 
+/** A tmpfs: the kernel is simulated, and no commit need wait for a disk. */
+export const MEMORY_FOLDER = "/dev/shm";
+
 const SOURCES = join(import.meta.dirname, "..");
 
 export interface Outcome {

@@ -8,9 +8,10 @@ import { createConnection } from "node:net";
 import { test } from "node:test";
 import { listenTcp, socketPair } from "@thinpool/thinpool";
 import { jsonLogger } from "../log.ts";
+import { cached } from "../worker/cached-program.test.support.ts";
 import { privilegeIn } from "../worker/privileges.ts";
 import type { Identity } from "../worker/privileges.ts";
-import { GatewayProcess } from "./gateway-process.ts";
+import { GatewayProcess, gatewayProgram } from "./gateway-process.ts";
 
 const options = { skip: process.geteuid?.() === 0 ? false : "it takes root" };
 const IDENTITY: Identity = { uid: 65_532, gid: 65_532 };
@@ -26,7 +27,8 @@ interface World extends AsyncDisposable {
   events(event: string): readonly Readonly<Record<string, unknown>>[];
 }
 
-function world(program?: string): World {
+/** `program`: what Node runs in place of our gateway; default: ours, with a cache. */
+function world(program: readonly string[] = cached(gatewayProgram())): World {
   const log: string[] = [];
   const asked: string[] = [];
   const { descriptor, port } = listenTcp("127.0.0.1", 0, 16);
@@ -46,9 +48,7 @@ function world(program?: string): World {
     certificate: { certificate: "", key: "" },
     identity: IDENTITY,
     logger: jsonLogger((line) => log.push(line)),
-    ...(program === undefined
-      ? {}
-      : { program: ["--conditions=source", "--input-type=module", "-e", program] }),
+    program,
   });
   return {
     asked,
@@ -71,22 +71,24 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 }
 
 /** A program that serves the daemon as ours does, and then `says` these. */
-function hostile(says: string): string {
+function hostile(says: string): readonly string[] {
   const module = JSON.stringify(new URL(CHANNEL, import.meta.url).href);
-  return `
+  const program = `
     const { serveDaemon } = await import(${module});
     serveDaemon(1 << 20, (daemon) => {
       const say = (...messages) => messages.forEach((message) => daemon.send(message));
       return ({ head }) => { if (head.type === "certificate") { ${says} } };
     });
   `;
+  return cached(["--conditions=source", "--input-type=module", "-e", program]);
 }
 
 test(
   "it has no privileges, no environment, nothing but its channels and the port",
   options,
   async () => {
-    await using w = world();
+    // As thinpoold starts it, to the letter.
+    await using w = world(gatewayProgram());
     await until("ready", () => w.events("gateway-ready").length === 1);
     const pid = Number(w.events("gateway-ready")[0]?.["pid"]);
     for (const thread of await readdir(`/proc/${pid}/task`)) {

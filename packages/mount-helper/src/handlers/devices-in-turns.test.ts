@@ -1,12 +1,12 @@
 /** Lists that are read over several turns, while the devices change. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createSimKernel } from "@thinpool/dm-sim";
 import type { Device, ThinPool } from "@thinpool/thinpool";
 import { createPool } from "@thinpool/thinpool";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { ITEMS_PER_TURN } from "../turns.ts";
 import { devicesInTurns } from "./devices-in-turns.ts";
 
@@ -22,7 +22,7 @@ let parent: string;
 let pool: ThinPool;
 
 before(async () => {
-  parent = await mkdtemp(join(tmpdir(), "thinpool-turns-"));
+  parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-turns-"));
   const backing = { type: "files", dataBytes: 64n << 20n, metadataBytes: 4n << 20n } as const;
   const folder = join(parent, "pool");
   pool = await createPool({ folder, kernel: createSimKernel(), backing, monitor: false });

@@ -1,7 +1,6 @@
 /** Whom the events tell what, what an answer waits for, and when the state comes in their place. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
@@ -10,6 +9,7 @@ import type { MethodResult } from "@thinpool/protocol";
 import { MAX_EVENTS_PER_ANSWER } from "@thinpool/protocol";
 import type { ThinPool } from "@thinpool/thinpool";
 import { MAX_KEPT_EVENTS, createPool, openPool } from "@thinpool/thinpool";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { jsonLogger } from "../log.ts";
 import { Access } from "../policy/access.ts";
 import { LivePolicy } from "../policy/live-policy.ts";
@@ -53,7 +53,7 @@ interface World {
 }
 
 async function world(from?: World): Promise<World> {
-  const parent = from?.folder ?? (await mkdtemp(join(tmpdir(), "thinpool-events-")));
+  const parent = from?.folder ?? (await mkdtemp(join(MEMORY_FOLDER, "thinpool-events-")));
   const kernel = from?.kernel ?? createSimKernel();
   const folder = join(parent, "pool");
   const pool =

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { KeyStore, PRUNE_STEP } from "./key-store.ts";
 
 const CALL = "0".repeat(64);
 
 test("what was begun and what was done is there after a restart", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "thinpool-keys-"));
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "thinpool-keys-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, "keys.sqlite");
   {

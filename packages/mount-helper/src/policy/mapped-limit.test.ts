@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { createSimKernel } from "@thinpool/dm-sim";
 import type { PoolUsage, ThinPool } from "@thinpool/thinpool";
 import { createPool } from "@thinpool/thinpool";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { DEFAULT_LIMITS } from "./access.ts";
 import { MappedLimit } from "./mapped-limit.ts";
 import type { MappedLimitParts } from "./mapped-limit.ts";
@@ -30,7 +30,7 @@ interface World extends AsyncDisposable {
 
 /** "base", root's, maps eleven blocks: its end was wiped when it was made. */
 async function world(): Promise<World> {
-  const parent = await mkdtemp(join(tmpdir(), "thinpool-mapped-"));
+  const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-mapped-"));
   const kernel = createSimKernel();
   const backing = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
   const pool = await createPool({ folder: join(parent, "pool"), kernel, backing, monitor: false });

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import type { TokenUse } from "./rights-book.ts";
 import { MAX_CONNECT_TOKENS, MAX_TOKENS_PER_UID, RightsBook } from "./rights-book.ts";
 import { RightsStore } from "./rights-store.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "thinpool-rights-"));
+const folder = mkdtempSync(join(MEMORY_FOLDER, "thinpool-rights-"));
 after(() => rmSync(folder, { recursive: true }));
 
 const HOUR_MS = 3_600_000;

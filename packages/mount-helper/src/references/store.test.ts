@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import type { Reference } from "./holder.ts";
 import { newLease } from "./holder.ts";
 import type { NewMount } from "./record.ts";
@@ -31,7 +31,7 @@ const REFERENCES: readonly Reference[] = [
 ];
 
 test("all comes back as it was saved, and a newer file is refused", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "thinpool-store-"));
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "thinpool-store-"));
   t.after(() => rm(folder, { recursive: true }));
   const path = join(folder, "references.sqlite");
   const [first, second, third] = REFERENCES;

@@ -10,6 +10,7 @@ import type { SimKernel } from "@thinpool/dm-sim";
 import { SimCrash, createSimKernel } from "@thinpool/dm-sim";
 import type { ThinPool } from "@thinpool/thinpool";
 import { createPool, openPool } from "@thinpool/thinpool";
+import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
 import type { Logger } from "../log.ts";
 import type { MountRules } from "../mounts/rules.ts";
@@ -19,8 +20,6 @@ import type { Claimant, HeldReference, MountWish } from "./mount-service.ts";
 import type { References } from "./open.ts";
 import { openReferences } from "./open.ts";
 
-/** A tmpfs: hundreds of ledgers are made here, and the deaths are simulated, so no disk is needed. */
-const MEMORY_FOLDER = "/dev/shm";
 const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
 /** The store's methods that write. */
 const WRITES = [

@@ -14,9 +14,11 @@ import { WebSocket } from "ws";
 import { jsonLogger } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import { Back } from "../server/back.ts";
+import { cached } from "./cached-program.test.support.ts";
 import { WORKER_FIRST_BACKOFF_MS } from "./limits.ts";
 import type { Identity } from "./privileges.ts";
 import { WorkerPool } from "./worker-pool.ts";
+import { workerProgram } from "./worker-process.ts";
 
 const options = { skip: process.geteuid?.() === 0 ? false : "it takes root" };
 const ALICE: Principal = { uid: 4001, gid: 4001, pid: 10, groups: [] };
@@ -36,14 +38,18 @@ interface World extends AsyncDisposable {
 }
 
 interface WorldOptions {
-  /** What runs in place of our worker. */
+  /** What runs in place of our worker; default: ours, with a cache. */
   readonly program?: (identity: Identity | undefined) => readonly string[];
   readonly spares?: number;
   readonly idleMs?: number;
 }
 
 /** Answers every request with who asked. */
-async function world({ program, spares = 0, idleMs }: WorldOptions = {}): Promise<World> {
+async function world({
+  program = () => cached(workerProgram()),
+  spares = 0,
+  idleMs,
+}: WorldOptions = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), "thinpool-worker-"));
   const log: string[] = [];
   const logger = jsonLogger((line) => log.push(line));
@@ -53,7 +59,7 @@ async function world({ program, spares = 0, idleMs }: WorldOptions = {}): Promis
     now: () => self.elapsedMs,
     spares,
     spareDelayMs: 1,
-    ...(program === undefined ? {} : { program }),
+    program,
   });
   const back = new Back({
     dispatcher: {
@@ -166,7 +172,8 @@ test(
   "each user has a worker of his own: no privileges, no environment, no descriptor",
   options,
   async () => {
-    await using w = await world();
+    // As thinpoold starts it, to the letter.
+    await using w = await world({ program: workerProgram });
     const alice = await webSocket(w, ALICE);
     const second = await webSocket(w, ALICE);
     const bob = await webSocket(w, BOB);
@@ -467,6 +474,10 @@ test(
       assert.equal(w.back.connectionCount, 1, name);
       assert.equal(bob.destroyed, false, name);
       await until(`${name}: gone`, () => w.pool.size === 1);
+      // Bob's is a stub: the back would wait in vain for its goodbye to him.
+      await until(`${name}: Bob's is ready`, () => workerPid(w, BOB.uid) > 0);
+      process.kill(workerPid(w, BOB.uid), "SIGKILL");
+      await until(`${name}: all are gone`, () => w.pool.size === 0);
     }
   },
 );

@@ -2,12 +2,11 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { openPool } from "@thinpool/thinpool";
-import { json, ok, refused, run } from "../../lib/in-process.test.support.ts";
+import { json, MEMORY_FOLDER, ok, refused, run } from "../../lib/in-process.test.support.ts";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const parents: string[] = [];
@@ -24,7 +23,7 @@ interface World {
 
 /** A pool of 64 MiB that is down, made by `pool create`, with the device "base" of 16 MiB. */
 async function world(): Promise<World> {
-  const parent = await mkdtemp(join(tmpdir(), "thinpool-cli-"));
+  const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-cli-"));
   parents.push(parent);
   const kernel = createSimKernel();
   const folder = join(parent, "pool");

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createSimKernel } from "@thinpool/dm-sim";
-import { commands } from "../commands/index.ts";
-import { ok, refused, run } from "./in-process.test.support.ts";
+import { commands } from "./index.ts";
+import { ok, refused, run } from "../lib/in-process.test.support.ts";
 
 const kernel = createSimKernel();
 
