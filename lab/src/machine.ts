@@ -25,6 +25,8 @@ export interface MachineStart {
   /** Files of the disks, in the order of the guest's device letters. */
   readonly disks: readonly { readonly name: string; readonly file: string }[];
   readonly memoryMiB: number;
+  /** Where it runs; undefined: wherever the host puts it. */
+  readonly cpu?: number;
 }
 
 /** A kernel that is starting, as the leader of its own process group. */

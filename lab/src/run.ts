@@ -11,6 +11,7 @@ import { constants } from "node:fs";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
+import { claimCpu } from "./cpu.ts";
 import { linkDisks, prepareDisk } from "./disks.ts";
 import { exitCodes, type LabEnd } from "./exit-codes.ts";
 import { Guard, killGroup } from "./guard.ts";
@@ -68,6 +69,7 @@ export async function runGuest(
   const memoryMiB = options.memoryMiB ?? kind.defaultMemoryMiB;
   const folders = makeRunFolders(memoryMiB);
   const guard = new Guard([...new Set([folders.folder, folders.memory])]);
+  const claim = await claimCpu();
   try {
     writeControl(kind, options, streams, scratch, folders);
     const machine = kind.start({
@@ -77,12 +79,14 @@ export async function runGuest(
       ...(scratch === undefined ? {} : { scratch }),
       disks: linkDisks(options.disks, folders.folder),
       memoryMiB,
+      ...(claim === undefined ? {} : { cpu: claim.cpu }),
     });
     const group = machine.process.pid;
     if (group !== undefined) guard.watch(group);
     return await follow(machine, options, streams, abort, folders.control);
   } finally {
     await guard.end();
+    claim?.release();
   }
 }
 

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import type { Duplex, Readable } from "node:stream";
+import { pinned } from "./cpu.ts";
 import { guestModules, type MachineKind, type MachineStart } from "./machine.ts";
 
 /** User Mode Linux: Linux as an ordinary process, the host's root its root through hostfs. */
@@ -22,8 +23,7 @@ stty raw -echo <&3; stty raw -echo <&4`,
   diskNode: (index) => `/dev/ubd${letter(index)}`,
   start(options: MachineStart) {
     const child = spawn(
-      "linux.uml",
-      [
+      ...pinned(options.cpu, "linux.uml", [
         `mem=${options.memoryMiB}M`,
         `uml_dir=${options.folder}/`,
         "umid=uml",
@@ -40,7 +40,7 @@ stty raw -echo <&3; stty raw -echo <&4`,
         "quiet",
         // A panic ends the process instead of hanging.
         "panic=-1",
-      ],
+      ]),
       {
         detached: true,
         stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
