@@ -48,7 +48,8 @@ export function pinned(
   return ["taskset", ["--cpu-list", String(cpu), program, ...args]];
 }
 
-function allowedCpus(): number[] {
+/** Those that this process may run on. */
+export function allowedCpus(): number[] {
   const match = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"));
   return parseCpuList(match?.[1] ?? "");
 }

@@ -6,6 +6,7 @@ import { qemu } from "./qemu.ts";
 import { runGuest, type LabResult, type LabStreams } from "./run.ts";
 import { uml } from "./uml.ts";
 
+export { allowedCpus } from "./cpu.ts";
 export { exitCodes, type LabEnd } from "./exit-codes.ts";
 export { examine, healthText, type Health, type KernelHealth } from "./doctor.ts";
 export { LabError } from "./lab-error.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { LabError } from "thinpool-lab";
+import { allowedCpus, LabError, prepare } from "thinpool-lab";
 import type { RunCommand } from "../lib/command.ts";
 import { ROOT } from "../lib/command.ts";
 import { preparePostgres } from "../lib/postgres.ts";
@@ -17,25 +17,36 @@ interface Step {
 
 const bin = (name: string): string => `node_modules/.bin/${name}`;
 const node = [process.execPath, "--disable-warning=ExperimentalWarning", "--conditions=source"];
+/** More would want more memory than a small machine has: a guest takes up to 2 GiB. */
+const MAX_AT_A_TIME = 4;
 /** For a machine that is slow that day; what hangs has limits of its own. */
 const KERNEL_TIMEOUT_SECONDS = 2400;
+const prepareUml: NonNullable<Step["prepare"]> = (say) => void prepare("uml", say);
+
 /** From the build, not the sources: it loads in half the time, and the step `build` has made it. */
-const inLab = (kernel: string, memoryMiB: number, tests: string[]): string[] => [
-  process.execPath,
-  "lab/src/main.ts",
-  "--kernel",
-  kernel,
-  "--memory",
-  String(memoryMiB),
-  "--timeout",
-  String(KERNEL_TIMEOUT_SECONDS),
-  "--",
-  process.execPath,
-  "--disable-warning=ExperimentalWarning",
-  "--test",
-  "--test-concurrency=1",
-  ...tests,
-];
+const inLab = (
+  kernel: "uml" | "qemu",
+  memoryMiB: number,
+  tests: string[],
+): Pick<Step, "prepare" | "command"> => ({
+  prepare: kernel === "uml" ? prepareUml : (say) => void prepare(kernel, say),
+  command: [
+    process.execPath,
+    "lab/src/main.ts",
+    "--kernel",
+    kernel,
+    "--memory",
+    String(memoryMiB),
+    "--timeout",
+    String(KERNEL_TIMEOUT_SECONDS),
+    "--",
+    process.execPath,
+    "--disable-warning=ExperimentalWarning",
+    "--test",
+    "--test-concurrency=1",
+    ...tests,
+  ],
+});
 
 /** One guest: further ones stand in each other's way on two cores. */
 const soak = (name: string, ...options: string[]): string[] => [
@@ -77,64 +88,58 @@ const FIRST: readonly Step[] = [
   },
 ];
 
-/** On this machine's own kernel. The steps of a pair run side by side. */
-const NATIVE: readonly (readonly Step[])[] = [
-  [
-    {
-      name: "unit",
-      what: "tests beside the code, by turbo",
-      command: [bin("turbo"), "run", "test", "--output-logs=full", "--concurrency=2"],
-    },
-    {
-      name: "e2e",
-      what: "programs together, on the simulated kernel",
-      command: [
-        ...node,
-        "--test",
-        ...["e2e", "conformance", "crash"].map((folder) => `tests/${folder}/*.test.ts`),
-      ],
-    },
-  ],
-  [
-    {
-      name: "crash",
-      what: "10,000 random histories with deaths and faults, on the simulated kernel",
-      command: [...node, "tools/run.ts", "soak", "crash", "--histories", "10000", "--seed", "1"],
-    },
-    {
-      name: "packages",
-      what: "packed, installed and used as a consumer would",
-      command: [...node, "tools/check-packages.ts"],
-    },
-  ],
-];
-
-/**
- * One after the other, with nothing beside them: what runs on the other CPU makes a guest up to two and a
- * half times slower.
- */
-const GUESTS: readonly Step[] = [
+/** What takes long: each on a CPU of its own, so many at a time as there are CPUs, the longest first. */
+const LONG: readonly Step[] = [
   {
-    name: "kernel-native",
-    what: "bindings and simulation against User Mode Linux",
-    command: inLab("uml", 1024, labTest("smoke dm-commands loop block mounts conformance")),
+    name: "crash",
+    what: "10,000 random histories with deaths and faults, on the simulated kernel",
+    command: [...node, "tools/run.ts", "soak", "crash", "--histories", "10000", "--seed", "1"],
   },
   {
-    name: "kernel-engine",
-    what: "the engine on User Mode Linux; the daemon there is the demo's",
-    command: inLab("uml", 2048, labTest("engine engine-counts engine-bad-input")),
+    name: "unit",
+    what: "tests beside the code, by turbo",
+    command: [bin("turbo"), "run", "test", "--output-logs=full", "--concurrency=2"],
   },
   {
-    name: "kernel-health",
-    what: "damaged and sick pools, repair, backups, adoption on User Mode Linux",
-    command: inLab("uml", 1024, labTest("engine-health engine-repair engine-adopt")),
+    name: "e2e",
+    what: "programs together, on the simulated kernel",
+    command: [
+      ...node,
+      "--test",
+      ...["e2e", "conformance", "crash"].map((folder) => `tests/${folder}/*.test.ts`),
+    ],
   },
   {
     name: "kernel-qemu",
     what: "a chosen part on Debian's kernel with two CPUs",
-    command: inLab("qemu", 2048, labTest("smoke dm-commands engine")),
+    ...inLab("qemu", 2048, labTest("smoke dm-commands engine")),
   },
-  { name: "demo", what: "the main job", command: [...node, "tools/run.ts", "demo"] },
+  {
+    name: "kernel-native",
+    what: "bindings and simulation against User Mode Linux",
+    ...inLab("uml", 1024, labTest("smoke dm-commands loop block mounts conformance")),
+  },
+  {
+    name: "demo",
+    what: "the main job",
+    prepare: prepareUml,
+    command: [...node, "tools/run.ts", "demo"],
+  },
+  {
+    name: "packages",
+    what: "packed, installed and used as a consumer would",
+    command: [...node, "tools/check-packages.ts"],
+  },
+  {
+    name: "kernel-health",
+    what: "damaged and sick pools, repair, backups, adoption on User Mode Linux",
+    ...inLab("uml", 1024, labTest("engine-health engine-repair engine-adopt")),
+  },
+  {
+    name: "kernel-engine",
+    what: "the engine on User Mode Linux; the daemon there is the demo's",
+    ...inLab("uml", 2048, labTest("engine engine-counts engine-bad-input")),
+  },
 ];
 
 /** Run only where they are named: they take too long for every run, or are not yet seen to pass. */
@@ -147,17 +152,17 @@ const BY_NAME: readonly Step[] = [
   {
     name: "kernel-cli",
     what: "the command line on User Mode Linux",
-    command: inLab("uml", 2048, labTest("cli cli-commands cli-every-command cli-script")),
+    ...inLab("uml", 2048, labTest("cli cli-commands cli-every-command cli-script")),
   },
   {
     name: "kernel-verbs",
     what: "verbs and space of the engine on User Mode Linux",
-    command: inLab("uml", 2048, labTest("engine-verbs engine-space")),
+    ...inLab("uml", 2048, labTest("engine-verbs engine-space")),
   },
   {
     name: "kernel-daemon",
     what: "users, here and over TCP, containers, attacks on mounting and the protocol, the daemon killed at every step",
-    command: inLab(
+    ...inLab(
       "uml",
       2048,
       labTest("daemon tcp mount-namespace attacks-protocol daemon-kill attacks-mount"),
@@ -166,32 +171,31 @@ const BY_NAME: readonly Step[] = [
   {
     name: "kernel-protocol",
     what: "the API as uid 1000, streams, and a client in Python, on User Mode Linux",
-    command: inLab("uml", 1536, labTest("api streams python-client")),
+    ...inLab("uml", 1536, labTest("api streams python-client")),
   },
   {
     name: "kernel-examples",
     what: "the examples as uid 1000, with a real PostgreSQL, on User Mode Linux",
-    prepare: preparePostgres,
-    command: inLab("uml", 2048, labTest("examples")),
+    ...inLab("uml", 2048, labTest("examples")),
+    prepare: (say) => {
+      prepareUml(say);
+      preparePostgres(say);
+    },
   },
   {
     name: "power",
     what: "30 power cuts under load on User Mode Linux",
+    prepare: prepareUml,
     command: [...node, ...soak("power", "--cuts", "30")],
   },
   {
     name: "flush",
     what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
+    prepare: prepareUml,
     command: [...node, ...soak("flush", "--disks", "100")],
   },
 ];
-const alone = (step: Step): readonly Step[] => [step];
-const PHASES: readonly (readonly Step[])[] = [
-  ...FIRST.map(alone),
-  ...NATIVE,
-  ...[...GUESTS, ...BY_NAME].map(alone),
-];
-const STEPS: readonly Step[] = PHASES.flat();
+const STEPS: readonly Step[] = [...FIRST, ...LONG, ...BY_NAME];
 
 /** Hundreds of processes load the same sources: the types are taken off once, and a run takes a third less. */
 const COMPILE_CACHE = { NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/node-compile") };
@@ -202,24 +206,52 @@ interface StepResult {
   readonly durationMs: number;
 }
 
+/** Installs what the steps need, one after the other, and gives those that may not. */
+function prepareSteps(steps: readonly Step[]): readonly StepResult[] {
+  return steps.flatMap(({ name, prepare: install }) => {
+    try {
+      install?.((line) => process.stderr.write(`${name}: ${line}\n`));
+      return [];
+    } catch (error) {
+      if (!(error instanceof LabError)) throw error;
+      const hint = error.hint === undefined ? "" : `; ${error.hint}`;
+      process.stderr.write(`${name}: FAILED: ${error.message}${hint}\n`);
+      return [{ name, passed: false, durationMs: 0 }];
+    }
+  });
+}
+
+/** So many at a time as there are CPUs, each on one of its own: side by side they don't wait for each other. */
+async function runSideBySide(steps: readonly Step[], live: boolean): Promise<StepResult[]> {
+  const cpus = allowedCpus().slice(0, MAX_AT_A_TIME);
+  const waiting = [...steps];
+  const results: StepResult[] = [];
+  const lanes = await Promise.allSettled(
+    cpus.map(async (cpu) => {
+      const prefix = cpus.length > 1 ? ["taskset", "--cpu-list", String(cpu)] : [];
+      for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
+        const command = [...prefix, ...step.command];
+        results.push(await runStep({ ...step, command }, live));
+      }
+    }),
+  );
+  // A lane that was stopped by a signal: so was every other, and all have ended.
+  for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
+  return results;
+}
+
 /** Runs a step and says how it went; its output is shown where it failed. */
 async function runStep(step: Step, live: boolean): Promise<StepResult> {
   process.stderr.write(`${step.name}: ${step.what} …\n`);
-  try {
-    step.prepare?.((line) => process.stderr.write(`${step.name}: ${line}\n`));
-  } catch (error) {
-    if (!(error instanceof LabError)) throw error;
-    const hint = error.hint === undefined ? "" : `; ${error.hint}`;
-    process.stderr.write(`${step.name}: FAILED: ${error.message}${hint}\n`);
-    return { name: step.name, passed: false, durationMs: 0 };
-  }
   const [command = "", ...rest] = step.command;
   const { exitCode, output, durationMs } = await runProcess(command, rest, {
     live,
     env: COMPILE_CACHE,
   });
   // turbo says 'successful' of a run that found no package: that is no pass.
-  const idle = command.endsWith("/turbo") && !/Tasks: +[1-9]\d* successful/.test(output);
+  const idle =
+    step.command.some((word) => word.endsWith("/turbo")) &&
+    !/Tasks: +[1-9]\d* successful/.test(output);
   const passed = exitCode === 0 && !idle;
   if (!passed && !live) process.stderr.write(output);
   const count = (what: string): number =>
@@ -268,16 +300,18 @@ export const test: RunCommand = {
       process.stderr.write(`run test: no step '${unknown.join("', '")}'; see ./run test --list\n`);
       return 2;
     }
+    const live = values.verbose === true;
     const started = performance.now();
+    const wanted = (steps: readonly Step[]): readonly Step[] =>
+      steps.filter(
+        ({ name }) => only?.includes(name) ?? !BY_NAME.some((other) => other.name === name),
+      );
+    const long = wanted([...LONG, ...BY_NAME]);
     const results: StepResult[] = [];
-    for (const phase of PHASES) {
-      const steps = phase.filter((step) =>
-        only === undefined ? !BY_NAME.includes(step) : only.includes(step.name),
-      );
-      results.push(
-        ...(await Promise.all(steps.map((step) => runStep(step, values.verbose === true)))),
-      );
-    }
+    for (const step of wanted(FIRST)) results.push(await runStep(step, live));
+    const unprepared = prepareSteps(long);
+    const ready = long.filter(({ name }) => !unprepared.some((other) => other.name === name));
+    results.push(...unprepared, ...(await runSideBySide(ready, live)));
     const failed = results.filter((result) => !result.passed);
     process.stdout.write(
       `${textTable(
