@@ -106,6 +106,8 @@ const LONG: readonly Step[] = [
     command: [
       ...node,
       "--test",
+      // Some wait for a time to pass.
+      "--test-concurrency=2",
       ...["e2e", "conformance", "crash"].map((folder) => `tests/${folder}/*.test.ts`),
     ],
   },
