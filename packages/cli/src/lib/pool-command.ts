@@ -6,10 +6,12 @@ import { folderFlag } from "./flags.ts";
 export abstract class PoolCommand extends BaseCommand {
   static override baseFlags = { ...BaseCommand.baseFlags, folder: folderFlag };
 
-  protected override readonly hints: Readonly<Record<string, string>> = {
-    POOL_LOCKED:
-      "This takes a closed pool: stop its daemon (`systemctl stop thinpoold`, or end `thinpool serve`), and run it again as root.",
-  };
+  protected override hints(): Readonly<Record<string, string>> {
+    return {
+      POOL_LOCKED:
+        "This takes a closed pool: stop its daemon (`systemctl stop thinpoold`, or end `thinpool serve`), and run it again as root.",
+    };
+  }
 
   /** Unlike a question that only warns: where nobody is there to answer, --yes must have been said. */
   protected async confirmLoss(question: string, yes: boolean): Promise<void> {

@@ -91,6 +91,15 @@ test("the pool must be there, and nobody else's", async () => {
   assert.equal(open.list().length, 1);
 });
 
+test("without a daemon, check, backup and extend say how they go all the same", async () => {
+  const { kernel, pool } = await world();
+  const unreachable = { exitCode: 7, code: "DAEMON_UNREACHABLE" };
+  for (const verb of ["check", "backup", "extend"]) {
+    const said = await refused(kernel, pool(verb, "--socket", "/nowhere/sock"), unreachable);
+    assert.match(said, /^Hint: Start the daemon .* as root add --direct/m);
+  }
+});
+
 function needed(verb: string): string[] {
   if (verb === "extend") return ["--direct", "--data-size", "128MiB"];
   if (["events", "check", "backup"].includes(verb)) return ["--direct"];

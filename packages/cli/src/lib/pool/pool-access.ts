@@ -28,6 +28,17 @@ export interface PoolAccess {
 }
 
 export abstract class PoolAccessCommand extends DaemonCommand {
+  /** A pool that is damaged may be why there is no daemon. */
+  protected override hints(): Readonly<Record<string, string>> {
+    const isElsewhere =
+      this.argv.some((word) => word.startsWith("--url")) ||
+      (process.env["THINPOOL_URL"] ?? "") !== "";
+    if (isElsewhere) return super.hints();
+    const DAEMON_UNREACHABLE =
+      "Start the daemon (`systemctl start thinpoold`, or `thinpool serve`), or as root add --direct, for a pool that is closed.";
+    return { ...super.hints(), DAEMON_UNREACHABLE };
+  }
+
   protected async withPoolAccess<Result>(
     where: Where,
     work: (pool: PoolAccess) => Promise<Result>,
