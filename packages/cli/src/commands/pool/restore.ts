@@ -38,7 +38,7 @@ export default class PoolRestore extends PoolCommand {
         operation: "restore",
         object: args.backup ?? folder,
         reason: "the pool has no such backup",
-        hint: "`thinpool pool backup --list` shows which there are.",
+        hint: "`thinpool pool backup --list --direct` shows which there are.",
       });
     }
     const what = `backup ${backup.name} (transaction ${backup.transactionId})`;
