@@ -276,6 +276,7 @@ export function apiCases(target: () => Target): void {
     if (!target().isRoot) {
       await assert.rejects(pool.check(), code("FORBIDDEN"));
       await assert.rejects(pool.backup(), code("FORBIDDEN"));
+      await assert.rejects(pool.backups(), code("FORBIDDEN"));
       await assert.rejects(pool.extend({ dataBytes: 1n << 40n }), code("FORBIDDEN"));
       await assert.rejects(pool.spacePolicy(), code("FORBIDDEN"));
       await assert.rejects(pool.setSpacePolicy({ dataFloorBytes: 1n }), code("FORBIDDEN"));
@@ -284,7 +285,9 @@ export function apiCases(target: () => Target): void {
     const { metadata, findings } = await pool.check({ mappings: true });
     assert.deepEqual({ metadata, findings }, { metadata: "clean", findings: [] });
     const { transactionId } = await client.status();
-    assert.equal((await pool.backup({ keep: 1 })).transactionId, transactionId);
+    const backup = await pool.backup({ keep: 1 });
+    assert.equal(backup.transactionId, transactionId);
+    assert.deepEqual(await pool.backups(), [backup]);
     const { dataTotalBytes } = await client.status();
     const dataBytes = dataTotalBytes + (64n << 20n);
     assert.equal((await pool.extend({ dataBytes })).outcome, "extended");

@@ -186,13 +186,22 @@ suite("the verbs of thinpool on a real kernel", () => {
     await refused(4, ["device", "clone", "base", "x", "--on-behalf-of", "1001"], { user: USER });
   });
 
-  test("with a daemon on it the pool is left alone, and nobody but root gets near", async () => {
-    for (const verb of ["check", "recover", "backup", "repair"]) {
-      await refused(5, ["pool", verb]);
+  test("with a daemon on it the pool is its alone, and nobody but root gets near", async () => {
+    for (const verb of ["recover", "repair"]) {
+      assert.match(await refused(5, ["pool", verb]), /^Hint: This takes a closed pool: stop its /m);
     }
-    await refused(5, ["pool", "events", "--direct"]);
+    for (const verb of ["check", "backup", "events"]) {
+      assert.match(await refused(5, ["pool", verb, "--direct"]), /^Hint: Leave --direct out to /m);
+    }
     await refused(5, ["pool", "destroy", "--yes"]);
-    assert.match(await ok(["pool", "list"]), new RegExp(`up +yes +512 MiB .* ${folder}$`, "m"));
+    assert.equal(await ok(["pool", "check", "--mappings"]), "metadata clean, nothing is wrong");
+    const backup = await ok(["pool", "backup"]);
+    assert.match(await ok(["pool", "backup", "--list"]), new RegExp(`^${backup} `, "m"));
+    assert.equal(
+      await ok(["pool", "extend", "--data-size", "640MiB"]),
+      "data 640 MiB, metadata 8 MiB",
+    );
+    assert.match(await ok(["pool", "list"]), new RegExp(`up +yes +640 MiB .* ${folder}$`, "m"));
     await refused(4, ["pool", "list"], { user: USER });
     await refused(4, ["pool", "check"], { user: USER });
     await refused(4, ["pool", "events", "--direct"], { user: USER });
@@ -228,13 +237,13 @@ suite("the verbs of thinpool on a real kernel", () => {
 
   test("without one: checked, backed up, extended, restored, destroyed", async () => {
     await w.stop();
-    assert.equal(await ok(["pool", "check", "--mappings"]), "metadata clean, nothing is wrong");
+    assert.equal(await ok(["pool", "check", "--direct"]), "metadata clean, nothing is wrong");
     assert.match(await ok(["pool", "events", "--direct"]), /device-created +name=own-1 /);
     assert.match(await ok(["pool", "recover", "--plan"]), /^Opening would find all in order\./);
     assert.equal(await ok(["pool", "recover"]), "All was in order.");
-    const backup = await ok(["pool", "backup"]);
+    const backup = await ok(["pool", "backup", "--direct"]);
     assert.equal(
-      await ok(["pool", "extend", "--data-size", "768MiB"]),
+      await ok(["pool", "extend", "--direct", "--data-size", "768MiB"]),
       "data 768 MiB, metadata 8 MiB",
     );
     // With --direct the daemon's commands work as well.
@@ -246,7 +255,7 @@ suite("the verbs of thinpool on a real kernel", () => {
     assert.match(await ok(["pool", "list"]), /down +no +768 MiB/);
     assert.match(await refused(2, ["pool", "destroy"]), /with .*base/);
     await ok(["pool", "destroy", "--yes"]);
-    await refused(3, ["pool", "check"]);
+    await refused(3, ["pool", "check", "--direct"]);
     assert.deepEqual(await json(["pool", "list"]), []);
   });
 });

@@ -15,7 +15,7 @@ import { cliArguments, PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
 
 /** The group "users" of Debian's base system: its members may connect. */
 const GROUP = { name: "users", gid: 100 };
-interface Ids {
+export interface Ids {
   readonly uid: number;
   readonly gid: number;
 }

@@ -135,6 +135,9 @@ function parseClientNotification(value: unknown): Parsed<ClientMessage> {
   return { ok: true, value: { type: "cancel", id: cancel.output.id } };
 }
 
+/** Where parameters have devices' names. */
+const NAME_PLACE = /^(name|origin|device|to|snapshot|from|snapshots\.\d+\.(origin|name))$/;
+
 /** A request whose envelope is well: its method, the params by that method's schema, and the key. */
 export function checkRequest(
   request: Pick<RequestEnvelope, "id" | "method" | "params">,
@@ -146,8 +149,7 @@ export function checkRequest(
   const params = v.safeParse(methods[method].params, request.params);
   if (!params.success) {
     const issue = params.issues[0];
-    const key = v.getDotPath(issue);
-    const isName = key === "name" || key === "origin" || key === "device";
+    const isName = NAME_PLACE.test(v.getDotPath(issue) ?? "");
     const code = isName && issue.input !== undefined ? "NAME_INVALID" : "INVALID_PARAMS";
     return refusal(code, `params.${firstIssue(params.issues)}`, id);
   }

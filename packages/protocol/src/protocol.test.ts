@@ -69,6 +69,15 @@ test("names are checked before anything else sees them", () => {
     const text = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "device.get", params: { name } });
     assert.equal(refused(text).code, "NAME_INVALID", JSON.stringify(name));
   }
+  for (const [method, params] of [
+    ["device.rename", { name: "a", to: "a/b" }],
+    ["device.revert", { name: "a", snapshot: "a/b" }],
+    ["device.changedBlocks", { name: "a", from: "a/b" }],
+    ["device.snapshotMany", { snapshots: [{ origin: "a", name: "a/b" }] }],
+  ]) {
+    const text = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+    assert.equal(refused(text).code, "NAME_INVALID", text);
+  }
   const missing = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "device.get", params: {} });
   assert.equal(refused(missing).code, "INVALID_PARAMS");
 });

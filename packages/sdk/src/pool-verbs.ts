@@ -76,12 +76,25 @@ export class PoolVerbs {
   async backup(options: { readonly keep?: number } & ChangeOptions = {}): Promise<BackupEntry> {
     const { keep } = options;
     const params = keep === undefined ? {} : { keep };
-    const made = await this.#requests.call("pool.backup", params, options);
-    return {
-      ...made,
-      transactionId: BigInt(made.transactionId),
-      sizeBytes: BigInt(made.sizeBytes),
-    };
+    return backupFromWire(await this.#requests.call("pool.backup", params, options));
+  }
+
+  /**
+   * The backups in the pool's folder, the newest first. FORBIDDEN.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@thinpool/sdk";
+   *
+   * await using client = await connect();
+   * const { admin } = await client.rights.whoAmI();
+   * if (admin) await client.pool.backup({ keep: 1 });
+   * console.log(admin ? (await client.pool.backups()).length : 1);
+   * // prints: 1
+   * ```
+   */
+  async backups(options: CallOptions = {}): Promise<readonly BackupEntry[]> {
+    return (await this.#requests.call("pool.backups", {}, options)).map(backupFromWire);
   }
 
   /**
@@ -144,4 +157,9 @@ export class PoolVerbs {
     const { outcome, policy } = await this.#requests.call("pool.setSpacePolicy", params, options);
     return { outcome, policy: spacePolicyFromWire(policy) };
   }
+}
+
+function backupFromWire(backup: MethodResult<"pool.backup">): BackupEntry {
+  const { transactionId, sizeBytes } = backup;
+  return { ...backup, transactionId: BigInt(transactionId), sizeBytes: BigInt(sizeBytes) };
 }

@@ -130,6 +130,55 @@ test("device activate and deactivate", async (t) => {
   await b.refused(3, "NOT_FOUND", "device", "activate", "missing");
 });
 
+test("pool check, backup and extend: of the daemon's pool, which goes on", async () => {
+  await using b = await bench();
+  const clean = "metadata clean, nothing is wrong";
+  assert.equal(await b.ok("pool", "check"), clean);
+  assert.equal(await b.ok("pool", "check", "--mappings"), clean);
+  const report = (await b.json("pool", "check")) as object;
+  const fields = ["atMs", "findings", "findingsLeftOut", "metadata", "report"];
+  assert.deepEqual(Object.keys(report).toSorted(), fields);
+
+  const would = "would back up the pool's metadata and records, beside ";
+  assert.equal(await b.ok("pool", "backup", "--dry-run"), `${would}0 others`);
+  const name = await b.ok("pool", "backup");
+  assert.equal(await b.ok("pool", "backup", "--dry-run"), `${would}1 others`);
+  const list = await b.ok("pool", "backup", "--list");
+  assert.match(list, new RegExp(`^NAME .*\n${name} `));
+  const made = (await b.json("pool", "backup", "--keep", "1")) as Record<string, unknown>;
+  assert.deepEqual(await b.json("pool", "backup", "--list"), [made]);
+  await b.refused(2, "USAGE", "pool", "backup", "--keep", "0");
+
+  const larger = ["pool", "extend", "--data-size", "320MiB"];
+  assert.equal(await b.ok(...larger, "--dry-run"), "would extend the data from 256 MiB to 320 MiB");
+  assert.equal(await b.ok(...larger), "data 320 MiB, metadata 4 MiB");
+  assert.deepEqual(await b.json(...larger), {
+    outcome: "already-so",
+    dataBytes: String(320 << 20),
+    metadataBytes: String(4 << 20),
+  });
+  await b.refused(2, "INVALID_PARAMS", "pool", "extend", "--data-size", "64MiB");
+  await b.refused(2, "INVALID_PARAMS", "pool", "extend");
+  await b.refused(2, "USAGE", "pool", "check", "--direct", "--socket", "/x");
+});
+
+test("Ctrl-C leaves the daemon's check and backup, and says what is left", async () => {
+  await using b = await bench();
+  for (const [verb, tool, left] of [
+    ["check", "thin_check", /^Error: check of the pool: cancelled\.\nHint: Nothing was changed/],
+    ["backup", "thin_dump", /^Error: backup of the pool: cancelled\.\nHint: Those before are/],
+  ] as const) {
+    const stop = b.kernel.onCall(({ operation }) => {
+      if (operation === tool) process.emit("SIGINT");
+    });
+    const { exitCode, stdout, stderr } = await b.run("pool", verb);
+    stop();
+    assert.deepEqual([exitCode, stdout], [1, ""]);
+    assert.match(stderr, left);
+  }
+  assert.equal((await b.client.status()).state, "working");
+});
+
 test("pool events: from the daemon's log, with all that it tells the caller", async () => {
   await using b = await bench();
   const all = (await b.json("pool", "events")) as { readonly number: number; type: string }[];

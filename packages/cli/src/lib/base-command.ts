@@ -13,9 +13,15 @@ export abstract class BaseCommand extends Command {
     }),
   };
 
+  /** What to do, by an error's code, where a command knows that better than who threw it. */
+  protected hints(): Readonly<Record<string, string>> {
+    return {};
+  }
+
   /** Replaces oclif's own printing of errors; sets the exit code and lets the process end by itself. */
   override async catch(thrown: unknown): Promise<void> {
-    report(thrown, { json: this.jsonEnabled(), verbose: this.argv.includes("--verbose") });
+    const verbose = this.argv.includes("--verbose");
+    report(thrown, { json: this.jsonEnabled(), verbose, hints: this.hints() });
   }
 
   /** The end of a command that was asked only to say what it would do. */

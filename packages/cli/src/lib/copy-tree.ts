@@ -56,7 +56,9 @@ export async function copyTree(options: {
   const common = ["--file=-", "--numeric-owner", ...ATTRIBUTES, "--directory"];
   const reader = tar(["--create", "--one-file-system", "--sparse", ...common, from, "."]);
   const writer = tar(["--extract", "--preserve-permissions", "--same-owner", ...common, to]);
-  const ends = [reader, writer].map(ended);
+  const ends = Promise.all([reader, writer].map(ended));
+  // That a program is not there is known before anybody waits for its end.
+  ends.catch(() => undefined);
   const count = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       options.onBytes?.(chunk.length);
@@ -74,7 +76,7 @@ export async function copyTree(options: {
     // its own at the archive's end mark, which may come before the last padding has left here.
     broken = error;
   }
-  const reports = await Promise.all(ends);
+  const reports = await ends;
   signal?.throwIfAborted();
   const failed = reports.find(({ code }) => code !== 0);
   if (failed !== undefined) {

@@ -41,6 +41,13 @@ export abstract class DaemonCommand extends BaseCommand {
     folder: folderFlag,
   };
 
+  protected override hints(): Readonly<Record<string, string>> {
+    return {
+      POOL_LOCKED:
+        "Leave --direct out to ask the daemon that has the pool, or stop that (`systemctl stop thinpoold`, or end `thinpool serve`).",
+    };
+  }
+
   /** Connects, does the work, and closes the connection however it ended. */
   protected async withClient<Result>(
     where: Where,

@@ -1,7 +1,7 @@
 /** A daemon over the simulated kernel, and commands run against it, all in this process. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createSimKernel } from "@thinpool/dm-sim";
+import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
 import { type Client, connect } from "@thinpool/sdk";
 import { createPool } from "@thinpool/thinpool";
@@ -12,6 +12,8 @@ const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20
 
 export interface Bench extends AsyncDisposable {
   readonly client: Client;
+  /** The daemon's. */
+  readonly kernel: SimKernel;
   /** The daemon's mounts are in it; whatever the test makes may be too. */
   readonly parent: string;
   run(...args: string[]): Promise<Outcome>;
@@ -55,6 +57,7 @@ export async function bench(): Promise<Bench> {
   const parts = undo.move();
   return {
     client,
+    kernel,
     parent,
     run: (...args) => run(kernel, args),
     ok: (...args) => ok(kernel, args),

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { type Logger, startDaemon } from "@thinpool/mount-helper";
 import { connect, type Client } from "@thinpool/sdk";
 import { linuxKernel } from "@thinpool/thinpool";
-import { UsageError } from "./errors.ts";
+import { CommandError } from "./errors.ts";
 
 /** Root's own folder: nobody else may put a link there. */
 const RUN_FOLDER = "/run";
@@ -25,8 +25,11 @@ export async function withDirectClient<Result>(
   work: (client: Client) => Promise<Result>,
 ): Promise<Result> {
   if (process.geteuid?.() !== 0) {
-    throw new UsageError({
-      reason: "--direct works on the kernel itself, and only root may",
+    throw new CommandError({
+      code: "NOT_ROOT",
+      operation: "--direct",
+      object: folder,
+      reason: "it works on the kernel itself, and only root may",
       hint: "Run it as root, or leave --direct out to ask the daemon.",
     });
   }

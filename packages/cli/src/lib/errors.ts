@@ -142,9 +142,17 @@ export function report(
     json,
     verbose,
     lines = false,
-  }: { readonly json: boolean; readonly verbose: boolean; readonly lines?: boolean },
+    hints = {},
+  }: {
+    readonly json: boolean;
+    readonly verbose: boolean;
+    readonly lines?: boolean;
+    /** In place of the failure's own, by its code. */
+    readonly hints?: Readonly<Record<string, string>>;
+  },
 ): void {
-  const failure = failureOf(thrown);
+  const found = failureOf(thrown);
+  const failure = { ...found, hint: hints[found.code] ?? found.hint };
   process.exitCode = failure.exitCode;
   const indent = lines ? undefined : 2;
   if (json) process.stdout.write(`${JSON.stringify({ error: failure }, undefined, indent)}\n`);

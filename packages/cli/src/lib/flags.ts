@@ -33,6 +33,12 @@ export const folderFlag = Flags.string({
   parse: async (path) => resolve(path),
 });
 
+/** For what no daemon can do: said or not, it is so. */
+export const alwaysDirectFlag = Flags.boolean({
+  summary:
+    "Said or not, it works on the pool of --folder itself: only root can, and no daemon may have it.",
+});
+
 export const bytesFlag = Flags.boolean({ summary: "Print sizes as exact numbers of bytes." });
 
 export const dryRunFlag = Flags.boolean({ summary: "Say what would be done, and do nothing." });

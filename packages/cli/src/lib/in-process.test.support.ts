@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
-import { PoolCommand } from "./pool-command.ts";
+import { replaceKernel } from "./kernel.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { main } from "./main.ts";
 
@@ -39,12 +39,13 @@ function taken(stream: NodeJS.WriteStream): {
 
 /** As `thinpool ARGS` from `bin.ts`. */
 export async function run(kernel: SimKernel, args: readonly string[]): Promise<Outcome> {
-  PoolCommand.openKernel = () =>
+  replaceKernel(() =>
     Promise.resolve(
       Object.assign(Object.create(kernel) as SimKernel, {
         [Symbol.asyncDispose]: () => Promise.resolve(),
       }),
-    );
+    ),
+  );
   const [stdout, stderr] = [taken(process.stdout), taken(process.stderr)];
   const before = process.exitCode;
   process.exitCode = exitCodes.done;

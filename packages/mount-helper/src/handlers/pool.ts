@@ -1,7 +1,8 @@
 /** pool.*: the pool as a whole. */
 import type { MethodResult } from "@thinpool/protocol";
 import { MAX_FINDINGS, MAX_REPORT_LENGTH } from "@thinpool/protocol";
-import type { PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
+import type { Backup, PoolStatus, PoolUsage, SpaceForecast, SpaceStatus } from "@thinpool/thinpool";
+import { listBackups } from "@thinpool/thinpool";
 import { nextTurn, slicesOf } from "../turns.ts";
 import type { HandlerParts, Topic } from "./handler.ts";
 import { growthToWire, spacePolicyChangeOf, spacePolicyToWire } from "./space-policy.ts";
@@ -40,14 +41,12 @@ export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
     },
 
     "pool.backup": async ({ keep }, _principal, { signal }) => {
-      const made = await pool.backup({ signal, ...(keep === undefined ? {} : { keep }) });
-      const { name, atMs, transactionId, sizeBytes } = made;
-      return {
-        name,
-        atMs,
-        transactionId: transactionId.toString(),
-        sizeBytes: sizeBytes.toString(),
-      };
+      return backupToWire(await pool.backup({ signal, ...(keep === undefined ? {} : { keep }) }));
+    },
+
+    "pool.backups": async () => {
+      const { folder } = pool;
+      return (await listBackups({ folder })).map(backupToWire);
     },
 
     "pool.extend": async (wanted) => {
@@ -70,6 +69,20 @@ export function poolHandlers({ pool, access }: HandlerParts): Topic<"pool"> {
       const { outcome, policy } = await pool.setPolicy(spacePolicyChangeOf(wanted));
       return { outcome, policy: spacePolicyToWire(policy) };
     },
+  };
+}
+
+function backupToWire({
+  name,
+  atMs,
+  transactionId,
+  sizeBytes,
+}: Backup): MethodResult<"pool.backup"> {
+  return {
+    name,
+    atMs,
+    transactionId: transactionId.toString(),
+    sizeBytes: sizeBytes.toString(),
   };
 }
 

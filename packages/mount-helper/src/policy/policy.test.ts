@@ -69,6 +69,7 @@ test("the whole table without a file: what root, the owner, another of the group
     ["pool.forecast", "", "yes", "yes", "yes", never],
     ["pool.check", "", "yes", never, never, never],
     ["pool.backup", "", "yes", never, never, never],
+    ["pool.backups", "", "yes", never, never, never],
     ["pool.extend", "", "yes", never, never, never],
     ["pool.spacePolicy", "", "yes", never, never, never],
     ["pool.setSpacePolicy", "", "yes", never, never, never],

@@ -58,6 +58,7 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "pool.usage": { rule: "anyone", object: undefined, turn: undefined },
   "pool.check": { rule: "root", object: undefined, turn: undefined },
   "pool.backup": { rule: "root", object: undefined, turn: undefined },
+  "pool.backups": { rule: "root", object: undefined, turn: undefined },
   "pool.extend": { rule: "root", object: undefined, turn: undefined },
   "pool.spacePolicy": { rule: "root", object: undefined, turn: undefined },
   "pool.setSpacePolicy": { rule: "root", object: undefined, turn: undefined },

@@ -125,6 +125,9 @@ export const checkReport = v.object({
   findingsLeftOut: count,
 });
 
+/** One that is there; `thinpool pool restore` puts it back, by its name. */
+const backup = v.object({ name: v.string(), atMs: timeMs, transactionId: u64, sizeBytes: u64 });
+
 export const poolMethods = {
   "pool.status": {
     changes: false,
@@ -162,7 +165,13 @@ export const poolMethods = {
       /** How many are kept, this one included; the oldest go. Default: 8. */
       keep: v.optional(v.pipe(count, v.minValue(1), v.maxValue(MAX_BACKUPS))),
     }),
-    result: v.object({ name: v.string(), atMs: timeMs, transactionId: u64, sizeBytes: u64 }),
+    result: backup,
+  },
+  "pool.backups": {
+    changes: false,
+    summary: "The backups in the pool's folder, the newest first; administrators only.",
+    params: v.object({}),
+    result: v.array(backup),
   },
   "pool.extend": {
     changes: true,

@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { AdoptedDevice, AdoptPoolOptions } from "@thinpool/thinpool";
 import { UsageError } from "../../lib/errors.ts";
-import { bytesFlag, dryRunFlag } from "../../lib/flags.ts";
+import { alwaysDirectFlag, bytesFlag, dryRunFlag } from "../../lib/flags.ts";
+import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize, parseSize } from "../../lib/size.ts";
 import { renderTable } from "../../lib/table.ts";
@@ -26,6 +27,7 @@ export default class PoolAdopt extends PoolCommand {
     "<%= config.bin %> <%= command.id %> --data-device /dev/sdb --metadata-device /dev/sdc --name 1=base",
   ];
   static override flags = {
+    direct: alwaysDirectFlag,
     bytes: bytesFlag,
     "dry-run": dryRunFlag,
     "data-device": path("The block device with its data.", "metadata-device", FILES),
@@ -61,7 +63,7 @@ export default class PoolAdopt extends PoolCommand {
       );
     }
     const { adoptPool } = await import("@thinpool/thinpool");
-    return await this.withKernel(async (kernel) => {
+    return await withKernel(async (kernel) => {
       const { pool, devices } = await adoptPool({
         folder,
         kernel,

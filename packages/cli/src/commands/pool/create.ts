@@ -1,6 +1,7 @@
 import { Flags } from "@oclif/core";
 import { UsageError } from "../../lib/errors.ts";
 import { dryRunFlag, sizeFlag } from "../../lib/flags.ts";
+import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize } from "../../lib/size.ts";
 
@@ -53,7 +54,7 @@ export default class PoolCreate extends PoolCommand {
           : `${dataPath} for the data and ${metadataPath} for the metadata, erasing what they hold`;
       return this.planned(`make a pool with blocks of ${formatSize(blockBytes)} on ${place}`);
     }
-    return await this.withKernel(async (kernel) => {
+    return await withKernel(async (kernel) => {
       const pool = await createPool({
         folder: flags.folder,
         kernel,

@@ -1,5 +1,6 @@
 import type { ClosedPoolRecords } from "@thinpool/thinpool";
-import { dryRunFlag, yesFlag } from "../../lib/flags.ts";
+import { alwaysDirectFlag, dryRunFlag, yesFlag } from "../../lib/flags.ts";
+import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize } from "../../lib/size.ts";
 
@@ -9,13 +10,13 @@ export default class PoolDestroy extends PoolCommand {
   static override summary = "Delete the pool with all its devices, images, backups and data.";
   static override description =
     "It asks first; where nobody can answer it takes --yes. A pool with a device that is mounted or open is left as it is. Needs root, and no process that has the pool open.";
-  static override flags = { "dry-run": dryRunFlag, yes: yesFlag };
+  static override flags = { direct: alwaysDirectFlag, "dry-run": dryRunFlag, yes: yesFlag };
 
   async run() {
     const { flags } = await this.parse(PoolDestroy);
     const { folder } = flags;
     const { destroyPool, readClosedPool } = await import("@thinpool/thinpool");
-    return await this.withKernel(async (kernel) => {
+    return await withKernel(async (kernel) => {
       const pool = await readClosedPool({ folder, kernel });
       const what = describe(pool);
       if (flags["dry-run"]) return this.planned(`destroy ${what}`);

@@ -83,7 +83,7 @@ export default class PoolEvents extends DaemonCommand {
   override async catch(thrown: unknown): Promise<void> {
     const lines = this.argv.some((word) => word === "--follow" || word === "-f");
     const verbose = this.argv.includes("--verbose");
-    report(thrown, { json: this.jsonEnabled(), verbose, lines });
+    report(thrown, { json: this.jsonEnabled(), verbose, lines, hints: this.hints() });
   }
 }
 

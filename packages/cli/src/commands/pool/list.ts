@@ -1,4 +1,5 @@
 import { bytesFlag } from "../../lib/flags.ts";
+import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 
 export default class PoolList extends PoolCommand {
@@ -10,7 +11,7 @@ export default class PoolList extends PoolCommand {
   async run() {
     const { flags } = await this.parse(PoolList);
     const { knownPools, renderKnownPools } = await import("../../lib/pool/known-pools.ts");
-    const pools = await this.withKernel((kernel) => knownPools(kernel, flags.folder));
+    const pools = await withKernel((kernel) => knownPools(kernel, flags.folder));
     this.log(renderKnownPools(pools, flags));
     return pools;
   }

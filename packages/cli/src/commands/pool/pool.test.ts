@@ -8,6 +8,8 @@ import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { openPool } from "@thinpool/thinpool";
 import { json, MEMORY_FOLDER, ok, refused, run } from "../../lib/in-process.test.support.ts";
 
+/** As the daemon tells them: commands.test.ts. */
+const CHECK_FIELDS = ["atMs", "findings", "findingsLeftOut", "metadata", "report"];
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const parents: string[] = [];
 after(async () => {
@@ -50,17 +52,21 @@ async function damage({ kernel, folder }: World, lost: readonly number[]): Promi
 test("pool check: nothing wrong is 0, damage is 8 with what to do; nothing stays up", async () => {
   const w = await world();
   const { kernel, pool } = w;
-  assert.equal(await ok(kernel, pool("check")), "metadata clean, nothing is wrong");
-  const report = (await json(kernel, pool("check", "--mappings"))) as Record<string, unknown>;
+  assert.equal(await ok(kernel, pool("check", "--direct")), "metadata clean, nothing is wrong");
+  const report = (await json(kernel, pool("check", "--direct", "--mappings"))) as Record<
+    string,
+    unknown
+  >;
+  assert.deepEqual(Object.keys(report).toSorted(), CHECK_FIELDS);
   assert.deepEqual([report["metadata"], report["findings"]], ["clean", []]);
   await damage(w, []);
-  const found = await run(kernel, pool("check"));
+  const found = await run(kernel, pool("check", "--direct"));
   assert.match(
     found.stdout,
     /^metadata damaged, 1 found\nMETADATA_DAMAGED {2}\S+: thin_check: .+\n {4}Close the pool and repair it/,
   );
   assert.deepEqual([found.exitCode, found.stderr], [8, ""]);
-  const asJson = await run(kernel, pool("check", "--json"));
+  const asJson = await run(kernel, pool("check", "--direct", "--json"));
   assert.equal(asJson.exitCode, 8);
   assert.equal((JSON.parse(asJson.stdout) as { metadata: string }).metadata, "damaged");
   assert.deepEqual(await kernel.leftovers(), []);
@@ -75,13 +81,27 @@ test("the pool must be there, and nobody else's", async () => {
   }
   await using open = await openPool({ folder, kernel, monitor: false });
   const locked = { exitCode: 5, code: "POOL_LOCKED" };
-  for (const verb of verbs) await refused(kernel, pool(verb, ...needed(verb)), locked);
+  for (const verb of verbs) {
+    const said = await refused(kernel, pool(verb, ...needed(verb)), locked);
+    // What the daemon can do, it is to be asked for; else it has to go.
+    const asks = needed(verb).includes("--direct");
+    assert.match(said, asks ? /Leave --direct out .* or stop / : /closed pool: stop its daemon/);
+  }
   assert.equal(open.list().length, 1);
 });
 
+test("without a daemon, check, backup and extend say how they go all the same", async () => {
+  const { kernel, pool } = await world();
+  const unreachable = { exitCode: 7, code: "DAEMON_UNREACHABLE" };
+  for (const verb of ["check", "backup", "extend"]) {
+    const said = await refused(kernel, pool(verb, "--socket", "/nowhere/sock"), unreachable);
+    assert.match(said, /^Hint: Start the daemon .* as root add --direct/m);
+  }
+});
+
 function needed(verb: string): string[] {
-  if (verb === "events") return ["--direct"];
-  if (verb === "extend") return ["--data-size", "128MiB"];
+  if (verb === "extend") return ["--direct", "--data-size", "128MiB"];
+  if (["events", "check", "backup"].includes(verb)) return ["--direct"];
   return verb === "destroy" ? ["--yes"] : [];
 }
 
@@ -144,38 +164,43 @@ test("pool recover: the plan changes nothing, then it is done and journalled", a
 test("pool extend: files become longer; smaller, and nothing said, are refused", async () => {
   const { kernel, pool } = await world();
   assert.equal(
-    await ok(kernel, pool("extend", "--data-size", "128MiB", "--dry-run")),
+    await ok(kernel, pool("extend", "--direct", "--data-size", "128MiB", "--dry-run")),
     "would extend the data from 64 MiB to 128 MiB",
   );
   assert.equal(
-    await ok(kernel, pool("extend", "--data-size", "128MiB")),
+    await ok(kernel, pool("extend", "--direct", "--data-size", "128MiB")),
     "data 128 MiB, metadata 4 MiB",
   );
-  assert.deepEqual(await json(kernel, pool("extend", "--metadata-size", "8MiB")), {
+  assert.deepEqual(await json(kernel, pool("extend", "--direct", "--metadata-size", "8MiB")), {
     outcome: "extended",
     dataBytes: String(128 << 20),
     metadataBytes: String(8 << 20),
   });
   assert.equal(
-    await ok(kernel, pool("extend", "--data-size", "128MiB", "--bytes")),
+    await ok(kernel, pool("extend", "--direct", "--data-size", "128MiB", "--bytes")),
     `data ${128 << 20}, metadata ${8 << 20}`,
   );
   const option = { exitCode: 2, code: "POOL_OPTION_INVALID" };
-  await refused(kernel, pool("extend", "--data-size", "64MiB"), option);
-  await refused(kernel, pool("extend"), option);
+  await refused(kernel, pool("extend", "--direct", "--data-size", "64MiB"), option);
+  await refused(kernel, pool("extend", "--direct"), option);
   assert.deepEqual(await kernel.leftovers(), []);
 });
 
 test("pool backup and restore: named, listed, put back; what was there is kept", async () => {
   const { kernel, folder, pool } = await world();
   await refused(kernel, pool("restore", "--yes"), { exitCode: 3, code: "NO_BACKUP" });
-  assert.match(await ok(kernel, pool("backup", "--dry-run")), /^would back up .* beside 0 others$/);
-  const name = await ok(kernel, pool("backup"));
+  assert.match(
+    await ok(kernel, pool("backup", "--direct", "--dry-run")),
+    /^would back up .* beside 0 others$/,
+  );
+  const name = await ok(kernel, pool("backup", "--direct"));
   assert.match(name, /^\d{8}T\d{9}Z-t\d+$/);
-  const list = await ok(kernel, pool("backup", "--list"));
+  const list = await ok(kernel, pool("backup", "--direct", "--list"));
   assert.match(list, /^NAME +TIME +TRANSACTION +SIZE\n/);
   assert.ok(list.includes(name));
-  const [only] = (await json(kernel, pool("backup", "--list"))) as { readonly name: string }[];
+  const [only] = (await json(kernel, pool("backup", "--direct", "--list"))) as {
+    readonly name: string;
+  }[];
   assert.equal(only?.name, name);
   {
     await using open = await openPool({ folder, kernel, monitor: false });
@@ -273,7 +298,7 @@ test("pool adopt: records for a pool that another made, and names for its device
   await refused(kernel, [...adopt, "--name", "old"], usage);
   await refused(kernel, [...adopt, "--data-device", "/dev/sdb"], usage);
   await refused(kernel, ["pool", "adopt", "--folder", `${folder}-2`, ...files.slice(0, 2)], usage);
-  assert.match(await ok(kernel, pool("check")), /^metadata clean/);
+  assert.match(await ok(kernel, pool("check", "--direct")), /^metadata clean/);
 });
 
 test("Ctrl-C ends a repair, and says what is left", async () => {

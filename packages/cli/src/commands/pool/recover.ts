@@ -1,4 +1,6 @@
 import { Flags } from "@oclif/core";
+import { alwaysDirectFlag } from "../../lib/flags.ts";
+import { withKernel, withPool } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { renderDecisions, renderJournal } from "../../lib/pool/records.ts";
 
@@ -7,6 +9,7 @@ export default class PoolRecover extends PoolCommand {
   static override description =
     "Opens the pool, which settles it, and takes it down again unless a device of it is active. A daemon that starts does the same: this is for looking. Needs root.";
   static override flags = {
+    direct: alwaysDirectFlag,
     plan: Flags.boolean({
       summary: "Only say what would be done, and what earlier recoveries did; change nothing.",
     }),
@@ -16,11 +19,11 @@ export default class PoolRecover extends PoolCommand {
     const { flags } = await this.parse(PoolRecover);
     const { folder } = flags;
     const { planRecovery, readClosedPool } = await import("@thinpool/thinpool");
-    return await this.withKernel(async (kernel) => {
+    return await withKernel(async (kernel) => {
       const { journal } = await readClosedPool({ folder, kernel });
       if (!flags.plan) {
         const before = journal.at(-1)?.number ?? 0;
-        const done = await this.withPool(folder, async (pool) =>
+        const done = await withPool(folder, async (pool) =>
           pool.recoveryJournal().filter(({ number }) => number > before),
         );
         this.log(done.length === 0 ? "All was in order." : renderJournal(done));

@@ -1,6 +1,7 @@
 import { Flags } from "@oclif/core";
-import { dryRunFlag, yesFlag } from "../../lib/flags.ts";
+import { alwaysDirectFlag, dryRunFlag, yesFlag } from "../../lib/flags.ts";
 import { interruptible } from "../../lib/interruption.ts";
+import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { Progress } from "../../lib/progress.ts";
 
@@ -9,6 +10,7 @@ export default class PoolRepair extends PoolCommand {
   static override description =
     "The rebuilt metadata is checked before it takes the place of the damaged one, which is kept. Where a device would be lost nothing is changed, unless --accept-loss. Check every filesystem in the pool afterwards. Needs root and thin-provisioning-tools, and the pool to be down.";
   static override flags = {
+    direct: alwaysDirectFlag,
     "dry-run": dryRunFlag,
     yes: yesFlag,
     "accept-loss": Flags.boolean({
@@ -24,7 +26,7 @@ export default class PoolRepair extends PoolCommand {
     const { flags } = await this.parse(PoolRepair);
     const { folder, "accept-loss": acceptLoss, "spare-device": spareDevice } = flags;
     const { checkPool, repairPool } = await import("@thinpool/thinpool");
-    return await this.withKernel(async (kernel) => {
+    return await withKernel(async (kernel) => {
       if (flags["dry-run"]) {
         const { metadata } = await checkPool({ folder, kernel });
         return this.planned(

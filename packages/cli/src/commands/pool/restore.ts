@@ -1,7 +1,8 @@
 import { Args, Flags } from "@oclif/core";
 import { CommandError } from "../../lib/errors.ts";
-import { dryRunFlag, yesFlag } from "../../lib/flags.ts";
+import { alwaysDirectFlag, dryRunFlag, yesFlag } from "../../lib/flags.ts";
 import { interruptible } from "../../lib/interruption.ts";
+import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { Progress } from "../../lib/progress.ts";
 
@@ -15,6 +16,7 @@ export default class PoolRestore extends PoolCommand {
     }),
   };
   static override flags = {
+    direct: alwaysDirectFlag,
     "dry-run": dryRunFlag,
     yes: yesFlag,
     "spare-device": Flags.string({
@@ -36,7 +38,7 @@ export default class PoolRestore extends PoolCommand {
         operation: "restore",
         object: args.backup ?? folder,
         reason: "the pool has no such backup",
-        hint: "`thinpool pool backup --list` shows which there are.",
+        hint: "`thinpool pool backup --list --direct` shows which there are.",
       });
     }
     const what = `backup ${backup.name} (transaction ${backup.transactionId})`;
@@ -47,7 +49,7 @@ export default class PoolRestore extends PoolCommand {
     );
     const left = "The pool is as it was; a spare may be left, which the next restore uses.";
     const cancelled = { name: "restore", object: folder, left };
-    const restored = await this.withKernel((kernel) =>
+    const restored = await withKernel((kernel) =>
       interruptible(cancelled, async (signal) => {
         using _progress = new Progress({ label: "restoring", silent: this.jsonEnabled() });
         const spare = spareDevice === undefined ? {} : { spareDevice };

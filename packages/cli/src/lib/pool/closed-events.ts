@@ -4,7 +4,7 @@ import { eventFromWire } from "@thinpool/protocol";
 import type { LoggedEvent } from "@thinpool/sdk";
 import { readClosedPool } from "@thinpool/thinpool";
 import { UsageError } from "../errors.ts";
-import { PoolCommand } from "../pool-command.ts";
+import { withKernel } from "../kernel.ts";
 
 /** Nothing is opened: what is wrong with a pool that can't be opened stands here as well. */
 export async function closedEvents(options: {
@@ -12,13 +12,10 @@ export async function closedEvents(options: {
   readonly after: number | undefined;
 }): Promise<readonly LoggedEvent[]> {
   const { folder, after } = options;
-  await using kernel = await PoolCommand.openKernel();
   const from = after === undefined ? {} : { eventsAfter: after };
-  const { events, firstEventNumber, lastEventNumber } = await readClosedPool({
-    folder,
-    kernel,
-    ...from,
-  });
+  const { events, firstEventNumber, lastEventNumber } = await withKernel((kernel) =>
+    readClosedPool({ folder, kernel, ...from }),
+  );
   if (after !== undefined && after > lastEventNumber) {
     throw new UsageError({
       reason: `the pool's last event is ${lastEventNumber}`,

@@ -1,13 +1,15 @@
 /** What a check found, as text and as an exit code. */
-import type { CheckReport } from "@thinpool/thinpool";
+import type { CheckReport } from "@thinpool/sdk";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 
-export function renderCheck({ metadata, findings }: CheckReport): string {
+export function renderCheck({ metadata, findings, findingsLeftOut }: CheckReport): string {
   const lines = findings.map(
     ({ code, object, reason, action }) => `${code}  ${object}: ${reason}\n    ${action}`,
   );
-  const found = findings.length === 0 ? "nothing is wrong" : `${findings.length} found`;
-  return [`metadata ${metadata}, ${found}`, ...lines].join("\n");
+  const count = findings.length + findingsLeftOut;
+  const found = count === 0 ? "nothing is wrong" : `${count} found`;
+  const more = findingsLeftOut === 0 ? [] : [`${findingsLeftOut} more are not told`];
+  return [`metadata ${metadata}, ${found}`, ...lines, ...more].join("\n");
 }
 
 /** Not known is not well; what is found needs repair. */

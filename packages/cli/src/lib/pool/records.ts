@@ -1,5 +1,6 @@
-/** A closed pool's journal and backups as text. */
-import type { Backup, JournalEntry, PlannedRecovery } from "@thinpool/thinpool";
+/** A pool's journal and backups as text. */
+import type { BackupEntry } from "@thinpool/sdk";
+import type { JournalEntry, PlannedRecovery } from "@thinpool/thinpool";
 import { formatSize } from "../size.ts";
 import { renderTable } from "../table.ts";
 
@@ -26,10 +27,10 @@ export function renderJournal(entries: readonly JournalEntry[]): string {
 }
 
 export function renderBackups(
-  backups: readonly Backup[],
+  backups: readonly BackupEntry[],
   { bytes }: { readonly bytes: boolean },
 ): string {
-  return renderTable<Backup>(
+  return renderTable<BackupEntry>(
     [
       { heading: "NAME", value: ({ name }) => name },
       { heading: "TIME", value: ({ atMs }) => time(atMs) },
