@@ -24,6 +24,8 @@ export interface LogEntry {
 
 export class WriteLog {
   readonly entries: readonly LogEntry[];
+  /** How much of the file is the log. */
+  readonly lengthBytes: number;
   readonly #fd: number;
 
   constructor(path: string) {
@@ -56,6 +58,7 @@ export class WriteLog {
       if (hasData) at += lengthBytes;
     }
     this.entries = entries;
+    this.lengthBytes = at;
   }
 
   close(): void {
@@ -76,19 +79,15 @@ export class WriteLog {
 
 /** Pieces in which an image is kept and copied. */
 const CHUNK_BYTES = 65_536;
+const ZEROS: Buffer = Buffer.alloc(CHUNK_BYTES);
 
 /** A disk as it grows, in memory, sparse. */
 export class DiskImage {
-  readonly #sizeBytes: number;
   readonly #chunks = new Map<number, Buffer>();
-
-  constructor(sizeBytes: number) {
-    this.#sizeBytes = sizeBytes;
-  }
 
   /** Shares the chunks until either changes one. */
   copy(): DiskImage {
-    const copy = new DiskImage(this.#sizeBytes);
+    const copy = new DiskImage();
     for (const [index, chunk] of this.#chunks) copy.#chunks.set(index, chunk);
     return copy;
   }
@@ -113,15 +112,11 @@ export class DiskImage {
     }
   }
 
-  writeTo(path: string): void {
-    const fd = openSync(path, "wx", 0o600);
-    try {
-      writeSync(fd, Buffer.alloc(1), 0, 1, this.#sizeBytes - 1);
-      for (const [index, chunk] of this.#chunks) {
-        writeSync(fd, chunk, 0, chunk.length, index * CHUNK_BYTES);
-      }
-    } finally {
-      closeSync(fd);
+  /** Writes what is not zero into a file that is all zeros from `offsetBytes` on. */
+  writeTo(fd: number, offsetBytes: number): void {
+    for (const [index, chunk] of this.#chunks) {
+      if (chunk.equals(ZEROS)) continue;
+      writeSync(fd, chunk, 0, chunk.length, offsetBytes + index * CHUNK_BYTES);
     }
   }
 }

@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { promisify } from "node:util";
-import { dmName, formatDevNumber, LinuxDeviceMapper, sectors } from "@thinpool/dm-native";
+import { dmName, formatDevNumber, sectors } from "@thinpool/dm-native";
 import { createPool, linuxKernel } from "@thinpool/thinpool";
 import { makeBase, startLoad } from "./guest-load.ts";
 import { MARKS } from "./flush-marks.ts";
@@ -23,9 +23,12 @@ const LOGGED = { name: dmName("soak-logged") } as const;
 const DISK = "/mnt/disk";
 const BACKING = { type: "files", dataBytes: 192n << 20n, metadataBytes: 4n << 20n } as const;
 
-const task = JSON.parse(process.argv[2] ?? "") as RecordTask;
-await using dm = new LinuxDeviceMapper();
+const [, , given] = process.argv;
+// The host compiles it: see compileForGuest.
+if (given === undefined) process.exit();
+const task = JSON.parse(given) as RecordTask;
 await using kernel = linuxKernel();
+const { dm } = kernel;
 
 const mark = async (text: string): Promise<void> => void (await dm.message(LOGGED, `mark ${text}`));
 

@@ -2,22 +2,31 @@
  * `./run soak flush`: one load is recorded, write by write; then the disk is rebuilt as it was at every
  * flush, and with a random part of what was written after it, and each is opened and checked.
  */
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  truncateSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { closingLine, type FindingKind, type Totals } from "./finding.ts";
-import { diskName, type FlushCheckTask } from "./flush-check-guest.ts";
+import type { FlushCheckTask } from "./flush-check-guest.ts";
 import { DiskImage, LOG_FLAGS, WriteLog } from "./flush-log.ts";
 import { MARKS } from "./flush-marks.ts";
 import type { RecordTask } from "./flush-record-guest.ts";
 import type { LoadRecord } from "./guest-check.ts";
-import { runInLab } from "./lab-process.ts";
+import { compileForGuest, runInLab } from "./lab-process.ts";
 import { Random } from "./random.ts";
 import { soakOptions, wholeNumber } from "./soak-options.ts";
 import { stopCode } from "./stop.ts";
 
 const MEMORY_FOLDER = "/dev/shm";
 const DISK_MIB = 384;
+const DISK_BYTES = DISK_MIB * 2 ** 20;
 const LOG_MIB = 8192;
 const GUEST_MIB = 512;
 const GUEST_TIMEOUT_SECONDS = 900;
@@ -25,8 +34,8 @@ const WORKERS = 4;
 /** A step is good for some five flushes; half of the disks are flushes, half are parts. */
 const DISKS_PER_STEP = 12;
 const STEPS = { least: 6, most: 80 } as const;
-/** The lab takes 16 disks at once. Each takes some 30 MiB of memory until its guest has seen it. */
-const DISKS_PER_BOOT = 16;
+/** Each takes some 10 MiB of memory until its guest has seen them all. */
+const MOST_DISKS_PER_BOOT = 100;
 
 const values = soakOptions({
   disks: { type: "string", default: "100" },
@@ -52,7 +61,7 @@ async function record(task: RecordTask, disk: string, log: string): Promise<void
     memoryMiB: GUEST_MIB,
     timeoutSeconds: GUEST_TIMEOUT_SECONDS,
     options: ["--disk", `disk=${disk}:${DISK_MIB}M`, "--disk", `log=${log}:${LOG_MIB}M`],
-    script: "flush-record-guest.ts",
+    program: "flush-record-guest.ts",
     task,
     onLine: (line) => {
       recorded ||= line === "recorded";
@@ -116,19 +125,20 @@ function take(line: string): void {
 
 interface Built {
   readonly number: number;
-  readonly file: string;
   readonly record: LoadRecord;
 }
 
-async function check(disks: readonly Built[]): Promise<void> {
+async function check(file: string, disks: readonly Built[]): Promise<void> {
   const before = totals.tried;
   const { exitCode, said } = await runInLab({
     memoryMiB: GUEST_MIB,
     timeoutSeconds: GUEST_TIMEOUT_SECONDS,
-    options: disks.flatMap(({ number, file }) => ["--disk", `${diskName(number)}=${file}`]),
-    script: "flush-check-guest.ts",
+    options: ["--disk", `disks=${file}`],
+    program: "flush-check-guest.ts",
     task: {
-      disks: disks.map((disk) => ({ number: disk.number, record: disk.record })),
+      device: "/dev/disk/lab/disks",
+      diskBytes: DISK_BYTES,
+      disks,
     } satisfies FlushCheckTask,
     onLine: take,
   });
@@ -141,25 +151,29 @@ async function check(disks: readonly Built[]): Promise<void> {
 
 /** Builds in the order of the log, one image growing; hands full batches to the guests. */
 async function checkAll(log: WriteLog, disks: readonly Rebuilt[]): Promise<void> {
-  const image = new DiskImage(DISK_MIB << 20);
+  const image = new DiskImage();
   const running = new Set<Promise<void>>();
   let applied = 0;
-  for (let first = 0; first < disks.length; first += DISKS_PER_BOOT) {
+  const perBoot = Math.min(MOST_DISKS_PER_BOOT, Math.ceil(disks.length / guests));
+  for (let first = 0; first < disks.length; first += perBoot) {
     if (running.size >= guests) await Promise.race(running);
     if (stopCode() !== undefined) break;
-    const scratch = join(folder, `batch-${first}`);
-    mkdirSync(scratch);
-    const batch = disks.slice(first, first + DISKS_PER_BOOT).map((disk) => {
+    const file = join(folder, `disks-${first}`);
+    const fd = openSync(file, "wx", 0o600);
+    const batch = disks.slice(first, first + perBoot).map((disk, index) => {
       for (; applied <= disk.flush; applied += 1) {
         const entry = log.entries[applied];
         if (entry !== undefined) image.apply(log, entry);
       }
-      const file = join(scratch, `disk-${disk.number}`);
-      return { number: disk.number, file, record: build(log, image, disk, file) };
+      const built = build(log, image, disk);
+      built.image.writeTo(fd, index * DISK_BYTES);
+      return { number: disk.number, record: built.record };
     });
-    const run = check(batch).finally(() => {
+    ftruncateSync(fd, batch.length * DISK_BYTES);
+    closeSync(fd);
+    const run = check(file, batch).finally(() => {
       running.delete(run);
-      rmSync(scratch, { recursive: true });
+      rmSync(file);
       process.stderr.write(`soak flush: ${totals.tried} of ${disks.length}\n`);
     });
     running.add(run);
@@ -167,24 +181,24 @@ async function checkAll(log: WriteLog, disks: readonly Rebuilt[]): Promise<void>
   await Promise.all(running);
 }
 
-/** Writes the disk's file; gives what must be in it. */
-function build(log: WriteLog, at: DiskImage, disk: Rebuilt, file: string): LoadRecord {
-  if (disk.part === undefined) {
-    at.writeTo(file);
-    return recordAt(log, disk.flush + 1);
-  }
+/** The disk as it may have been, and what must be in it. */
+function build(
+  log: WriteLog,
+  at: DiskImage,
+  disk: Rebuilt,
+): { readonly image: DiskImage; readonly record: LoadRecord } {
+  if (disk.part === undefined) return { image: at, record: recordAt(log, disk.flush + 1) };
   const random = new Random(disk.part);
   const next = log.entries.findIndex(
     ({ flags }, index) => index > disk.flush && (flags & LOG_FLAGS.flush) !== 0,
   );
   const end = next === -1 ? log.entries.length : next;
-  const copy = at.copy();
+  const image = at.copy();
   for (const entry of log.entries.slice(disk.flush + 1, end)) {
     // What was written through is durable by itself.
-    if ((entry.flags & LOG_FLAGS.fua) !== 0 || random.chance(50)) copy.apply(log, entry);
+    if ((entry.flags & LOG_FLAGS.fua) !== 0 || random.chance(50)) image.apply(log, entry);
   }
-  copy.writeTo(file);
-  return recordAt(log, end);
+  return { image, record: recordAt(log, end) };
 }
 
 /** The load's log, recorded now. */
@@ -202,8 +216,12 @@ async function recordLog(): Promise<string> {
 }
 
 try {
+  await compileForGuest("flush-record-guest.ts");
+  await compileForGuest("flush-check-guest.ts");
   const path = values.log ?? (await recordLog());
   const log = new WriteLog(path);
+  // A copy of the sparse file that it was recorded in would have all its zeros.
+  if (values.log === undefined) truncateSync(path, log.lengthBytes);
   const mounted = log.entries.findIndex(({ mark }) => mark === MARKS.mounted);
   const flushes = [...log.entries.keys()].filter(
     (index) => index > mounted && ((log.entries[index]?.flags ?? 0) & LOG_FLAGS.flush) !== 0,

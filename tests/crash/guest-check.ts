@@ -1,17 +1,16 @@
 /**
- * In the lab's guest, after a power cut: thin_check on the metadata as it was found, the pool opened,
- * every worker's devices in a state from its last acknowledged step on, every file in them right, and
- * at the end nothing left on the machine.
+ * In the lab's guest, after a power cut: the pool opened, which has thin_check look at the metadata as
+ * it was found; every worker's devices in a state from its last acknowledged step on, every file in them
+ * right; thin_check again on what recovery and closing made of the metadata, its books those of the
+ * ledger, and at the end nothing left on the machine.
  */
-import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { type Kernel, openPool, PoolError, type ThinPool } from "@thinpool/thinpool";
 import { expect, Finding } from "./finding.ts";
 import { mounted, wrongFile } from "./guest-pool.ts";
+import { quote, type ToolShell, withShell } from "./guest-tools.ts";
 import { BASE, planStep, type WorkerState, workerPrefix } from "./worker-plan.ts";
 
-const run = promisify(execFile);
 /** Acknowledgements that were still on their way when the power went, at most. */
 const MAX_UNHEARD = 64;
 
@@ -25,13 +24,14 @@ export interface LoadRecord {
 }
 
 /** Undefined: there is no pool, and none was acknowledged. */
-export async function checkFolder(
-  kernel: Kernel,
-  folder: string,
-  record: LoadRecord,
-): Promise<readonly WorkerState[] | undefined> {
-  const metadata = join(folder, "metadata");
-  if (record.created) await thinCheck(kernel, metadata);
+export async function checkFolder(options: {
+  readonly kernel: Kernel;
+  readonly shell: ToolShell;
+  readonly folder: string;
+  readonly record: LoadRecord;
+}): Promise<readonly WorkerState[] | undefined> {
+  const { shell, folder, record } = options;
+  const kernel = withShell(options.kernel, shell);
   let pool: ThinPool;
   try {
     pool = await openPool({ folder, kernel });
@@ -56,8 +56,7 @@ export async function checkFolder(
   } finally {
     await pool.close();
   }
-  await thinCheck(kernel, metadata);
-  await checkBooks(kernel, metadata, books);
+  await checkMetadata(shell, join(folder, "metadata"), books);
   await checkNothingLeft(kernel, folder);
   return states;
 }
@@ -107,27 +106,21 @@ async function wrongFiles(kernel: Kernel, pool: ThinPool, state: WorkerState) {
   return undefined;
 }
 
-/** The metadata with the tools' own eyes; the pool is closed. */
-async function thinCheck(kernel: Kernel, metadata: string): Promise<void> {
-  await withLoop(kernel, metadata, async (path) => {
-    try {
-      await run("/usr/sbin/thin_check", [path]);
-    } catch (error) {
-      throw new Finding("failed", `thin_check: ${String(error)}`);
-    }
-  });
-}
-
-/** Ledger and metadata agree on the thin devices there are, and on the transaction. */
-async function checkBooks(
-  kernel: Kernel,
+/**
+ * The metadata with the tools' own eyes, the pool being closed: it is whole, and agrees with the ledger on
+ * the thin devices there are and on the transaction.
+ */
+async function checkMetadata(
+  shell: ToolShell,
   metadata: string,
   recorded: { readonly ids: readonly number[]; readonly transactionId: bigint },
 ): Promise<void> {
-  const { stdout } = await withLoop(kernel, metadata, (path) =>
-    run("/usr/sbin/thin_dump", ["--skip-mappings", path]),
+  const path = quote(metadata);
+  const { code, printed } = await shell.run(
+    `thin_check ${path} && thin_dump --skip-mappings ${path}`,
   );
-  const ids = [...stdout.matchAll(/dev_id="(\d+)"/g)].map(([, id]) => Number(id));
+  expect(code === 0, "failed", () => `thin_check or thin_dump ended with ${code}: ${printed}`);
+  const ids = [...printed.matchAll(/dev_id="(\d+)"/g)].map(([, id]) => Number(id));
   const extra = ids.filter((id) => !recorded.ids.includes(id));
   expect(extra.length === 0, "leaked", () => `thin ids ${extra.join()} belong to no device`);
   expect(
@@ -135,25 +128,12 @@ async function checkBooks(
     "lost",
     () => `thin ids ${recorded.ids.join()} are recorded, the metadata has ${ids.join()}`,
   );
-  const transaction = /<superblock[^>]* transaction="(\d+)"/.exec(stdout)?.[1];
+  const transaction = /<superblock[^>]* transaction="(\d+)"/.exec(printed)?.[1];
   expect(
     transaction === String(recorded.transactionId),
     "failed",
     () => `the metadata is at transaction ${transaction}, the pool at ${recorded.transactionId}`,
   );
-}
-
-async function withLoop<T>(
-  kernel: Kernel,
-  backingFile: string,
-  body: (path: string) => Promise<T>,
-): Promise<T> {
-  const loop = await kernel.loops.attach({ backingFile });
-  try {
-    return await body(loop.path);
-  } finally {
-    await kernel.loops.detach(loop.path);
-  }
 }
 
 async function checkNothingLeft(kernel: Kernel, folder: string): Promise<void> {

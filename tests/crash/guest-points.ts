@@ -2,18 +2,29 @@
 import { writeSync } from "node:fs";
 import type { Kernel } from "@thinpool/thinpool";
 
-/** Steps of the engine's operations, each before and after its effect. */
-export const POINTS: readonly string[] = [
-  "message create_snap",
-  "message create_thin",
-  "message delete",
-  "message set_transaction_id",
-  "suspend",
-  "resume",
-  "createDevice",
-  "loadTable",
-  "removeDevice",
-].flatMap((call) => [`before ${call}`, `after ${call}`]);
+/** Steps of the engine's operations, and how often a load passes each at most before it is stopped there. */
+const CALLS: Readonly<Record<string, number>> = {
+  "message create_snap": 10,
+  // A load asks for a new device once a second.
+  "message create_thin": 1,
+  "message delete": 6,
+  "message set_transaction_id": 12,
+  suspend: 12,
+  resume: 12,
+  createDevice: 12,
+  loadTable: 12,
+  removeDevice: 12,
+};
+
+export interface Point {
+  readonly name: string;
+  readonly mostPasses: number;
+}
+
+/** Before and after the effect of each. */
+export const POINTS: readonly Point[] = Object.entries(CALLS).flatMap(([call, mostPasses]) =>
+  ["before", "after"].map((when) => ({ name: `${when} ${call}`, mostPasses })),
+);
 
 export const POINT_MARKER = "@point";
 

@@ -1,17 +1,37 @@
 /** The lab as a child process: its lines one by one, and its power in our hands. */
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { onStop } from "./stop.ts";
 
 const ROOT: string = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+
+const NODE: readonly string[] = ["--disable-warning=ExperimentalWarning"];
+/** Where the guest finds its program compiled; below the repository, which it sees read-only. */
+const COMPILE_CACHE = `${ROOT}/node_modules/.cache/soak`;
+
+/** The programs of this folder that run in the guest. */
+export type GuestProgram = "power-guest.ts" | "flush-check-guest.ts" | "flush-record-guest.ts";
+
+const programPath = (program: GuestProgram): string => `${ROOT}/tests/crash/${program}`;
+
+/**
+ * Compiles a guest's program here, which takes a tenth of a second; in User Mode Linux it takes more than
+ * one, at every boot. A program without a task loads, and ends.
+ */
+export async function compileForGuest(program: GuestProgram): Promise<void> {
+  await promisify(execFile)(process.execPath, [...NODE, programPath(program)], {
+    env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
+  });
+}
 
 export interface LabRun {
   readonly memoryMiB: number;
   readonly timeoutSeconds: number;
   /** The lab's own options: disks, a scratch folder, a marker to cut on. */
   readonly options: readonly string[];
-  /** A program of this folder, and what it is told. */
-  readonly script: string;
+  readonly program: GuestProgram;
+  /** What it is told. */
   readonly task: unknown;
   readonly onLine: (line: string, cut: () => void) => void;
 }
@@ -24,19 +44,14 @@ export interface LabEnd {
 
 /** Resolves when nothing of the guest is left. `cut` kills it on the spot, as a power cut does. */
 export async function runInLab(run: LabRun): Promise<LabEnd> {
-  const words = ["--memory", String(run.memoryMiB), "--timeout", String(run.timeoutSeconds)];
-  const command = ["node", "--disable-warning=ExperimentalWarning"];
-  const script = `${ROOT}/tests/crash/${run.script}`;
   const child = spawn(
     process.execPath,
     [
       `${ROOT}/lab/src/main.ts`,
-      ...words,
+      ...["--memory", String(run.memoryMiB), "--timeout", String(run.timeoutSeconds)],
+      ...["--env", `NODE_COMPILE_CACHE=${COMPILE_CACHE}`],
       ...run.options,
-      "--",
-      ...command,
-      script,
-      JSON.stringify(run.task),
+      ...["--", "node", ...NODE, programPath(run.program), JSON.stringify(run.task)],
     ],
     { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] },
   );

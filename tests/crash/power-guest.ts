@@ -4,20 +4,21 @@
  * often as asked; then for good, by the host that kills the guest at a random moment, or at a named
  * point, where everything stands still until it does.
  *
- * stdout, line by line, is what the host knows: `checked STATES`, `acknowledged WORKER STEPS`, and
- * `hangs PHASE` where nothing goes on.
+ * stdout, line by line, is what the host knows: `phase WHAT`, `checked STATES`, `acknowledged WORKER
+ * STEPS`, and `hangs PHASE` where nothing goes on.
  */
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { dmName, flakeyToParams, LinuxDeviceMapper, sectors } from "@thinpool/dm-native";
+import { dmName, flakeyToParams, sectors } from "@thinpool/dm-native";
 import { createPool, linuxKernel, openPool } from "@thinpool/thinpool";
 import { Finding } from "./finding.ts";
 import { checkFolder, type LoadRecord } from "./guest-check.ts";
 import { makeBase, startLoad } from "./guest-load.ts";
 import { withPoint } from "./guest-points.ts";
+import { ToolShell, withShell } from "./guest-tools.ts";
 import { Random, seedOf } from "./random.ts";
 import type { WorkerState } from "./worker-plan.ts";
 
@@ -44,15 +45,19 @@ const FLAKEY = { name: dmName("soak-flakey") } as const;
 const WORKERS = 4;
 const BACKING = { type: "files", dataBytes: 192n << 20n, metadataBytes: 4n << 20n } as const;
 /** A load before dm-flakey drops its writes, and after: in ms. */
-const LOAD_MS = [300, 1500] as const;
-const DROPPED_MS = 200;
+const LOAD_MS = [100, 1000] as const;
+const DROPPED_MS = 100;
 /** No phase takes a tenth of it, however slow the machine. */
-const HANGS_AFTER_MS = 240_000;
+const HANGS_AFTER_MS = 60_000;
 
-const task = JSON.parse(process.argv[2] ?? "") as PowerTask;
+const [, , given] = process.argv;
+// The host compiles it: see compileForGuest.
+if (given === undefined) process.exit();
+const task = JSON.parse(given) as PowerTask;
 const random = new Random(task.seed);
-await using dm = new LinuxDeviceMapper();
 await using kernel = linuxKernel();
+const { dm } = kernel;
+await using shell = new ToolShell();
 
 function say(...words: readonly string[]): void {
   writeSync(1, `${words.join(" ")}\n`);
@@ -62,6 +67,7 @@ let watchdog: NodeJS.Timeout | undefined;
 
 /** From here on it does this, and says so where it takes far too long. */
 function phase(what: string): void {
+  say("phase", what);
   clearTimeout(watchdog);
   watchdog = setTimeout(
     () => say("hangs", JSON.stringify(`${what}; waiting in the kernel: ${waiting()}`)),
@@ -98,9 +104,10 @@ async function loadFlakey(drops: boolean): Promise<void> {
   await dm.loadTable(FLAKEY, [
     { startSectors: sectors(0n), lengthSectors, type: "flakey", params },
   ]);
-  // Without a flush: what the filesystem holds back is not to reach the disk by this.
-  await dm.suspend(FLAKEY, { noFlush: true, skipLockFs: true });
-  await dm.resume(FLAKEY);
+  // Without a flush: what the filesystem holds back is not to reach the disk by this. One call suspends
+  // and resumes: in between, a commit of the ledger on this very thread would wait for the disk, and
+  // nobody would be left to resume it.
+  await dm.resume(FLAKEY, { noFlush: true, skipLockFs: true });
 }
 
 async function mountDisk(): Promise<void> {
@@ -127,7 +134,7 @@ async function tearDown(): Promise<void> {
 }
 
 async function check(record: LoadRecord): Promise<readonly WorkerState[]> {
-  return (await checkFolder(kernel, FOLDER, record)) ?? [];
+  return (await checkFolder({ kernel, shell, folder: FOLDER, record })) ?? [];
 }
 
 /** A load until dm-flakey drops all writes; then what a reboot would find is checked. */
@@ -135,7 +142,7 @@ async function flakeyCut(seed: number, states: readonly WorkerState[]) {
   const acknowledged = states.map(() => 0);
   let heard = true;
   phase("opening the pool for a load");
-  const pool = await openPool({ folder: FOLDER, kernel });
+  const pool = await openPool({ folder: FOLDER, kernel: withShell(kernel, shell) });
   phase("a load until writes are dropped");
   const load = startLoad({
     kernel,
@@ -178,7 +185,8 @@ async function begin(): Promise<readonly WorkerState[]> {
 async function loadUntilCut(states: readonly WorkerState[]): Promise<void> {
   const { point } = task;
   phase("opening the pool for the last load");
-  const watched = point === undefined ? kernel : withPoint(kernel, point.name, point.times);
+  const quick = withShell(kernel, shell);
+  const watched = point === undefined ? quick : withPoint(quick, point.name, point.times);
   const pool = await openPool({ folder: FOLDER, kernel: watched });
   phase("the last load");
   say("loading");
