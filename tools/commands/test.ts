@@ -112,6 +112,18 @@ const LONG: readonly Step[] = [
     ],
   },
   {
+    name: "power",
+    what: "30 power cuts under load on User Mode Linux",
+    prepare: prepareUml,
+    command: [...node, ...soak("power", "--cuts", "30")],
+  },
+  {
+    name: "flush",
+    what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
+    prepare: prepareUml,
+    command: [...node, ...soak("flush", "--disks", "100")],
+  },
+  {
     name: "kernel-qemu",
     what: "a chosen part on Debian's kernel with two CPUs",
     ...inLab("qemu", 2048, labTest("smoke dm-commands engine")),
@@ -131,6 +143,11 @@ const LONG: readonly Step[] = [
     name: "packages",
     what: "packed, installed and used as a consumer would",
     command: [...node, "tools/check-packages.ts"],
+  },
+  {
+    name: "kernel-script",
+    what: "the script of the docs on User Mode Linux",
+    ...inLab("uml", 2048, labTest("cli-script")),
   },
   {
     name: "kernel-health",
@@ -154,7 +171,7 @@ const BY_NAME: readonly Step[] = [
   {
     name: "kernel-cli",
     what: "the command line on User Mode Linux",
-    ...inLab("uml", 2048, labTest("cli cli-commands cli-every-command cli-script")),
+    ...inLab("uml", 2048, labTest("cli cli-commands cli-every-command")),
   },
   {
     name: "kernel-verbs",
@@ -183,18 +200,6 @@ const BY_NAME: readonly Step[] = [
       prepareUml(say);
       preparePostgres(say);
     },
-  },
-  {
-    name: "power",
-    what: "30 power cuts under load on User Mode Linux",
-    prepare: prepareUml,
-    command: [...node, ...soak("power", "--cuts", "30")],
-  },
-  {
-    name: "flush",
-    what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
-    prepare: prepareUml,
-    command: [...node, ...soak("flush", "--disks", "100")],
   },
 ];
 const STEPS: readonly Step[] = [...FIRST, ...LONG, ...BY_NAME];
