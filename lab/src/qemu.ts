@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import type { Duplex, Readable } from "node:stream";
 import { pinned } from "./cpu.ts";
+import { quote } from "./guest-script.ts";
 import type { MachineKind, MachineStart } from "./machine.ts";
 import { guestModulesOfQemu, type UnpackedKernel } from "./qemu-kernel.ts";
 
@@ -18,7 +19,14 @@ export function qemu(kernel: UnpackedKernel): MachineKind {
       name: "qemu",
       mountControl: `${ninePMount},cache=none control "$1"`,
       mountScratch: `${ninePMount},cache=none scratch "$1"`,
-      loadModules: `modprobe -d '${kernel.folder.replaceAll("'", String.raw`'\''`)}' -a ${guestModulesOfQemu.join(" ")} || fail "cannot load the modules"`,
+      // Not in /lib/modules: the kernel's own calls of modprobe need to be told where, too.
+      loadModules: `cat > /run/lab/bin/load-module <<'END'
+#!/bin/sh
+exec /sbin/modprobe -d ${quote(kernel.folder)} "$@"
+END
+chmod 0755 /run/lab/bin/load-module
+echo /run/lab/bin/load-module > /proc/sys/kernel/modprobe
+/run/lab/bin/load-module -a ${guestModulesOfQemu.join(" ")} || fail "cannot load the modules"`,
       // The first number is the driver's own; ports appear a moment after their driver. 100 * 0.1 s.
       openChannels: `for try in {1..100}; do
   out=$(echo /dev/vport*p1) err=$(echo /dev/vport*p2)

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import type { RunCommand } from "../lib/command.ts";
 import { ROOT } from "../lib/command.ts";
 import { buildPackages } from "../lib/build.ts";
+import { GUEST_COMPILE_CACHE, makeGuestCompileCache } from "../lib/guest-compile-cache.ts";
 import { execLab } from "./lab.ts";
 
 const DISK = "4G";
@@ -20,6 +21,7 @@ export const demo: RunCommand = {
       options: { kernel: { type: "string", default: "uml" } },
     });
     if (!(await buildPackages("demo"))) return 1;
+    makeGuestCompileCache();
     const folder = mkdtempSync(join(tmpdir(), "thinpool-demo-"));
     try {
       // The pool lies on a disk, as it would on a server, not in the guest's memory.
@@ -27,6 +29,7 @@ export const demo: RunCommand = {
         `--kernel=${values.kernel}`,
         "--memory=2048",
         `--timeout=${TIMEOUT_SECONDS}`,
+        ...GUEST_COMPILE_CACHE,
         `--disk=pool=${join(folder, "pool.img")}:${DISK}`,
         "--",
         "/bin/sh",

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { allowedCpus, LabError, prepare } from "thinpool-lab";
 import type { RunCommand } from "../lib/command.ts";
 import { ROOT } from "../lib/command.ts";
+import { GUEST_COMPILE_CACHE, makeGuestCompileCache } from "../lib/guest-compile-cache.ts";
 import { preparePostgres } from "../lib/postgres.ts";
 import { runProcess } from "../lib/run-process.ts";
 import { seconds, textTable } from "../lib/text-table.ts";
@@ -23,7 +24,10 @@ const MAX_AT_A_TIME = 4;
 const KERNEL_TIMEOUT_SECONDS = 2400;
 const prepareUml: NonNullable<Step["prepare"]> = (say) => void prepare("uml", say);
 
-/** From the build, not the sources: it loads in half the time, and the step `build` has made it. */
+/**
+ * From the build, not the sources: it loads in half the time, and the step `build` has made it. What was
+ * compiled is kept for the next process, in the only folder that a guest may write.
+ */
 const inLab = (
   kernel: "uml" | "qemu",
   memoryMiB: number,
@@ -39,6 +43,7 @@ const inLab = (
     String(memoryMiB),
     "--timeout",
     String(KERNEL_TIMEOUT_SECONDS),
+    ...GUEST_COMPILE_CACHE,
     "--",
     process.execPath,
     "--disable-warning=ExperimentalWarning",
@@ -48,7 +53,7 @@ const inLab = (
   ],
 });
 
-/** One guest: further ones stand in each other's way on two cores. */
+/** One guest: the step has one CPU. */
 const soak = (name: string, ...options: string[]): string[] => [
   "tools/run.ts",
   "soak",
@@ -316,6 +321,7 @@ export const test: RunCommand = {
     const long = wanted([...LONG, ...BY_NAME]);
     const results: StepResult[] = [];
     for (const step of wanted(FIRST)) results.push(await runStep(step, live));
+    makeGuestCompileCache();
     const unprepared = prepareSteps(long);
     const ready = long.filter(({ name }) => !unprepared.some((other) => other.name === name));
     results.push(...unprepared, ...(await runSideBySide(ready, live)));
