@@ -556,10 +556,17 @@ const GUARDS: readonly Mutant[] = [
     { file: FAULTS, name: "a resume that keeps failing" },
   ),
   instead(
+    "wait for the kernel to let go of a thin device",
+    "remove-retry.ts",
+    "DELETE_RETRY: { readonly attempts: number } = { attempts: 5 }",
+    "DELETE_RETRY: { readonly attempts: number } = { attempts: 1 }",
+    inFile("faults.test.ts", "has not let go of yet"),
+  ),
+  instead(
     "take a thin device that is gone for deleted",
     "pool-device.ts",
-    '      await this.#message(thinPoolMessage.delete(id));\n    } catch (error) {\n      if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;\n',
-    "      await this.#message(thinPoolMessage.delete(id));\n    } catch (error) {\n      throw error;\n",
+    '(id)), DELETE_RETRY);\n    } catch (error) {\n      if (!isNative(error, "NATIVE_NOT_FOUND")) throw error;\n',
+    "(id)), DELETE_RETRY);\n    } catch (error) {\n      throw error;\n",
     dying("^snapshot of an active origin: the process"),
   ),
   without(
