@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import type { Duplex, Readable } from "node:stream";
-import { pinned } from "./cpu.ts";
+import { quote } from "./guest-script.ts";
 import type { MachineKind, MachineStart } from "./machine.ts";
 import { guestModulesOfQemu, type UnpackedKernel } from "./qemu-kernel.ts";
 
@@ -14,11 +14,19 @@ const ninePMount = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288";
 export function qemu(kernel: UnpackedKernel): MachineKind {
   return {
     defaultMemoryMiB: 2048,
+    takesTurns: false,
     guest: {
       name: "qemu",
       mountControl: `${ninePMount},cache=none control "$1"`,
       mountScratch: `${ninePMount},cache=none scratch "$1"`,
-      loadModules: `modprobe -d '${kernel.folder.replaceAll("'", String.raw`'\''`)}' -a ${guestModulesOfQemu.join(" ")} || fail "cannot load the modules"`,
+      // Not in /lib/modules: the kernel's own calls of modprobe need to be told where, too.
+      loadModules: `cat > /run/lab/bin/load-module <<'END'
+#!/bin/sh
+exec /sbin/modprobe -d ${quote(kernel.folder)} "$@"
+END
+chmod 0755 /run/lab/bin/load-module
+echo /run/lab/bin/load-module > /proc/sys/kernel/modprobe
+/run/lab/bin/load-module -a ${guestModulesOfQemu.join(" ")} || fail "cannot load the modules"`,
       // The first number is the driver's own; ports appear a moment after their driver. 100 * 0.1 s.
       openChannels: `for try in {1..100}; do
   out=$(echo /dev/vport*p1) err=$(echo /dev/vport*p2)
@@ -31,15 +39,12 @@ exec 3>$out 4>$err`,
     },
     diskNode: (index) => `/dev/vd${String.fromCodePoint("a".codePointAt(0)! + index)}`,
     start(options: MachineStart) {
-      const child = spawn(
-        ...pinned(options.cpu, "qemu-system-x86_64", qemuArguments(kernel, options)),
-        {
-          detached: true,
-          // Extra pipes of Node are socket pairs, which is what a chardev's fd must be.
-          stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
-          env: { PATH: process.env["PATH"] },
-        },
-      );
+      const child = spawn("qemu-system-x86_64", qemuArguments(kernel, options), {
+        detached: true,
+        // Extra pipes of Node are socket pairs, which is what a chardev's fd must be.
+        stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
+        env: { PATH: process.env["PATH"] },
+      });
       // The type of `stdio` knows five at most.
       const streams: readonly unknown[] = child.stdio;
       const [, console, errors, stdout, stderr, terminal] = streams;
