@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
+import { after } from "node:test";
 import { LinuxBlockDevices, LinuxDeviceMapper, LinuxLoopDevices } from "@thinpool/dm-native";
 import { LinuxMetadataTools } from "@thinpool/thinpool";
 import { thinPoolConformance } from "../conformance/thin-pool.ts";
@@ -20,10 +21,13 @@ async function withDevice<T>(
   }
 }
 
+/** One for all cases: its first message to a pool starts a thread, longer than most cases take. */
+const dm = new LinuxDeviceMapper();
+after(() => dm[Symbol.asyncDispose]());
+
 thinPoolConformance(async (run) => {
   const suffix = `conf-${process.pid}-${randomBytes(3).toString("hex")}`;
   const folder = await mkdtemp(`/tmp/${suffix}-`);
-  await using dm = new LinuxDeviceMapper();
   const loops = new LinuxLoopDevices();
   const blocks = new LinuxBlockDevices();
   try {
