@@ -86,38 +86,48 @@ for (const legacyConfigure of [false, true]) {
     await user.close();
     assert.deepEqual(await loops.findByBackingFile(backingFile), []);
   });
+}
 
-  test(`${way}: racing processes each get a device of their own`, async () => {
-    const files = await Promise.all([1, 2, 3, 4].map(() => work.sparseFile(MIB)));
-    const code = `
-      import { LinuxLoopDevices } from "@thinpool/dm-native";
-      const loops = new LinuxLoopDevices({ legacyConfigure: ${legacyConfigure} });
-      console.log("ready");
-      await new Promise((resolve) => process.stdin.once("data", resolve));
-      process.stdin.destroy();
+test("racing processes each get a device of their own, one way and the other", async () => {
+  const WAYS = [false, true];
+  const ROUNDS = 4;
+  const files = await Promise.all([1, 2, 3, 4].map(() => work.sparseFile(MIB)));
+  const code = `
+    import { createInterface } from "node:readline";
+    import { LinuxLoopDevices } from "@thinpool/dm-native";
+    console.log("ready");
+    // A line is the signal to begin: with which way.
+    for await (const legacyConfigure of createInterface({ input: process.stdin })) {
+      const loops = new LinuxLoopDevices({ legacyConfigure: legacyConfigure === "true" });
       const paths = [];
-      for (let round = 0; round < 4; round += 1) {
+      for (let round = 0; round < ${ROUNDS}; round += 1) {
         paths.push((await loops.attach({ backingFile: process.argv[1] })).path);
       }
-      console.log(JSON.stringify(paths));`;
-    const children = files.map((file) => startModule(code, file));
-    const running = children.map((child) => outcomeOf(child));
-    // All begin at the same moment, when the slowest has started.
-    await Promise.all(children.map(firstOutput));
-    for (const child of children) child.stdin?.write("go");
-    const outcomes = await Promise.all(running);
-    const paths: string[] = [];
-    for (const [index, { code: exit, stdout, stderr }] of outcomes.entries()) {
-      assert.equal(exit, 0, stderr);
-      for (const path of JSON.parse(stdout.replace("ready", "")) as string[]) {
-        assert.equal((await loops.status(path)).backingFile, files[index]);
-        paths.push(path);
-      }
+      console.log(JSON.stringify(paths));
+    }`;
+  const children = files.map((file) => startModule(code, file));
+  const ends = children.map((child) => outcomeOf(child));
+  // All begin at the same moment, when the slowest has started.
+  await Promise.all(children.map(firstOutput));
+  for (const legacyConfigure of WAYS) {
+    const answers = Promise.all(children.map(firstOutput));
+    for (const child of children) child.stdin?.write(`${legacyConfigure}\n`);
+    await answers;
+  }
+  for (const child of children) child.stdin?.end();
+  const paths: string[] = [];
+  for (const [index, { code: exit, stdout, stderr }] of (await Promise.all(ends)).entries()) {
+    assert.equal(exit, 0, stderr);
+    const found = stdout.trim().split("\n").slice(1);
+    assert.equal(found.length, WAYS.length);
+    for (const path of found.flatMap((line) => JSON.parse(line) as string[])) {
+      assert.equal((await work.loops.status(path)).backingFile, files[index]);
+      paths.push(path);
     }
-    assert.equal(new Set(paths).size, 16);
-    for (const path of paths) assert.equal(await loops.detach(path), "detached");
-  });
-}
+  }
+  assert.equal(new Set(paths).size, files.length * WAYS.length * ROUNDS);
+  for (const path of paths) assert.equal(await work.loops.detach(path), "detached");
+});
 
 test("a missing node in /dev is made where no udev runs", async () => {
   const { loops } = work;
