@@ -21,9 +21,12 @@ import { treeChecksum, treeManifest } from "./tree.ts";
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const FOLDER = process.env["DEMO_FOLDER"] ?? "/var/lib/thinpool";
 const SOURCE = `${ROOT}/node_modules`;
-/** The tree without the compilers' binaries: each clone is read whole, in a guest with one CPU. */
+/**
+ * The tree without the compilers' binaries and without what earlier runs left in its cache: each clone is read
+ * whole, in a guest with one CPU.
+ */
 const COPY =
-  'cd "$1" && find . ! "(" -type f -size +1M ")" -print0 | tar -c -b 512 --null --no-recursion -T - | tar -x -b 512 -m --no-same-owner --no-same-permissions -C "$2"';
+  'cd "$1" && find . -path ./.cache -prune -o ! "(" -type f -size +1M ")" -print0 | tar -c -b 512 --null --no-recursion -T - | tar -x -b 512 -m --no-same-owner --no-same-permissions -C "$2"';
 const CLIENT_UID = 1000;
 /** Debian's group `users`: its members may connect. */
 const CLIENT_GROUP = { name: "users", gid: 100 };

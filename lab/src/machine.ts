@@ -45,6 +45,8 @@ export interface Machine {
 /** A kind of kernel that the lab can boot. */
 export interface MachineKind {
   readonly defaultMemoryMiB: number;
+  /** Processes of which one runs at a time, each waking the next: such a guest is kept to one CPU. */
+  readonly takesTurns: boolean;
   readonly guest: GuestKernel;
   /** Device node of the disk with this index. */
   diskNode(index: number): string;

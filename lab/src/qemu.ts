@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import type { Duplex, Readable } from "node:stream";
-import { pinned } from "./cpu.ts";
 import { quote } from "./guest-script.ts";
 import type { MachineKind, MachineStart } from "./machine.ts";
 import { guestModulesOfQemu, type UnpackedKernel } from "./qemu-kernel.ts";
@@ -15,6 +14,7 @@ const ninePMount = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288";
 export function qemu(kernel: UnpackedKernel): MachineKind {
   return {
     defaultMemoryMiB: 2048,
+    takesTurns: false,
     guest: {
       name: "qemu",
       mountControl: `${ninePMount},cache=none control "$1"`,
@@ -39,15 +39,12 @@ exec 3>$out 4>$err`,
     },
     diskNode: (index) => `/dev/vd${String.fromCodePoint("a".codePointAt(0)! + index)}`,
     start(options: MachineStart) {
-      const child = spawn(
-        ...pinned(options.cpu, "qemu-system-x86_64", qemuArguments(kernel, options)),
-        {
-          detached: true,
-          // Extra pipes of Node are socket pairs, which is what a chardev's fd must be.
-          stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
-          env: { PATH: process.env["PATH"] },
-        },
-      );
+      const child = spawn("qemu-system-x86_64", qemuArguments(kernel, options), {
+        detached: true,
+        // Extra pipes of Node are socket pairs, which is what a chardev's fd must be.
+        stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe"],
+        env: { PATH: process.env["PATH"] },
+      });
       // The type of `stdio` knows five at most.
       const streams: readonly unknown[] = child.stdio;
       const [, console, errors, stdout, stderr, terminal] = streams;

@@ -69,7 +69,7 @@ export async function runGuest(
   const memoryMiB = options.memoryMiB ?? kind.defaultMemoryMiB;
   const folders = makeRunFolders(memoryMiB);
   const guard = new Guard([...new Set([folders.folder, folders.memory])]);
-  const claim = await claimCpu();
+  const claim = kind.takesTurns ? await claimCpu() : undefined;
   try {
     writeControl(kind, options, streams, scratch, folders);
     const machine = kind.start({

@@ -6,6 +6,7 @@ import { guestModules, type MachineKind, type MachineStart } from "./machine.ts"
 /** User Mode Linux: Linux as an ordinary process, the host's root its root through hostfs. */
 export const uml: MachineKind = {
   defaultMemoryMiB: 1024,
+  takesTurns: true,
   guest: {
     name: "uml",
     mountControl: 'mount -t hostfs -o "$control" lab "$1"',
