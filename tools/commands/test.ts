@@ -117,12 +117,6 @@ const LONG: readonly Step[] = [
     ],
   },
   {
-    name: "power",
-    what: "30 power cuts under load on User Mode Linux",
-    prepare: prepareUml,
-    command: [...node, ...soak("power", "--cuts", "30")],
-  },
-  {
     name: "flush",
     what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
     prepare: prepareUml,
@@ -148,11 +142,6 @@ const LONG: readonly Step[] = [
     name: "packages",
     what: "packed, installed and used as a consumer would",
     command: [...node, "tools/check-packages.ts"],
-  },
-  {
-    name: "kernel-script",
-    what: "the script of the docs on User Mode Linux",
-    ...inLab("uml", 2048, labTest("cli-script")),
   },
   {
     name: "kernel-health",
@@ -205,6 +194,17 @@ const BY_NAME: readonly Step[] = [
       prepareUml(say);
       preparePostgres(say);
     },
+  },
+  {
+    name: "kernel-script",
+    what: "the script of the docs on User Mode Linux",
+    ...inLab("uml", 2048, labTest("cli-script")),
+  },
+  {
+    name: "power",
+    what: "30 power cuts under load on User Mode Linux",
+    prepare: prepareUml,
+    command: [...node, ...soak("power", "--cuts", "30")],
   },
 ];
 const STEPS: readonly Step[] = [...FIRST, ...LONG, ...BY_NAME];
