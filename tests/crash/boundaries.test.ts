@@ -31,9 +31,11 @@ const ON_DISKS = { type: "block", dataPath: DISKS.data, metadataPath: DISKS.meta
 const MAX_BOUNDARIES = 400;
 /** So many boundaries after a name has changed, a power cut may keep it or not, in so many ways. */
 const NAME_BOUNDARIES = 6;
-const CUTS_OF_NAMES = 6;
+const CUTS_OF_NAMES = 12;
 /** Where a commit comes so soon after, few of them keep its WAL and not the name of its database. */
 const CUTS_OF_COMMITS = 64;
+/** Anything else that is not synced is kept or not, by chance. */
+const CUTS_OF_ANY = 3;
 /** After its end a power cut takes each piece that was not synced in some of these. */
 const CUTS_AT_END = 8;
 
@@ -395,7 +397,7 @@ async function cutAt(operation: Operation, cut: Cut): Promise<number> {
       world.revive();
     }
     await operation.verify(world, ended && point === undefined);
-    if (!names) return 1;
+    if (!names) return CUTS_OF_ANY;
     return commits ? CUTS_OF_COMMITS : CUTS_OF_NAMES;
   });
 }
@@ -427,7 +429,7 @@ async function dies(operation: Operation, cut: Omit<Cut, "point" | "seed">): Pro
   for (const point of points) {
     try {
       const ways = await cutAt(operation, { ...cut, point, seed: point });
-      if (cut.of === "process") continue;
+      if (cut.of === "process" && cut.cutWhenOpen !== true) continue;
       for (let more = 1; more < ways; more += 1) {
         await cutAt(operation, { ...cut, point, seed: point + more * MAX_BOUNDARIES });
       }
