@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import type { PoolBacking, PoolError, ThinPool } from "@thinpool/thinpool";
 import { enter, install, real } from "./intercept.ts";
@@ -24,6 +25,8 @@ const MEMORY_FOLDER = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const MIB = 1n << 20n;
 const BACKING = { type: "files", dataBytes: 64n * MIB, metadataBytes: 4n * MIB } as const;
 const DEVICE = { sizeBytes: MIB, filesystem: "none" } as const;
+/** A copy's tables come one behind the other, after the schema's own page: pool, ids of others, swap. */
+const PAGE_OF_COPIED_SWAP = 4;
 /** Of a pool that stands on block devices: its own, and one that can take the metadata's place. */
 const DISKS = { data: "/dev/sdb", metadata: "/dev/sdc", spare: "/dev/sdd" } as const;
 const ON_DISKS = { type: "block", dataPath: DISKS.data, metadataPath: DISKS.metadata } as const;
@@ -125,6 +128,34 @@ async function damage({ folder, kernel }: World): Promise<void> {
 
 function kept(world: World, pattern: RegExp): readonly string[] {
   return readdirSync(world.folder).filter((name) => pattern.test(name));
+}
+
+/**
+ * As a ledger is whose tables were made anew by a later version of its schema: they lie on other pages than
+ * those of a copy. The devices lie where a copy has the swap: a cut that mixes the one's database with the
+ * other's WAL loses them.
+ */
+function age({ folder }: World): void {
+  using ledger = new DatabaseSync(join(folder, "pool.sqlite"));
+  const made = (where: string): string => {
+    const rows = ledger.prepare(`SELECT sql FROM sqlite_schema WHERE ${where}`).all();
+    return rows.map(({ sql }) => `${String(sql)};`).join("\n");
+  };
+  const triggers = made("type = 'trigger' AND tbl_name = 'device'");
+  const health = made("type = 'table' AND name = 'health'");
+  const device = made("type = 'table' AND name = 'device'");
+  ledger.exec(`
+    CREATE TEMP TABLE old_health AS SELECT * FROM health;
+    DROP TABLE health;
+    ${device.replace(/^CREATE TABLE "device"/, "CREATE TABLE device_anew")}
+    INSERT INTO device_anew SELECT * FROM device;
+    DROP TABLE device;
+    ALTER TABLE device_anew RENAME TO device;
+    ${triggers}
+    ${health}
+    INSERT INTO health SELECT * FROM old_health;`);
+  const pageOf = "SELECT rootpage FROM sqlite_schema WHERE name = ?";
+  assert.equal(ledger.prepare(pageOf).get("device")?.["rootpage"], PAGE_OF_COPIED_SWAP);
 }
 
 /** Since its backup "one" was removed. */
@@ -285,7 +316,9 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   "restore on disks": {
     async prepare(world) {
-      const pool = await madeOnDisks(world);
+      await (await madeOnDisks(world)).close();
+      age(world);
+      const pool = await openPool(at(world));
       await pool.backup();
       await pool.remove({ name: "one" });
       await pool.close();
