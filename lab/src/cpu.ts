@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -51,7 +52,9 @@ export function pinned(
 /** Those that this process may run on. */
 export function allowedCpus(): number[] {
   const match = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"));
-  return parseCpuList(match?.[1] ?? "");
+  const cpus = parseCpuList(match?.[1] ?? "");
+  assert.ok(cpus.length > 0, "/proc/self/status says on which CPUs this process may run");
+  return cpus;
 }
 
 /** The kernel's way to write a set: `0-3,8`. */

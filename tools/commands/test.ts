@@ -12,7 +12,9 @@ interface Step {
   readonly name: string;
   readonly what: string;
   readonly command: readonly string[];
-  /** Installs what only this step needs; throws where it may not. `say` gets a line before. */
+  /** Also beside others: its guest has two CPUs, which are to race. */
+  readonly onAllCpus?: true;
+  /** Installs what it needs of the machine; throws where it may not. `say` gets a line before. */
   readonly prepare?: (say: (line: string) => void) => void;
 }
 
@@ -125,6 +127,7 @@ const LONG: readonly Step[] = [
   {
     name: "kernel-qemu",
     what: "a chosen part on Debian's kernel with two CPUs",
+    onAllCpus: true,
     ...inLab("qemu", 2048, labTest("smoke dm-commands engine")),
   },
   {
@@ -233,17 +236,18 @@ function prepareSteps(steps: readonly Step[]): readonly StepResult[] {
   });
 }
 
-/** So many at a time as there are CPUs, each on one of its own: side by side they don't wait for each other. */
+/** So many at a time as there are CPUs, each on one of its own; one step alone has them all. */
 async function runSideBySide(steps: readonly Step[], live: boolean): Promise<StepResult[]> {
   const cpus = allowedCpus().slice(0, MAX_AT_A_TIME);
+  const isAlone = steps.length === 1 || cpus.length === 1;
   const waiting = [...steps];
   const results: StepResult[] = [];
   const lanes = await Promise.allSettled(
     cpus.map(async (cpu) => {
-      const prefix = cpus.length > 1 ? ["taskset", "--cpu-list", String(cpu)] : [];
       for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
-        const command = [...prefix, ...step.command];
-        results.push(await runStep({ ...step, command }, live));
+        const pinned =
+          isAlone || step.onAllCpus === true ? [] : ["taskset", "--cpu-list", String(cpu)];
+        results.push(await runStep({ ...step, command: [...pinned, ...step.command] }, live));
       }
     }),
   );
@@ -314,13 +318,11 @@ export const test: RunCommand = {
     }
     const live = values.verbose === true;
     const started = performance.now();
-    const wanted = (steps: readonly Step[]): readonly Step[] =>
-      steps.filter(
-        ({ name }) => only?.includes(name) ?? !BY_NAME.some((other) => other.name === name),
-      );
-    const long = wanted([...LONG, ...BY_NAME]);
+    const chosen = (steps: readonly Step[], byDefault: boolean): readonly Step[] =>
+      steps.filter(({ name }) => only?.includes(name) ?? byDefault);
+    const long = [...chosen(LONG, true), ...chosen(BY_NAME, false)];
     const results: StepResult[] = [];
-    for (const step of wanted(FIRST)) results.push(await runStep(step, live));
+    for (const step of chosen(FIRST, true)) results.push(await runStep(step, live));
     makeGuestCompileCache();
     const unprepared = prepareSteps(long);
     const ready = long.filter(({ name }) => !unprepared.some((other) => other.name === name));
