@@ -12,8 +12,6 @@ interface Step {
   readonly name: string;
   readonly what: string;
   readonly command: readonly string[];
-  /** Also beside others: its guest has two CPUs, which are to race. */
-  readonly onAllCpus?: true;
   /** Installs what it needs of the machine; throws where it may not. `say` gets a line before. */
   readonly prepare?: (say: (line: string) => void) => void;
 }
@@ -127,7 +125,6 @@ const LONG: readonly Step[] = [
   {
     name: "kernel-qemu",
     what: "a chosen part on Debian's kernel with two CPUs",
-    onAllCpus: true,
     ...inLab("qemu", 2048, labTest("smoke dm-commands engine")),
   },
   {
@@ -245,8 +242,7 @@ async function runSideBySide(steps: readonly Step[], live: boolean): Promise<Ste
   const lanes = await Promise.allSettled(
     cpus.map(async (cpu) => {
       for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
-        const pinned =
-          isAlone || step.onAllCpus === true ? [] : ["taskset", "--cpu-list", String(cpu)];
+        const pinned = isAlone ? [] : ["taskset", "--cpu-list", String(cpu)];
         results.push(await runStep({ ...step, command: [...pinned, ...step.command] }, live));
       }
     }),
