@@ -37,8 +37,8 @@ const NAME_BOUNDARIES = 6;
 const CUTS_OF_NAMES = 6;
 /** Where a commit comes so soon after, few of them keep its WAL and not the name of its database. */
 const CUTS_OF_COMMITS = 64;
-/** Anything else that is not synced is kept or not, by chance. */
-const CUTS_OF_ANY = 3;
+/** Of a pool that is open again: what it has not synced is kept or not, by chance. */
+const CUTS_WHEN_OPEN = 3;
 /** After its end a power cut takes each piece that was not synced in some of these. */
 const CUTS_AT_END = 8;
 
@@ -430,7 +430,7 @@ async function cutAt(operation: Operation, cut: Cut): Promise<number> {
       world.revive();
     }
     await operation.verify(world, ended && point === undefined);
-    if (!names) return CUTS_OF_ANY;
+    if (!names) return 1;
     return commits ? CUTS_OF_COMMITS : CUTS_OF_NAMES;
   });
 }
@@ -459,12 +459,11 @@ async function dies(operation: Operation, cut: Omit<Cut, "point" | "seed">): Pro
     return differing;
   });
   assert.ok(points.length > 1);
-  // A process that dies leaves all that it wrote; what is open again has synced what it acts on.
-  const most = cut.of === "machine" ? Infinity : cut.cutWhenOpen === true ? CUTS_OF_ANY : 1;
   for (const point of points) {
     try {
       const ways = await cutAt(operation, { ...cut, point, seed: point });
-      for (let more = 1; more < Math.min(ways, most); more += 1) {
+      const tries = cut.of === "machine" ? ways : cut.cutWhenOpen === true ? CUTS_WHEN_OPEN : 1;
+      for (let more = 1; more < tries; more += 1) {
         await cutAt(operation, { ...cut, point, seed: point + more * MAX_BOUNDARIES });
       }
     } catch (error) {
