@@ -21,6 +21,13 @@ function inFile(
 }
 
 export const GUARD_MUTANTS: readonly Mutant[] = [
+  ...inFile("idempotency/keyed-calls.ts", "idempotency/keyed-calls.test.ts", [
+    [
+      "record what was made before anything is taken away",
+      " || pending !== undefined) return pending;",
+      ") return undefined;",
+    ],
+  ]),
   ...inFile("server/back.ts", "server/back.test.ts", [
     ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],
     [
@@ -149,6 +156,11 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
   ]),
   ...inFile("dispatch.ts", "dispatch.test.ts", [
+    [
+      "record what was made before a change without a key",
+      "? () => keyed.settled() :",
+      "? () => undefined :",
+    ],
     [
       "answer a call that takes too long",
       "setTimeout(() => resolve(undefined), limitMs)",

@@ -414,6 +414,7 @@ class RunningDaemon implements Daemon {
       throw error;
     } finally {
       await references.close();
+      await keys.settled();
       keys.close();
       book.close();
       logger.log("info", "stopped", { pid: process.pid, teardown });

@@ -24,6 +24,7 @@ interface World {
   readonly begun: { readonly name: string; readonly signal: AbortSignal }[];
   readonly finish: PromiseWithResolvers<undefined>;
   readonly observed: EndedCall[];
+  readonly keys: KeyStore;
   audit(): readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -55,9 +56,10 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
   };
   // The only method that is called here.
   const handlers = { "device.remove": removing } as unknown as Handlers;
+  const keys = new KeyStore(":memory:");
   const keyed = new KeyedCalls({
     poolUuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
-    store: new KeyStore(":memory:"),
+    store: keys,
     recognise: () => rule,
     logger,
   });
@@ -76,7 +78,7 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
   });
   const audit = (): readonly Readonly<Record<string, unknown>>[] =>
     log.filter(({ event }) => event === "audit");
-  return { dispatcher, begun, finish, observed, audit };
+  return { dispatcher, begun, finish, observed, keys, audit };
 }
 
 function remove(name: string, key?: string): KnownRequest {
@@ -186,4 +188,14 @@ test("the policy is asked anew when what a call takes away has been written down
   assert.deepEqual(w.begun, []);
   w.finish.resolve(undefined);
   assert.equal(await ask(w, remove("one", "k")), "done", "its key is free");
+});
+
+test("a change without a key waits for the records of what was done before", async () => {
+  const w = world();
+  w.finish.resolve(undefined);
+  const used = { uid: UID, key: "k", callSha256: "0".repeat(64) };
+  w.keys.doneSoon(used, "{}", (error) => assert.fail(String(error)));
+  const settled = w.keys.settled()?.then(() => w.begun.length);
+  assert.equal(await ask(w, remove("one")), "done");
+  assert.equal(await settled, 0);
 });

@@ -69,8 +69,6 @@ interface Call {
   /** Its caller has been told that it takes too long. */
   overdue: boolean;
 }
-/** A call without an idempotency key: nothing of it is remembered. */
-const UNKEYED: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
@@ -222,9 +220,14 @@ export class Dispatcher {
   #once(call: Call): Promise<unknown> {
     const { request, caller } = call;
     const { key } = request;
-    if (key === undefined) return this.#inTurn(call, UNKEYED);
+    const { keyed } = this.#parts;
+    // Nothing of it is remembered; what it changes may be what another key's record is about.
+    if (key === undefined) {
+      const begin = methods[request.method].changes ? () => keyed.settled() : () => undefined;
+      return this.#inTurn(call, { newUuid: () => randomUUID(), begin });
+    }
     const { uid } = caller.principal;
-    return this.#parts.keyed.run({ ...request, key }, uid, (work) => this.#inTurn(call, work));
+    return keyed.run({ ...request, key }, uid, (work) => this.#inTurn(call, work));
   }
 
   /** Operations on one device one after another; those that only look need no turn. */

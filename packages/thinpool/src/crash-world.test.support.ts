@@ -239,8 +239,9 @@ export const OPERATIONS: readonly Operation[] = [
     run: (pool, told) => atOnce(pool, told, ["live-1", "new"], ["idle"]),
     outcomes: [
       BEFORE,
-      // The deletion goes forward, the creations go back.
+      // Two operations that know nothing of each other: either may be done first, and goes forward or back.
       without("idle"),
+      withNew("live-1", "new"),
       withNew("live-1", "new").filter((name) => name !== "idle"),
     ],
     deletes: true,

@@ -107,7 +107,10 @@ export class Engine {
     this.kernel = parts.kernel;
     this.folder = parts.folder;
     this.ledger = parts.ledger;
-    this.emptyings = new TurnBatch((devices) => this.ledger.beginEmptying(devices));
+    this.emptyings = new TurnBatch(
+      (devices) => this.ledger.beginEmptying(devices),
+      () => this.operations,
+    );
     this.pool = parts.pool;
     this.thins = parts.thins;
     this.states = parts.states;
@@ -146,6 +149,11 @@ export class Engine {
   set transactionId(id: TransactionId) {
     this.#transactionId = id;
     this.events.settled();
+  }
+
+  /** Changes that run or wait for their turn. */
+  get operations(): number {
+    return this.#operations.length;
   }
 
   /** After a commit that changed it. */

@@ -64,6 +64,8 @@ export interface TransactionsHost {
   readonly pool: PoolDevice;
   /** The kernel's pool is at it; moved on by each group. */
   transactionId: TransactionId;
+  /** Changes on their way, those that wait for a transaction among them. */
+  readonly operations: number;
   /** For one group. */
   thinMaker(): ThinMaker;
   /** Keeps whoever needs the pool for itself (a reload of its table) out while `body` runs. */
@@ -123,7 +125,11 @@ export class Transactions {
 
   async #run(): Promise<void> {
     // Those of later groups gather while an earlier one runs.
-    await gather(() => this.#waiting.length, MAX_GROUP_DEVICES);
+    await gather({
+      count: () => this.#waiting.length,
+      coming: () => this.#host.operations,
+      most: MAX_GROUP_DEVICES,
+    });
     while (this.#waiting.length > 0) {
       const group = this.#take();
       try {

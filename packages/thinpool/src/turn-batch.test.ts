@@ -18,6 +18,27 @@ test("what comes within a few turns of the event loop is one commit, in its orde
   assert.deepEqual(commits[1], ["later"]);
 });
 
+test("where all that may come are there nobody is waited for", async () => {
+  const commits: string[][] = [];
+  let coming = 1;
+  const batch = new TurnBatch<string>(
+    (items) => void commits.push([...items]),
+    () => coming,
+  );
+  let turns = 0;
+  const turn = setImmediate().then(() => (turns += 1));
+  await batch.add("alone");
+  assert.equal(turns, 0);
+  await turn;
+  coming = 3;
+  const some = [batch.add("a"), batch.add("b")];
+  await setImmediate();
+  assert.equal(commits.length, 1, "one of three is still to come");
+  some.push(batch.add("c"));
+  await Promise.all(some);
+  assert.deepEqual(commits, [["alone"], ["a", "b", "c"]]);
+});
+
 test("a batch has a largest size, and does not wait for more then", async () => {
   const commits: number[] = [];
   const batch = new TurnBatch<number>((items) => void commits.push(items.length));

@@ -12,12 +12,20 @@ interface Waiting<Item> {
 
 export class TurnBatch<Item> {
   readonly #commit: (items: readonly Item[]) => void;
+  readonly #coming: () => number;
   readonly #waiting: Waiting<Item>[] = [];
   #running = false;
 
-  /** `commit` does all of them, or throws and has done none. */
-  constructor(commit: (items: readonly Item[]) => void) {
+  /**
+   * `commit` does all of them, or throws and has done none. `coming`: how many there may be at this moment,
+   * those that wait here among them; a lone one then waits for nobody.
+   */
+  constructor(
+    commit: (items: readonly Item[]) => void,
+    coming: () => number = () => Number.POSITIVE_INFINITY,
+  ) {
     this.#commit = commit;
+    this.#coming = coming;
   }
 
   /** Resolves once it is committed. Rejects with what the commit threw, all of its batch together. */
@@ -32,7 +40,11 @@ export class TurnBatch<Item> {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
-      await gather(() => this.#waiting.length, MAX_BATCH);
+      await gather({
+        count: () => this.#waiting.length,
+        coming: this.#coming,
+        most: MAX_BATCH,
+      });
       this.#flush(this.#waiting.splice(0, MAX_BATCH));
     }
     this.#running = false;

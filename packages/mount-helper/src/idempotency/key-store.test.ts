@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { cpSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
@@ -54,4 +56,37 @@ test("what is asked for in one turn is done together, and there when it resolves
   assert.equal(store.find(1, "a"), undefined, "not before the turn's end");
   await all[0];
   for (const key of keys) assert.equal(store.find(1, key)?.state, "done");
+});
+
+test("what is done soon is known at once, and on disk when it is settled", async (t) => {
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "thinpool-keys-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  using store = new KeyStore(join(folder, "keys.sqlite"));
+  // A copy, as the store keeps everybody else out of its file.
+  const onDisk = (): number => {
+    const copy = `${folder}-copy`;
+    cpSync(folder, copy, { recursive: true });
+    t.after(() => rm(copy, { recursive: true, force: true }));
+    using reader = new DatabaseSync(join(copy, "keys.sqlite"));
+    return Number(reader.prepare("SELECT count(*) AS n FROM keys").get()?.["n"]);
+  };
+  const failed = (error: unknown): never => assert.fail(String(error));
+  assert.equal(store.settled(), undefined);
+  for (const key of ["a", "b"]) store.doneSoon({ uid: 1, key, callSha256: CALL }, "{}", failed);
+  assert.equal(store.find(1, "a")?.state, "done");
+  assert.equal(onDisk(), 0);
+  await store.settled();
+  assert.equal(store.settled(), undefined);
+  assert.equal(onDisk(), 2);
+  assert.equal(store.find(1, "a")?.state, "done");
+});
+
+test("who hears that it could not be written is told once, and nobody waits for ever", async () => {
+  const store = new KeyStore(":memory:");
+  const errors: unknown[] = [];
+  store.doneSoon({ uid: 1, key: "a", callSha256: CALL }, "{}", (error) => errors.push(error));
+  store.close();
+  await store.settled();
+  assert.equal(errors.length, 1);
+  assert.equal(store.settled(), undefined);
 });

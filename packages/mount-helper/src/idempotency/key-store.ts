@@ -53,6 +53,9 @@ export class KeyStore implements Disposable {
   readonly #nowMs: () => number;
   readonly #statements = new Map<string, StatementSync>();
   readonly #together: TurnBatch<Written>;
+  /** Done, and not yet on disk. */
+  readonly #unwritten = new Map<string, KeyRecord>();
+  #lastUnwritten: Promise<void> | undefined;
   /** Users whose keys were added to since their old ones went, and how many writes that were. */
   readonly #unpruned = new Set<number>();
   #unprunedWrites = 0;
@@ -72,6 +75,8 @@ export class KeyStore implements Disposable {
   }
 
   find(uid: number, key: string): KeyRecord | undefined {
+    const unwritten = this.#unwritten.get(`${uid} ${key}`);
+    if (unwritten !== undefined) return unwritten;
     const row = this.#statement(
       "SELECT * FROM keys WHERE uid = ? AND key = ? AND used_at_ms > ?",
     ).get(uid, key, this.#oldestMs());
@@ -100,6 +105,28 @@ export class KeyStore implements Disposable {
   /** As `done`; what is asked for at the same moment shares one commit. */
   doneTogether(used: UsedKey, outcome: string): Promise<void> {
     return this.#together.add({ used, evidence: null, outcome });
+  }
+
+  /**
+   * As `doneTogether`, for what is found again without it as long as it is there: on disk soon, and before
+   * anything is changed that waits for `settled`. `failed`: it could not be written.
+   */
+  doneSoon(used: UsedKey, outcome: string, failed: (error: unknown) => void): void {
+    const name = `${used.uid} ${used.key}`;
+    const record: KeyRecord = { ...used, state: "done", outcome };
+    this.#unwritten.set(name, record);
+    const written = this.doneTogether(used, outcome)
+      .catch(failed)
+      .finally(() => {
+        if (this.#unwritten.get(name) === record) this.#unwritten.delete(name);
+        if (this.#lastUnwritten === written) this.#lastUnwritten = undefined;
+      });
+    this.#lastUnwritten = written;
+  }
+
+  /** Resolves once all that was `doneSoon` before is on disk. Undefined: it is. */
+  settled(): Promise<void> | undefined {
+    return this.#lastUnwritten;
   }
 
   /** It was not done: the key is free. */

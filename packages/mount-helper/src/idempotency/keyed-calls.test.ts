@@ -129,6 +129,27 @@ test("what is taken away is written down as it is when the handler begins", asyn
   assert.equal(store.find(1, "k"), undefined, "the key is free");
 });
 
+test("what takes away waits until it is on disk what was made", async () => {
+  const { keyed, store, made } = world();
+  await keyed.run(clone("one"), 1, ({ newUuid }) => {
+    const uuid = newUuid();
+    made.add(uuid);
+    return Promise.resolve(uuid);
+  });
+  assert.notEqual(store.settled(), undefined, "its caller did not wait for the record");
+  const rule: Recognise = { how: "compared", before: () => "it is there", find: () => undefined };
+  const logger = { log: () => undefined };
+  const removing = new KeyedCalls({ poolUuid: POOL, store, recognise: () => rule, logger });
+  await removing.run({ ...clone("one"), key: "removal" }, 1, async ({ begin }) => {
+    await begin();
+    assert.equal(store.settled(), undefined);
+    assert.deepEqual(store.begun(), [], "and its own record comes after");
+    for (let waiting = begin(); waiting !== undefined; waiting = begin()) await waiting;
+    assert.equal(store.begun().length, 1);
+    return "removed";
+  });
+});
+
 test("derived uuids are valid, and other for every part of the call", () => {
   const call = { poolUuid: POOL, uid: 1, key: "k", callSha256: callSha256(clone("one")) };
   const all = [

@@ -8,6 +8,7 @@
 import type { KnownRequest, MethodName } from "@thinpool/protocol";
 import { RequestError, WithdrawnError } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { errorText } from "../log.ts";
 import { callSha256, derivedUuid } from "./call-identity.ts";
 import type { KeyRecord, KeyStore, UsedKey } from "./key-store.ts";
 
@@ -44,8 +45,9 @@ export interface KeyedCallsParts {
 export interface KeyedWork {
   readonly newUuid: () => string;
   /**
-   * Writes down what the effect will be compared with. Undefined where that is done, and the objects are
-   * as it says: then the handler is called before anything else happens. Until then it is called again.
+   * Writes down what the effect will be compared with, after what others have done is. Undefined where that
+   * is done, and the objects are as it says: then the handler is called before anything else happens. Until
+   * then it is called again.
    */
   readonly begin: () => Promise<void> | undefined;
 }
@@ -72,6 +74,11 @@ export class KeyedCalls {
       const { uid, key } = record;
       logger.log("info", "key-settled", { uid, key, happened: outcome !== undefined });
     }
+  }
+
+  /** Before a change without a key: see `KeyedWork.begin`. */
+  settled(): Promise<void> | undefined {
+    return this.#parts.store.settled();
   }
 
   /** The result of `work`, run now, or earlier under the same key. KEY_REUSED for another call's key. */
@@ -130,7 +137,10 @@ export class KeyedCalls {
         return this.#uuid(used, count - 1);
       },
       begin: () => {
-        if (rule?.how !== "compared") return undefined;
+        // What is made takes nothing away, and waits for nothing.
+        if (rule?.how === "made") return undefined;
+        const pending = store.settled();
+        if (rule?.how !== "compared" || pending !== undefined) return pending;
         const begun: Begun = { method: request.method, before: rule.before(request) };
         const earlier = evidence;
         evidence = JSON.stringify(begun);
@@ -143,7 +153,7 @@ export class KeyedCalls {
     };
     try {
       const outcome = await work(context);
-      if (rule?.how !== "replaced") await store.doneTogether(used, JSON.stringify(outcome));
+      await this.#done(used, rule, outcome);
       return outcome;
     } catch (error) {
       if (evidence === undefined) throw error;
@@ -155,6 +165,24 @@ export class KeyedCalls {
       }
       throw error;
     }
+  }
+
+  /**
+   * What was made is found again by its uuid, so its caller need not wait for the record: that is for the
+   * time when it has been taken away, and whatever takes something away waits for it (INV-32).
+   */
+  async #done(used: UsedKey, rule: Recognise | undefined, outcome: unknown): Promise<void> {
+    const { store, logger } = this.#parts;
+    if (rule?.how === "replaced") return;
+    const text = JSON.stringify(outcome);
+    if (rule?.how !== "made") {
+      await store.doneTogether(used, text);
+      return;
+    }
+    const { uid, key } = used;
+    store.doneSoon(used, text, (error) =>
+      logger.log("error", "key-not-recorded", { uid, key, error: errorText(error) }),
+    );
   }
 
   /** What became of it; the record says so from now on, or is gone. */

@@ -35,6 +35,8 @@ export class LedgerDatabase {
   readonly #observer: CommitObserver | undefined;
   readonly #statements = new Map<string, StatementSync>();
   #commits = 0;
+  #changes = 0;
+  #isWriting = false;
 
   /** Opens the file, which must exist, and brings a new one to the current schema. */
   constructor(path: string, observer?: CommitObserver) {
@@ -72,6 +74,14 @@ export class LedgerDatabase {
     return this.#commits;
   }
 
+  /**
+   * Another number whenever something may have been written; undefined in the middle of a write. What was
+   * read at a number is what is there while it stays.
+   */
+  get version(): number | undefined {
+    return this.#isWriting ? undefined : this.#changes;
+  }
+
   close(): void {
     // Statements are finalised by the close; the last connection's close checkpoints the WAL.
     this.#db.close();
@@ -80,6 +90,16 @@ export class LedgerDatabase {
   /** One durable commit. A commit that fails leaves it open whether it lasted: see `LedgerCommitError`. */
   write<T>(commit: string, body: () => T): T {
     this.#db.exec("BEGIN IMMEDIATE");
+    this.#isWriting = true;
+    this.#changes += 1;
+    try {
+      return this.#writeBegun(commit, body);
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  #writeBegun<T>(commit: string, body: () => T): T {
     let result: T;
     try {
       this.events.writeBuffered();

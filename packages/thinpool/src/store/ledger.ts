@@ -19,6 +19,7 @@ import {
   type PoolRecord,
   poolRecord,
 } from "./records.ts";
+import { Remembered } from "./remembered.ts";
 import { SpaceTable } from "./space-table.ts";
 import { ThinIds } from "./thin-ids.ts";
 
@@ -50,10 +51,9 @@ export class Ledger {
   readonly space: SpaceTable;
   readonly health: HealthRecords;
   readonly #thinIds: ThinIds;
-  /** What `owned` found, by user: a burst of requests asks it again for each. */
-  readonly #owned = new Map<number, Owned>();
-  /** What that holds for; after any commit it is found anew. */
-  #ownedAt = { commits: 0, current: transactionId(0) };
+  /** One operation asks several times, and a burst of requests each for itself. */
+  readonly #named: Remembered<DeviceRecord | undefined>;
+  readonly #owned: Remembered<Owned>;
 
   private constructor(db: LedgerDatabase) {
     this.db = db;
@@ -62,6 +62,10 @@ export class Ledger {
     this.space = new SpaceTable(db);
     this.health = new HealthRecords(db);
     this.#thinIds = new ThinIds(db);
+    this.#named = new Remembered(db, (name, current) =>
+      this.#one(`${FOUND} WHERE found.name = ? AND ${COUNTS}`, name, current, current),
+    );
+    this.#owned = new Remembered(db, (ownerUid, current) => this.#ownedBy(ownerUid, current));
   }
 
   /**
@@ -343,7 +347,7 @@ export class Ledger {
 
   /** The device of this name that counts when the pool is at `current`. */
   byName(name: string, current: TransactionId): DeviceRecord | undefined {
-    return this.#one(`${FOUND} WHERE found.name = ? AND ${COUNTS}`, name, current, current);
+    return this.#named.get(name, current);
   }
 
   byUuid(uuid: string, current: TransactionId): DeviceRecord | undefined {
@@ -425,26 +429,7 @@ export class Ledger {
 
   /** How many devices, and of what size together, belong to the user when the pool is at `current`. */
   owned(ownerUid: number, current: TransactionId): Owned {
-    const at = this.#ownedAt;
-    if (at.commits !== this.commits || at.current !== current) {
-      this.#owned.clear();
-      this.#ownedAt = { commits: this.commits, current };
-    }
-    const known = this.#owned.get(ownerUid);
-    if (known !== undefined) return known;
-    const row = this.db.get(
-      `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device_index AS found
-         WHERE owner_uid = ? AND ${COUNTS}`,
-      BigInt(ownerUid),
-      current,
-      current,
-    );
-    const found = {
-      devices: Number(row?.["devices"] ?? 0),
-      sizeBytes: (row?.["size"] ?? 0n) as bigint,
-    };
-    this.#owned.set(ownerUid, found);
-    return found;
+    return this.#owned.get(String(ownerUid), current);
   }
 
   /** Made, never finished, and not on its way out either when the pool was at `current` (INV-12). */
@@ -584,6 +569,20 @@ export class Ledger {
   #setLastTransaction(id: TransactionId): void {
     this.db.run("UPDATE pool SET last_transaction_id = ?", id);
     this.db.run("UPDATE device_total SET last_transaction = ?", id);
+  }
+
+  #ownedBy(ownerUid: string, current: TransactionId): Owned {
+    const row = this.db.get(
+      `SELECT count(*) AS devices, coalesce(sum(size_bytes), 0) AS size FROM device_index AS found
+         WHERE owner_uid = ? AND ${COUNTS}`,
+      BigInt(ownerUid),
+      current,
+      current,
+    );
+    return {
+      devices: Number(row?.["devices"] ?? 0),
+      sizeBytes: (row?.["size"] ?? 0n) as bigint,
+    };
   }
 
   #one(sql: string, ...values: readonly (bigint | string)[]): DeviceRecord | undefined {
