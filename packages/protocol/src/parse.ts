@@ -66,9 +66,14 @@ function refusal(code: ErrorCode, reason: string, id: RequestId | null): Refusal
   return { ok: false, code, reason, id };
 }
 
+/** In UTF-8 a string has one to three bytes for each of its UTF-16 units: most need not be encoded to tell. */
+function fitsInto(text: string, maxBytes: number): boolean {
+  if (text.length > maxBytes) return false;
+  return text.length * 3 <= maxBytes || new TextEncoder().encode(text).length <= maxBytes;
+}
+
 function readJson(text: string, maxBytes: number): Parsed<unknown> {
-  // A string holds at least as many bytes as UTF-16 units, so the cheap test comes first.
-  if (text.length > maxBytes || new TextEncoder().encode(text).length > maxBytes) {
+  if (!fitsInto(text, maxBytes)) {
     return refusal("TOO_LARGE", `the message is larger than ${maxBytes} bytes`, null);
   }
   try {

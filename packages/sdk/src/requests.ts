@@ -149,8 +149,11 @@ export class Requests {
       waiting.sent = this.#link.send(text);
       return promise;
     };
+    let answered = false;
     try {
-      return await within(run(), limits, context);
+      const response = await within(run(), limits, context);
+      answered = true;
+      return response;
     } catch (error) {
       const unanswered = this.#waiting.get(id);
       // The daemon need not go on for nobody; it answers all the same, which finds nobody waiting.
@@ -162,8 +165,10 @@ export class Requests {
       throw error;
     } finally {
       over = true;
-      reject(clientError("ABORTED", { ...context, reason: "nobody waits for it any more" }));
-      promise.catch(() => undefined);
+      if (!answered) {
+        reject(clientError("ABORTED", { ...context, reason: "nobody waits for it any more" }));
+        promise.catch(() => undefined);
+      }
       for (const [number, end] of this.#streams) {
         if (end === request.stream) this.#streams.delete(number);
       }
