@@ -228,12 +228,12 @@ test("a block device whose record is lost: the next daemon takes it away, and no
     if (name.startsWith("references.sqlite")) await rm(join(folder, name));
   }
   const events: string[] = [];
-  const daemon = await startNext({ log: (_level, event) => void events.push(event) });
+  await using daemon = await startNext({ log: (_level, event) => void events.push(event) });
   assert.ok(events.includes("node-without-record-removed"));
   await assert.rejects(access(poolNodes), { code: "ENOENT" });
   assert.deepEqual(await kernel.blocks.number(other), dev);
   await rm(dirname(dirname(other)), { recursive: true });
-  const root = await connect({ socketPath });
+  await using root = await connect({ socketPath });
   assert.deepEqual(await root.mounts(), []);
   const again = await root.activate({ device: "one" });
   assert.equal(again.path, disk.path);

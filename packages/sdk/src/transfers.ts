@@ -19,7 +19,10 @@ export interface ImportOptions extends ChangeOptions {
   /** The device is a copy of this one, and the files come on top of what is there. */
   readonly origin?: string;
   readonly labels?: Readonly<Record<string, string>>;
-  /** How long the archive is, where that is known: for the progress, and checked. */
+  /**
+   * How long the archive is, where that is known: for the progress, and checked. NO_SPACE, with nothing
+   * begun, where the filesystem under a pool on files has not so much free.
+   */
   readonly streamBytes?: bigint;
   /** What the archive's SHA-256 must be, in hexadecimal. */
   readonly sha256?: string;

@@ -3,7 +3,7 @@ import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { poolErrorFrom } from "../errors-from-native.ts";
-import { checkFolderName, folderPaths } from "../folder.ts";
+import { checkFolderName, checkRoom, folderPaths } from "../folder.ts";
 import {
   type Backup,
   DEFAULT_BACKUPS_KEPT,
@@ -33,6 +33,7 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
   try {
     engine.assertNotClosed("backup", engine.folder);
     checkKeep(keep);
+    await checkRoom(engine.folder, "backup");
     return await engine.metadataSnapshot.use(
       { owner: "backup", signal },
       async () => {
