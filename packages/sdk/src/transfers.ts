@@ -5,9 +5,7 @@ import type { ChangeOptions, Progress, Requests } from "./requests.ts";
 import type { Device, Filesystem } from "./resources.ts";
 import { deviceFromWire } from "./resources.ts";
 import { Download, Upload } from "./streams.ts";
-
-/** The longest that a timer knows: a stream takes as long as it is, and the daemon ends one that stands still. */
-const NO_TIMEOUT_MS = 2_147_483_647;
+import { NO_TIMEOUT_MS } from "./wait.ts";
 
 export interface ImportOptions extends ChangeOptions {
   readonly name: string;
@@ -81,6 +79,7 @@ export async function importImage(requests: Requests, options: ImportOptions): P
   );
   const { failed } = upload;
   const signal = options.signal == null ? failed : AbortSignal.any([options.signal, failed]);
+  // It takes as long as it is, and the daemon ends one that stands still.
   const timeoutMs = options.timeoutMs ?? NO_TIMEOUT_MS;
   try {
     const call = { ...options, signal, timeoutMs };

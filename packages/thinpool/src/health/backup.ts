@@ -13,6 +13,7 @@ import {
   pruneBackups,
   stageBackup,
 } from "./backup-files.ts";
+import { LONG_SNAPSHOT_HOLD_MS } from "./metadata-snapshot.ts";
 import { toolCall } from "./tool-calls.ts";
 
 export interface BackupOptions {
@@ -35,7 +36,7 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
     checkKeep(keep);
     await checkRoom(engine.folder, "backup");
     return await engine.metadataSnapshot.use(
-      { owner: "backup", signal },
+      { owner: "backup", signal, maxHoldMs: LONG_SNAPSHOT_HOLD_MS },
       async () => {
         const staged = await stageBackup(paths);
         engine.ledger.copyInto(staged.ledger);
