@@ -95,6 +95,20 @@ test("cut at every message of a stream in and a stream out: each happens once, w
   t.diagnostic(`${cuts} cuts`);
 });
 
+test("an archive that the host has no room for is not begun", async () => {
+  await using w = await world();
+  await using _daemon = await w.start();
+  await using client = await w.connect();
+  const wish = () => ({ ...asked, name: "made", source: inPieces(ARCHIVE, 50_000) });
+  // More than any filesystem has.
+  const importing = client.importImage({ ...wish(), streamBytes: 1n << 60n });
+  await assert.rejects(importing, { code: "NO_SPACE" });
+  assert.deepEqual(await devicesOf(client), ["base"]);
+  const streamBytes = BigInt(ARCHIVE.length);
+  const { device } = await client.importImage({ ...wish(), streamBytes });
+  assert.equal(device.name, "made");
+});
+
 test("a slow reader is sent no more than the window; a slow daemon neither", async () => {
   await using w = await world();
   await using _daemon = await w.start();

@@ -261,6 +261,19 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
     ["bound the addresses", "this.#meters.delete(oldest);", ""],
   ]),
+  ...inFile("mounts/block-nodes.ts", "references/mount-service.test.ts", [
+    [
+      "take block devices away that no record knows",
+      "if (!known.has(path) && (await this.takeBack(path))) swept.push(path);",
+      "if (!known.has(path)) swept.push(path);",
+    ],
+    ["keep block devices that a record knows", "!known.has(path) && ", ""],
+    [
+      "keep a pool's block devices apart from other pools'",
+      "this.#folder = join(root, poolUuid);",
+      "this.#folder = poolUuid === '' ? poolUuid : root;",
+    ],
+  ]),
   ...inFile("policy/rights.ts", "policy/rights.test.ts", [
     ["keep users' devices from being images", "if (ownerUid !== 0) return false;", ""],
     ["keep everybody from acting for root", " || object.uid === 0", ""],

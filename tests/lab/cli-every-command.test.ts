@@ -7,9 +7,23 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmod, type FileHandle, mkdir, open, readFile, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import {
+  chmod,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rm,
+  statfs,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { connect } from "@thinpool/sdk";
+import { makeCertificate } from "../e2e/certificate.ts";
 import { PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
 import { type Resident, startResident } from "./cli-resident.ts";
 import { cliWorld, type Ids, run, STRANGER, USER } from "./cli-world.ts";
@@ -26,6 +40,10 @@ const ADMIN: Ids = { uid: 1002, gid: USER.gid };
 /** Not of the socket's group. */
 const OUTSIDER: Ids = { uid: 1003, gid: 1003 };
 const DOWN = 7;
+const PORT = 7475;
+/** Of the daemon's wrong tokens a second of one address, which each row has two of; see below. */
+const TOKEN_REST_MS = 1_000;
+const MIB = 1 << 20;
 const NO_UUID = "00000000-0000-4000-8000-000000000000";
 
 /** In the lines: places, and ids that are known only once they have been told. */
@@ -41,6 +59,13 @@ const words: Record<string, string> = {
   pool2: join(scratch, "pool-2"),
   pool3: join(scratch, "pool-3"),
   pool4: join(scratch, "pool-4"),
+  small: join(scratch, "small"),
+  big: join(scratch, "big.tar"),
+  url: `wss://127.0.0.1:${PORT}`,
+  urlByName: `wss://localhost:${PORT}`,
+  urlOfNobody: "wss://127.0.0.1:1",
+  none: "",
+  wrong: "w".repeat(43),
   data: join(w.folder, "data"),
   metadata: join(w.folder, "metadata"),
 };
@@ -67,6 +92,10 @@ async function commandsOfReference(): Promise<Commands> {
 }
 const commands = await commandsOfReference();
 
+/** Who comes over TCP is the one whose token it is. */
+let token = "";
+const environment = () => ({ ...env, THINPOOL_CONNECT_TOKEN: token });
+
 const commandOf = (line: string): string => {
   const found = commands.all.find((name) => line === name || line.startsWith(`${name} `));
   return found ?? assert.fail(`no command in ${line}`);
@@ -92,11 +121,11 @@ function runAs(user: User, line: string, more: readonly string[] = []) {
   const found = residents.get(user);
   const resident = found === undefined || found.isOver() ? startResident(runtime, user) : found;
   residents.set(user, resident);
-  return resident.run(args, env);
+  return resident.run(args, environment());
 }
 
 const asProcess = (user: User, args: readonly string[]) =>
-  thinpool(args, { env, runtime, ...(user === undefined ? {} : { user }) });
+  thinpool(args, { env: environment(), runtime, ...(user === undefined ? {} : { user }) });
 
 const title = (user: User, line: string): string => `${user?.uid ?? "root"}: ${line}`;
 
@@ -164,6 +193,33 @@ function held(name: string, rows: () => void): void {
       handle = await open(words[name] ?? "");
     });
     after(() => handle.close());
+    rows();
+  });
+}
+
+/** These rows come with the token `{name}`, over TCP. Their address may not show too many wrong ones. */
+function bearing(name: string, rows: () => void): void {
+  suite(`with the token {${name}}`, () => {
+    before(async () => {
+      token = words[name] ?? assert.fail(name);
+      await delay(TOKEN_REST_MS);
+    });
+    after(() => {
+      token = "";
+    });
+    rows();
+  });
+}
+
+/** These rows run while the filesystem of that folder has but so much free. */
+function full(name: string, freeBytes: number, rows: () => void): void {
+  const path = (): string => join(words[name] ?? "", "filling");
+  suite(`with ${freeBytes} bytes free in {${name}}`, () => {
+    before(async () => {
+      const { bavail, bsize } = await statfs(words[name] ?? "");
+      await writeFile(path(), Buffer.alloc(bavail * bsize - freeBytes));
+    });
+    after(() => rm(path()));
     rows();
   });
 }
@@ -532,6 +588,93 @@ suite("every command on a real kernel", () => {
     });
     refuses(USER, 3, "NOT_FOUND", "device remove then");
     refuses(USER, 4, "FORBIDDEN", "device remove base");
+  });
+
+  suite("of a daemon over TCP", () => {
+    before(async () => {
+      const tls = await makeCertificate(scratch);
+      words["ca"] = join(scratch, "ca.pem");
+      words["otherCa"] = join(scratch, "other-ca.pem");
+      await writeFile(words["ca"], tls.certificate);
+      const other = await makeCertificate(scratch, { name: "other", host: "other.example" });
+      await writeFile(words["otherCa"], other.certificate);
+      const more = ["--tcp", `127.0.0.1:${PORT}`, "--tls-certificate", tls.certificateFile];
+      await w.serve(["--policy", words["policy"] ?? "", ...more, "--tls-key", tls.keyFile]);
+      await using root = await connect({ socketPath: w.socketPath });
+      const make = (lifetimeMs: number) =>
+        root.rights.createConnectToken({ uid: USER.uid, lifetimeMs });
+      words["good"] = (await make(3_600_000)).secret;
+      const revoked = await make(3_600_000);
+      words["revoked"] = revoked.secret;
+      await root.rights.revokeToken({ id: revoked.id });
+      // The shortest there is: it has ended before its row.
+      words["expired"] = (await make(1_000)).secret;
+    });
+    after(() => w.stop());
+
+    const over = "--url {url} --ca {ca}";
+    bearing("good", () => {
+      works(ROOT, `whoami ${over}`, /testers/, { field: "uid" });
+      works(STRANGER, "whoami --url {urlByName} --ca {ca}", /testers/, { field: "uid" });
+      refuses(STRANGER, 4, "FORBIDDEN", `pool check ${over}`);
+      refuses(STRANGER, 4, "TLS_FAILED", "whoami --url {url}");
+      refuses(STRANGER, 4, "TLS_FAILED", "device list --url {url} --ca {otherCa}");
+      refuses(STRANGER, 4, "TLS_FAILED", "whoami --url {url} --ca {text}");
+      refuses(STRANGER, DOWN, "DAEMON_UNREACHABLE", "whoami --url {urlOfNobody} --ca {ca}");
+    });
+    for (const name of ["none", "wrong", "revoked", "expired"]) {
+      bearing(name, () => refuses(STRANGER, 4, "UNAUTHORIZED", `device list ${over}`));
+    }
+  });
+
+  suite("of a host without space", () => {
+    const sizes = "--data-size 64MiB --metadata-size 4MiB";
+    const at = "--folder {small}/pool";
+    before(async () => {
+      const small = words["small"] ?? "";
+      await mkdir(small);
+      await run("mount", ["-t", "tmpfs", "-o", "size=40m,mode=755", "none", small]);
+      const files = join(scratch, "big");
+      await mkdir(files);
+      await writeFile(join(files, "noise"), randomBytes(24 * MIB));
+      execFileSync("tar", ["-cf", join(scratch, "big.tar"), "-C", files, "."]);
+    });
+    after(() => run("umount", [words["small"] ?? ""]));
+
+    full("small", 0, () => {
+      refuses(ROOT, 6, "POOL_NO_SPACE", `pool create ${sizes} ${at}`);
+    });
+    // A lock file's bytes fit, a ledger's don't.
+    full("small", 48 << 10, () => {
+      refuses(ROOT, 6, "POOL_NO_SPACE", `pool create ${sizes} ${at}`);
+    });
+    test("of what was refused nothing is left", async () => {
+      assert.deepEqual(await readdir(words["small"] ?? ""), []);
+    });
+    told("uuid", ROOT, `pool create ${sizes} ${at}`, "uuid");
+    full("small", 0, () => {
+      refuses(ROOT, 6, "POOL_NO_SPACE", `pool extend --direct --data-size 128MiB ${at}`);
+      refuses(ROOT, 6, "POOL_NO_SPACE", `pool backup --direct ${at}`);
+    });
+
+    suite("which the daemon has", () => {
+      before(() => w.serve(["--folder", join(words["small"] ?? "", "pool")]));
+      after(() => w.stop());
+      told("uuid", ROOT, "device create first --size 64MiB", "uuid");
+      full("small", 0, () => {
+        refuses(ROOT, 6, "NO_SPACE", "pool extend --data-size 128MiB");
+        refuses(ROOT, 6, "NO_SPACE", "pool backup");
+        refuses(ROOT, 6, "NO_SPACE", "device create x --size 64MiB");
+        refuses(ROOT, 6, "NO_SPACE", "device clone first x");
+        refuses(ROOT, 6, "NO_SPACE", "image import x {tar} --size 32MiB");
+      });
+      full("small", 12 << 20, () => {
+        refuses(ROOT, 6, "NO_SPACE", "image import x {big} --size 64MiB");
+      });
+      refuses(ROOT, 3, "NOT_FOUND", "device show x");
+      // What was written meanwhile is whole.
+      works(ROOT, "pool check", /^metadata clean, nothing is wrong$/m, { field: "findings" });
+    });
   });
 
   suite("of the pool afterwards", () => {

@@ -1,15 +1,17 @@
 /**
  * The daemon dies by SIGKILL at each step of mounting, unmounting, the end of a lease and of a session;
- * the next one finds the device mounted with its holders known, or not mounted. Run as root in the lab.
+ * the next one finds the device mounted with its holders known, or not mounted; block devices of its pool
+ * that no record knows it takes away. Run as root in the lab.
  */
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { access, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import type { Daemon } from "@thinpool/mount-helper";
+import type { Daemon, Logger } from "@thinpool/mount-helper";
 import { startDaemon } from "@thinpool/mount-helper";
 import type { Client } from "@thinpool/sdk";
 import { connect } from "@thinpool/sdk";
@@ -64,8 +66,7 @@ async function startKilled(
   return { child, died };
 }
 
-function startNext(): Promise<Daemon> {
-  const logger = { log: () => undefined };
+function startNext(logger: Logger = { log: () => undefined }): Promise<Daemon> {
   return startDaemon({
     folder,
     socketPath,
@@ -208,6 +209,35 @@ test("while a lease and a session hold it: both go on, and end in their time", a
   const [left] = await root.mounts();
   assert.equal(left?.reference, kept.reference);
   assert.ok((await root.renew({ reference: kept.reference })).leaseLeftMs !== undefined);
+  await useAndEnd(root, daemon);
+});
+
+test("a block device whose record is lost: the next daemon takes it away, and no other pool's", async () => {
+  const { child, died } = await startKilled("never");
+  const client = await connectOnce();
+  const disk = await client.activate({ device: "one", holder: { type: "permanent" } });
+  const poolNodes = dirname(dirname(disk.path));
+  const dev = await kernel.blocks.number(disk.path);
+  const other = join("/dev/thinpool", randomUUID(), "0", "one");
+  await mkdir(dirname(other), { recursive: true });
+  await kernel.blocks.makeNode(other, { dev, uid: 0, gid: 0, mode: 0o600 });
+  child.kill("SIGKILL");
+  await died;
+  await access(disk.path);
+  for (const name of await readdir(folder)) {
+    if (name.startsWith("references.sqlite")) await rm(join(folder, name));
+  }
+  const events: string[] = [];
+  await using daemon = await startNext({ log: (_level, event) => void events.push(event) });
+  assert.ok(events.includes("node-without-record-removed"));
+  await assert.rejects(access(poolNodes), { code: "ENOENT" });
+  assert.deepEqual(await kernel.blocks.number(other), dev);
+  await rm(dirname(dirname(other)), { recursive: true });
+  await using root = await connect({ socketPath });
+  assert.deepEqual(await root.mounts(), []);
+  const again = await root.activate({ device: "one" });
+  assert.equal(again.path, disk.path);
+  assert.equal((await again.release()).count, 0);
   await useAndEnd(root, daemon);
 });
 

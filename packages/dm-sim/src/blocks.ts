@@ -1,5 +1,6 @@
 /** Block devices of the simulated machine: sizes, discards, signatures; and raw disks for tests. */
 import { existsSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import {
   type BlockDevices,
   type BlockSignature,
@@ -219,6 +220,14 @@ export class SimBlockDevices implements BlockDevices {
 
   removeNode(path: string): Promise<boolean> {
     return this.#gate.call("unlink", path, "", () => this.#machine.madeNodes.delete(path));
+  }
+
+  nodesIn(folder: string): Promise<readonly string[]> {
+    return this.#gate.call("readdir", folder, "", () => {
+      const all = [...this.#machine.madeNodes.keys()];
+      const nodes = all.filter((path) => dirname(path) === folder);
+      return nodes.map((path) => basename(path)).toSorted();
+    });
   }
 
   #node(path: string): BlockNode {

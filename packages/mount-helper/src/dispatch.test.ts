@@ -16,7 +16,11 @@ import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Verdict } from "./policy/policy.ts";
 
 const LIMIT_MS = 30;
+const LONG_LIMIT_MS = 300;
 const UID = 1000;
+
+const REPORT = { atMs: 1, metadata: "clean", report: "", findings: [], findingsLeftOut: 0 };
+const CHECK: KnownRequest = { id: 1, method: "pool.check", params: {} };
 
 interface World {
   readonly dispatcher: Dispatcher;
@@ -54,8 +58,13 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
     await Promise.race([finish.promise, stopped.promise]);
     return {};
   };
-  // The only method that is called here.
-  const handlers = { "device.remove": removing } as unknown as Handlers;
+  const checking = (_params: object, principal: unknown, call: CallContext): Promise<object> =>
+    removing({ name: "stops" }, principal, call).then(() => REPORT);
+  // The only methods that are called here.
+  const handlers = {
+    "device.remove": removing,
+    "pool.check": checking,
+  } as unknown as Handlers;
   const keys = new KeyStore(":memory:");
   const keyed = new KeyedCalls({
     poolUuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
@@ -75,6 +84,7 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
     queue: new KeyedQueue(),
     logger,
     observe: (call) => observed.push(call),
+    longRequestMs: LONG_LIMIT_MS,
   });
   const audit = (): readonly Readonly<Record<string, unknown>>[] =>
     log.filter(({ event }) => event === "audit");
@@ -118,6 +128,21 @@ test("a call that takes too long is answered, goes on to its end, and the audit 
     ["TIMEOUT"],
     "it is one call",
   );
+});
+
+test("what takes as long as the pool is large has a limit of its own, for root too", async () => {
+  for (const uid of [UID, 0]) {
+    const w = world();
+    const checking = ask(w, CHECK, uid);
+    assert.equal(await ask(w, remove("one")), "TIMEOUT");
+    assert.equal(w.begun[0]?.signal.aborted, false);
+    w.finish.resolve(undefined);
+    assert.equal(await checking, "done");
+    const late = world();
+    assert.equal(await ask(late, CHECK, uid), "TIMEOUT");
+    assert.equal(late.begun[0]?.signal.aborted, true, "what can stop safely is told to");
+    await late.dispatcher.drain();
+  }
 });
 
 test("one that waits behind it is answered too, and never begins", async () => {

@@ -9,6 +9,7 @@ import {
   encodeFailure,
   encodeSuccess,
   errorObjectOf,
+  isLongMethod,
   isStreamMethod,
   methods,
   parseResult,
@@ -38,6 +39,8 @@ export interface DispatcherParts {
   readonly logger: Logger;
   /** Told of each call that has ended. */
   readonly observe?: (call: EndedCall) => void;
+  /** Only for tests: in place of LONG_REQUEST_MS. */
+  readonly longRequestMs?: number;
 }
 
 export interface EndedCall {
@@ -49,6 +52,13 @@ export interface EndedCall {
 
 /** A user's calls that had their time and go on all the same; at so many he is refused further ones. */
 export const MAX_OVERDUE_PER_UID = 64;
+
+/**
+ * In place of the policy's limit, which is no longer, for calls that take as long as the pool is large. Their
+ * caller ends them, also by going away, and a tool that stands still is ended by who runs it: so this only
+ * keeps a slot from being taken for ever.
+ */
+export const LONG_REQUEST_MS: number = 24 * 60 * 60 * 1000;
 
 /** What the audit line gets to know on a call's way. */
 interface Trail {
@@ -105,11 +115,9 @@ export class Dispatcher {
     this.#running.add(work);
     void work.then(() => this.#running.delete(work));
     const { uid } = caller.principal;
-    // For root the policy's limits do not hold, but a slot is not for ever for anybody.
     // A stream takes as long as it is: the worker ends one that stands still.
     if (isStreamMethod(request.method)) return work;
-    const limitMs =
-      uid === 0 ? DEFAULT_LIMITS.requestMs : this.#parts.access.limits(caller.principal).requestMs;
+    const limitMs = this.#limitMsOf(request, caller.principal);
     const { promise, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => resolve(undefined), limitMs);
     const answer = await Promise.race([work, promise]);
@@ -117,6 +125,13 @@ export class Dispatcher {
     if (answer !== undefined) return answer;
     void this.#countOverdue(uid, work);
     return this.#giveUp(call, limitMs);
+  }
+
+  #limitMsOf({ method }: KnownRequest, principal: Principal): number {
+    if (isLongMethod(method)) return this.#parts.longRequestMs ?? LONG_REQUEST_MS;
+    // For root the policy's limits do not hold, but a slot is not for ever for anybody.
+    const limits = principal.uid === 0 ? DEFAULT_LIMITS : this.#parts.access.limits(principal);
+    return limits.requestMs;
   }
 
   /** From now on every request is answered UNAVAILABLE; resolves when those that run have ended. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { errorCodes } from "@thinpool/protocol";
 import { NativeError, PoolError } from "@thinpool/thinpool";
@@ -45,6 +46,18 @@ test("INTERNAL says nothing of the inside: no path, no stack, no message", () =>
     const wire = toErrorObject(error, CALL);
     assert.equal(wire.data.code, "INTERNAL");
     assert.doesNotMatch(JSON.stringify(wire), /secret|it is so|\.ts/);
+  }
+});
+
+test("a store that finds no room is NO_SPACE, and no path is told", () => {
+  using database = new DatabaseSync(":memory:");
+  database.exec("PRAGMA max_page_count = 2; CREATE TABLE t (x BLOB)");
+  try {
+    database.exec("INSERT INTO t VALUES (zeroblob(100000))");
+    assert.fail("it found room");
+  } catch (error) {
+    const { data } = toErrorObject(error, CALL);
+    assert.deepEqual([data.code, data.operation], ["NO_SPACE", CALL.operation]);
   }
 });
 

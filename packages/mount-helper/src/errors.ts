@@ -76,6 +76,11 @@ export function describeError(
   call: { readonly operation: string; readonly object: string },
 ): ErrorDescription {
   if (error instanceof RequestError) return error.description;
+  if (isFull(error)) {
+    const reason =
+      "the filesystem of the pool's folder, where the daemon keeps its records, is full";
+    return { ...call, code: "NO_SPACE", reason, hint: "Free some space there." };
+  }
   const known =
     error instanceof PoolError
       ? { code: BY_POOL_CODE[error.code], error }
@@ -96,6 +101,14 @@ export function describeError(
     errno: cause.errno,
     errnoName: cause.errnoName,
   };
+}
+
+/** sqlite3.h: of a store beside the pool's ledger, whose failures are PoolErrors. */
+const SQLITE_FULL = 13;
+
+function isFull(error: unknown): boolean {
+  if (!(error instanceof Error) || !("errcode" in error)) return false;
+  return typeof error.errcode === "number" && (error.errcode & 0xff) === SQLITE_FULL;
 }
 
 export function toErrorObject(

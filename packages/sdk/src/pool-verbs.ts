@@ -41,7 +41,8 @@ export class PoolVerbs {
 
   /**
    * Looks for damage, lost records and leftovers, while the pool works, and changes nothing. `mappings`
-   * looks at each mapping too, which takes long in a large pool. BUSY, FORBIDDEN.
+   * looks at each mapping too, which takes long in a large pool. Without `timeoutMs` it takes as long as it
+   * takes; `signal` ends it, in the daemon as well. BUSY, FORBIDDEN.
    *
    * @example
    * ```ts
@@ -61,7 +62,8 @@ export class PoolVerbs {
 
   /**
    * Backs up the pool's maps and records, of one moment, into its folder; no data. `keep` says how many
-   * stay, this one included: 1 to 1000, by default 8. BUSY, NO_SPACE, UNSUPPORTED, FORBIDDEN.
+   * stay, this one included: 1 to 1000, by default 8. Without `timeoutMs` it takes as long as it takes.
+   * BUSY, NO_SPACE, UNSUPPORTED, FORBIDDEN.
    *
    * @example
    * ```ts

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { MethodResult } from "@thinpool/protocol";
 import {
   MAX_REQUESTS_IN_FLIGHT,
   encodeCancel,
@@ -158,6 +159,25 @@ test("time limit and signal end a request; its late answer is dropped", async ()
   const before = requests.call("mount.list", {}, { signal: controller.signal });
   await assert.rejects(before, (error) => hasCode(error, "ABORTED"));
   assert.deepEqual(wire.sent.slice(2), [encodeCancel(2), encodeCancel(1)]);
+});
+
+test("what takes as long as the pool is large has no limit, unless it is given one", async () => {
+  const { wire, requests } = setUp(20);
+  const report: MethodResult<"pool.check"> = {
+    atMs: 1,
+    metadata: "clean",
+    report: "",
+    findings: [],
+    findingsLeftOut: 0,
+  };
+  const check = requests.call("pool.check", {});
+  const hurried = requests.call("pool.check", {}, { timeoutMs: 20 });
+  const common = requests.call("pool.status", {});
+  for (const call of [hurried, common]) {
+    await assert.rejects(call, (error) => hasCode(error, "TIMEOUT"));
+  }
+  wire.answer(encodeSuccess(1, "pool.check", report));
+  assert.deepEqual(await check, report);
 });
 
 test("no more requests in flight than the protocol allows: the others wait, up to a limit", async () => {

@@ -14,6 +14,7 @@ import {
   MAX_REQUESTS_IN_FLIGHT,
   encodeCancel,
   encodeRequest,
+  isLongMethod,
   methods,
   parseDaemonMessage,
   parseRequest,
@@ -25,7 +26,7 @@ import { clientError, errorFromRefusal, errorFromWire, hasCode } from "./errors.
 import { newKey } from "./key.ts";
 import type { Link } from "./link.ts";
 import type { StreamEnd } from "./streams.ts";
-import { sleep, within } from "./wait.ts";
+import { NO_TIMEOUT_MS, sleep, within } from "./wait.ts";
 
 /** Calls that may wait for a place among the requests in flight; the next one gets LIMIT. */
 export const MAX_WAITING_CALLS = 1024;
@@ -44,7 +45,10 @@ export interface Progress {
 export interface CallOptions {
   /** Ends the wait with ABORTED, and tells the daemon, which stops what can be stopped. */
   readonly signal?: AbortSignal | undefined;
-  /** Until the answer, reconnecting included, in milliseconds; the client's own limit unless given. */
+  /**
+   * Until the answer, reconnecting included, in milliseconds; the client's own limit unless given. Calls
+   * that take as long as the pool or a stream is large have none by themselves.
+   */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -100,7 +104,8 @@ export class Requests {
     const { changes } = methods[method];
     const { idempotencyKey } = options;
     const key = !changes || idempotencyKey === false ? undefined : (idempotencyKey ?? newKey());
-    const deadline = performance.now() + (options.timeoutMs ?? this.timeoutMs);
+    const ownMs = isLongMethod(method) ? NO_TIMEOUT_MS : this.timeoutMs;
+    const deadline = performance.now() + (options.timeoutMs ?? ownMs);
     const survivesCut = !changes || key !== undefined;
     for (;;) {
       const id = this.#nextId;

@@ -5,9 +5,7 @@ import type { ChangeOptions, Progress, Requests } from "./requests.ts";
 import type { Device, Filesystem } from "./resources.ts";
 import { deviceFromWire } from "./resources.ts";
 import { Download, Upload } from "./streams.ts";
-
-/** The longest that a timer knows: a stream takes as long as it is, and the daemon ends one that stands still. */
-const NO_TIMEOUT_MS = 2_147_483_647;
+import { NO_TIMEOUT_MS } from "./wait.ts";
 
 export interface ImportOptions extends ChangeOptions {
   readonly name: string;
@@ -19,7 +17,10 @@ export interface ImportOptions extends ChangeOptions {
   /** The device is a copy of this one, and the files come on top of what is there. */
   readonly origin?: string;
   readonly labels?: Readonly<Record<string, string>>;
-  /** How long the archive is, where that is known: for the progress, and checked. */
+  /**
+   * How long the archive is, where that is known: for the progress, and checked. NO_SPACE, with nothing
+   * begun, where the filesystem under a pool on files has not so much free.
+   */
   readonly streamBytes?: bigint;
   /** What the archive's SHA-256 must be, in hexadecimal. */
   readonly sha256?: string;
@@ -78,6 +79,7 @@ export async function importImage(requests: Requests, options: ImportOptions): P
   );
   const { failed } = upload;
   const signal = options.signal == null ? failed : AbortSignal.any([options.signal, failed]);
+  // It takes as long as it is, and the daemon ends one that stands still.
   const timeoutMs = options.timeoutMs ?? NO_TIMEOUT_MS;
   try {
     const call = { ...options, signal, timeoutMs };

@@ -1,6 +1,9 @@
 /** Waits that end by time or signal. */
 import { clientError } from "./errors.ts";
 
+/** The longest that a timer knows. */
+export const NO_TIMEOUT_MS = 2_147_483_647;
+
 export interface WaitContext {
   readonly operation: string;
   readonly object: string;

@@ -13,6 +13,7 @@ import { PoolError } from "./errors.ts";
 import { isNative, poolErrorFrom } from "./errors-from-native.ts";
 import {
   checkFolderName,
+  checkRoom,
   createFile,
   exists,
   type FolderPaths,
@@ -61,6 +62,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
     await probeKernel(kernel);
     return await withUndo(async (undo) => {
       const paths = folderPaths(await prepareFolder(folder, undo));
+      await checkRoom(paths.folder, "creation");
       const lockExisted = await exists(paths.lock);
       const lock = lockPool(paths, "creation");
       undo.pushAlways("releasing the lock", () => lock.release());

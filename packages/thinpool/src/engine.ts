@@ -26,7 +26,6 @@ import { KeyedLocks } from "./locks.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy } from "./space/policy.ts";
 import { Space } from "./space/space.ts";
-import { LedgerCommitError } from "./store/database.ts";
 import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { ThinMaker } from "./thin-maker.ts";
@@ -304,8 +303,7 @@ export class Engine {
       // A ledger in doubt is not written to: opening tells its readers to look anew.
       if (!doubtful) this.ledger.events.flush();
     } catch (error) {
-      const reason = error instanceof LedgerCommitError ? error.cause : error;
-      throw poolErrorFrom(reason, { operation, object: this.folder });
+      throw poolErrorFrom(error, { operation, object: this.folder });
     } finally {
       this.ledger.close();
       this.#lock[Symbol.dispose]();

@@ -5,6 +5,8 @@ import { test } from "node:test";
 import { NativeError } from "@thinpool/dm-native";
 import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
+import { LedgerCommitError } from "./store/commit-error.ts";
+import { degradedError } from "./undo.ts";
 
 const CONTEXT = { operation: "snapshot", object: "clone" } as const;
 
@@ -45,6 +47,11 @@ test("a PoolError stays itself; node's, SQLite's and unknown errors get a code a
   assert.deepEqual([node.code, node.errnoName, node.errno], ["POOL_NOT_FOUND", "ENOENT", 2]);
   const full = Object.assign(new Error("database or disk is full"), { errcode: 13 });
   assert.equal(poolErrorFrom(full, CONTEXT).code, "POOL_NO_SPACE");
+  const commit = new LedgerCommitError("/pool/pool.sqlite", full);
+  assert.equal(poolErrorFrom(commit, CONTEXT).code, "POOL_NO_SPACE");
+  const degraded = degradedError("snapshot", "clone", commit);
+  assert.equal(degraded.code, "POOL_DEGRADED");
+  assert.match(degraded.hint, /^Free some space .* Close the pool and open it again/);
   const sql = thrownBy(() => new DatabaseSync(":memory:").exec("nonsense"));
   assert.equal(poolErrorFrom(sql, CONTEXT).code, "POOL_KERNEL");
   assert.equal(poolErrorFrom("what", CONTEXT).code, "POOL_KERNEL");

@@ -1,6 +1,7 @@
 /** The one place where failures of the kernel, of node:fs and of SQLite become PoolErrors. */
 import { NativeError, type NativeErrorCode } from "@thinpool/dm-native";
 import { PoolError, type PoolErrorCode } from "./errors.ts";
+import { LedgerCommitError } from "./store/commit-error.ts";
 
 export interface ErrorContext {
   /** What the engine was doing, as a noun: "snapshot", "activation". */
@@ -43,6 +44,7 @@ const SQLITE_NOTADB = 26;
 
 export function poolErrorFrom(error: unknown, context: ErrorContext): PoolError {
   if (error instanceof PoolError) return error;
+  if (error instanceof LedgerCommitError) return poolErrorFrom(error.cause, context);
   const { operation, object } = context;
   if (error instanceof NativeError) {
     return new PoolError({

@@ -1,6 +1,6 @@
 /** The pool's folder: its files' names, and the care that makes them last. */
 import { constants } from "node:fs";
-import { chmod, lstat, mkdir, open, realpath, rmdir, unlink } from "node:fs/promises";
+import { chmod, lstat, mkdir, open, realpath, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { PoolError } from "./errors.ts";
 import { isErrno } from "./errors-from-native.ts";
@@ -8,6 +8,8 @@ import type { Undo } from "./undo.ts";
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+/** A new ledger takes about a tenth of it, a change some pages. */
+const MIN_FREE_BYTES: bigint = 1n << 20n;
 
 export interface FolderPaths {
   readonly folder: string;
@@ -75,6 +77,23 @@ export async function prepareFolder(folder: string, undo: Undo): Promise<string>
     undo.push("restoring the folder's mode", () => chmod(path, mode));
   }
   return path;
+}
+
+/**
+ * POOL_NO_SPACE where the folder's filesystem is as good as full: a commit of the ledger that finds no
+ * room would leave the pool in doubt (INV-7), and its files would find none either.
+ */
+export async function checkRoom(folder: string, operation: string): Promise<void> {
+  const { bavail, bsize } = await statfs(folder, { bigint: true });
+  const freeBytes = bavail * bsize;
+  if (freeBytes >= MIN_FREE_BYTES) return;
+  throw new PoolError({
+    code: "POOL_NO_SPACE",
+    operation,
+    object: folder,
+    reason: `its filesystem has ${freeBytes} bytes free, and it takes ${MIN_FREE_BYTES}`,
+    hint: "Free some space on the filesystem that holds the pool's folder.",
+  });
 }
 
 /** Syncs each folder above, as far as the filesystem goes. */

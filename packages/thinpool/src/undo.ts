@@ -1,6 +1,7 @@
 /** Undoing what was done so far, in reverse, when a later step fails. */
 import { PoolError } from "./errors.ts";
-import { LedgerCommitError } from "./store/database.ts";
+import { poolErrorFrom } from "./errors-from-native.ts";
+import { LedgerCommitError } from "./store/commit-error.ts";
 
 /**
  * A roll-back that failed itself. What is left is known to the ledger and settled by the next open
@@ -85,6 +86,7 @@ export async function withUndo<T>(
 /** What the caller is told when a roll-back failed. */
 export function degradedError(operation: string, object: string, error: unknown): PoolError {
   const first = error instanceof UndoError ? error.cause : error;
+  const isFull = poolErrorFrom(first, { operation, object }).code === "POOL_NO_SPACE";
   const text = first instanceof Error ? first.message : String(first);
   const undo = error instanceof UndoError ? `; undoing it failed as well: ${error.message}` : "";
   return new PoolError({
@@ -92,7 +94,7 @@ export function degradedError(operation: string, object: string, error: unknown)
     operation,
     object,
     reason: `${text}${undo}`,
-    hint: "Close the pool and open it again: opening settles what was left half done.",
+    hint: `${isFull ? "Free some space on the filesystem that holds the pool's folder. " : ""}Close the pool and open it again: opening settles what was left half done.`,
     cause: error,
   });
 }

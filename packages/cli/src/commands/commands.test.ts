@@ -113,7 +113,7 @@ test("device activate and deactivate", async (t) => {
     "would activate base (16 MiB, ext4)",
   );
   const path = await b.ok("device", "activate", "base", "--lease", "2h");
-  assert.match(path, /\/blocks\/0\/base$/);
+  assert.match(path, /\/blocks\/[0-9a-f-]{36}\/0\/base$/);
   const again = (await b.json("device", "activate", "base")) as { readonly path: string };
   assert.equal(again.path, path);
   assert.deepEqual(

@@ -46,4 +46,6 @@ export interface BlockDevices {
   makeNode(path: string, node: NodeRequest): Promise<void>;
   /** Takes it away; whoever has it open keeps it so. False where there was none. */
   removeNode(path: string): Promise<boolean>;
+  /** The names of the block devices' nodes in a folder, in order; other files are none. */
+  nodesIn(folder: string): Promise<readonly string[]>;
 }

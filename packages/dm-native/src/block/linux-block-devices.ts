@@ -1,5 +1,5 @@
 /** `BlockDevices` on the kernel: ioctls of linux/fs.h. Needs read or write access to the node. */
-import { chmod, lchown, lstat, open as openFile, stat, unlink } from "node:fs/promises";
+import { chmod, lchown, lstat, open as openFile, readdir, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { BigIntStats } from "node:fs";
 import { devNumberOf, stDevOf } from "../dev-number.ts";
@@ -230,6 +230,17 @@ export class LinuxBlockDevices implements BlockDevices {
     } catch (error) {
       if (errnoOfNodeError(error) === ERRNO.ENOENT) return false;
       throw nativeErrorOf("unlink", path, error);
+    }
+  }
+
+  async nodesIn(folder: string): Promise<readonly string[]> {
+    checkPath("readdir", folder);
+    try {
+      const entries = await readdir(folder, { withFileTypes: true });
+      const nodes = entries.filter((entry) => entry.isBlockDevice());
+      return nodes.map(({ name }) => name).toSorted();
+    } catch (error) {
+      throw nativeErrorOf("readdir", folder, error);
     }
   }
 

@@ -66,6 +66,15 @@ function holderOf(fd: number): string | undefined {
   return /^\d+/.exec(bytes.toString("latin1", 0, length))?.[0];
 }
 
+/** A full filesystem refuses it; the lock holds all the same, and does not say who has it. */
+function writePid(fd: number): void {
+  try {
+    writeSync(fd, `${process.pid}\n`, 0);
+  } catch (error) {
+    if (![ERRNO.ENOSPC, ERRNO.EDQUOT].includes(errnoOfNodeError(error))) throw error;
+  }
+}
+
 function take(fd: number, path: string): void {
   if (!fstatSync(fd).isFile()) {
     throw new NativeError({
@@ -79,7 +88,7 @@ function take(fd: number, path: string): void {
   const { errno } = flock.sync(fd, LOCK_EX | LOCK_NB);
   if (errno === 0) {
     ftruncateSync(fd, 0);
-    writeSync(fd, `${process.pid}\n`, 0);
+    writePid(fd);
     return;
   }
   const what = { operation: "flock", object: path, errno } as const;

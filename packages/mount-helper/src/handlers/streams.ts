@@ -4,7 +4,7 @@
  * that failed. That device is ephemeral, and held by a session of the call's own: whatever ends the call,
  * this process's death included, the device goes as any ephemeral one does (REF-7).
  */
-import type { Device } from "@thinpool/thinpool";
+import type { Device, ThinPool } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import type { MethodParams } from "@thinpool/protocol";
 import type { CallerWorker } from "../caller.ts";
@@ -105,6 +105,7 @@ export function streamHandlers(
       // The one that the policy has just judged: nothing was awaited since.
       const judged = origin === undefined ? undefined : pool.get({ name: origin });
       const uuid = call.newUuid();
+      if (streamBytes !== undefined) await assertHostHasRoom(pool, name, BigInt(streamBytes));
       const content = await streamed(call, {
         operation: "device.import",
         name,
@@ -150,6 +151,22 @@ function workerOf(call: CallContext, operation: string, object: string): CallerW
 /** Its caller is gone or has given it up, and no stream has begun: whoever asks again begins anew. */
 function assertWanted({ signal }: CallContext): void {
   if (signal.aborted) throw signal.reason;
+}
+
+/**
+ * A pool on files may promise more than its host has. What fills the host up on the way fails with I/O
+ * errors, in the pool's metadata too, which then has to be repaired: what can't fit is not begun.
+ */
+async function assertHostHasRoom(pool: ThinPool, object: string, bytes: bigint): Promise<void> {
+  const { hostFreeBytes } = (await pool.status()).space;
+  if (hostFreeBytes === undefined || bytes <= hostFreeBytes) return;
+  throw new RequestError({
+    code: "NO_SPACE",
+    operation: "device.import",
+    object,
+    reason: `the archive has ${bytes} bytes, the host's filesystem under the pool ${hostFreeBytes} free`,
+    hint: "Free some space on the filesystem that holds the pool's folder.",
+  });
 }
 
 function numberOf(text: string | undefined): number | undefined {

@@ -21,7 +21,7 @@ export interface FolderOwner {
   readonly gid: number;
 }
 
-function hasCode(error: unknown, code: string): boolean {
+export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && "code" in error && error.code === code;
 }
 

@@ -1,5 +1,6 @@
 /** What holders may count on, case by case, on the simulated kernel with clocks that the tests set. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -81,6 +82,36 @@ test("a permanent block device is there again after a reboot", async () => {
   const { path } = await world.mount({ block: true });
   await world.reboot();
   assert.deepEqual(await world.nodes(), [path]);
+  await world.check();
+  await world.end();
+});
+
+test("a block device whose record was lost goes at the next start; one with a record, and others', stay", async () => {
+  const world = await World.begin();
+  const { path: lost } = await world.mount({ block: true });
+  const kept = await world.mount({ block: true }, "two");
+  const { blocks } = world.kernel;
+  const dev = await blocks.number(lost);
+  const root = join(world.parent, "blocks");
+  assert.equal(lost, join(root, world.pool.uuid, String(self().uid), "one"));
+  const others = [
+    join(root, randomUUID(), String(self().uid), "one"),
+    // As versions before made them, of whichever pool.
+    join(root, String(self().uid), "one"),
+  ];
+  for (const path of others) await blocks.makeNode(path, { dev, ...self(), mode: 0o600 });
+  const { store } = world.references;
+  const record = store.load().find(({ deviceName }) => deviceName === "one");
+  store.delete(record?.id ?? "");
+  await world.restart();
+  assert.deepEqual(await world.nodes(), [kept.path, ...others].toSorted());
+  assert.ok(world.events.includes("node-without-record-removed"));
+  for (const path of others) await blocks.removeNode(path);
+  // The device is as it was before: nobody's, and to be had again.
+  const again = await world.mount({ block: true });
+  assert.equal(again.path, lost);
+  await world.references.mounts.releaseAll();
+  assert.deepEqual(await readdir(root), [], "a tear-down leaves none of the pool's folders");
   await world.check();
   await world.end();
 });

@@ -122,6 +122,7 @@ export class MountService {
     for (const name of this.#names()) await this.tend(name);
     for (const name of ephemerals.due((id) => sessions.isAlive(id))) await this.tend(name);
     await this.#reportStrangers();
+    await this.#sweepNodes();
   }
 
   /** One more reference to the device, for the caller, under an id that was never used before. */
@@ -289,6 +290,7 @@ export class MountService {
       if (record.state === "releasing") await attempt(() => steps.takeDown(record));
       else if (record.references.length === 0) await attempt(() => steps.settle(record));
     }
+    await this.#sweepNodes();
     if (failures.length > 0)
       throw new AggregateError(failures, "some mounts could not be released");
   }
@@ -500,6 +502,22 @@ export class MountService {
 
   #names(): readonly string[] {
     return [...new Set(this.#parts.records.all().map(({ deviceName }) => deviceName))];
+  }
+
+  /**
+   * Block devices of this pool that no record knows. A record is there before its node and after it: only
+   * where the records themselves were lost, or are older ones restored, is there such a node. Whoever has it
+   * open keeps the device.
+   */
+  async #sweepNodes(): Promise<void> {
+    const { records, nodes, logger } = this.#parts;
+    const known = records.all().filter(isThere);
+    try {
+      const swept = await nodes.sweep(new Set(known.map(({ target }) => target)));
+      for (const path of swept) logger.log("warn", "node-without-record-removed", { path });
+    } catch (error) {
+      logger.log("error", "nodes-not-swept", { error: errorText(error) });
+    }
   }
 
   /** Mounts in the daemon's folders, or of its devices, that no record knows: left alone. */

@@ -62,7 +62,7 @@ export async function openReferences(options: ReferencesOptions): Promise<Refere
   } = options;
   const folders = new MountFolders(mountRoot);
   await folders.prepareRoot();
-  const nodes = new BlockNodes(blockRoot, kernel);
+  const nodes = new BlockNodes(blockRoot, pool.uuid, kernel);
   const mounter = new Mounter(kernel, folders, nodes);
   const store = new ReferenceStore(join(pool.folder, STORE_FILE));
   options.onStore?.(store);

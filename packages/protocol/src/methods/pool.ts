@@ -208,3 +208,16 @@ export const poolMethods = {
     result: v.object({ outcome: v.picklist(["changed", "already-so"]), policy: spacePolicy }),
   },
 } as const satisfies Methods;
+
+/**
+ * Administrators' calls that take as long as the pool is large: no common limit fits them. They end with
+ * their work, or by their caller.
+ */
+const longMethods: ReadonlySet<string> = new Set<keyof typeof poolMethods>([
+  "pool.check",
+  "pool.backup",
+]);
+
+export function isLongMethod(name: string): boolean {
+  return longMethods.has(name);
+}

@@ -3,7 +3,7 @@ import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { poolErrorFrom } from "../errors-from-native.ts";
-import { checkFolderName, folderPaths } from "../folder.ts";
+import { checkFolderName, checkRoom, folderPaths } from "../folder.ts";
 import {
   type Backup,
   DEFAULT_BACKUPS_KEPT,
@@ -13,6 +13,7 @@ import {
   pruneBackups,
   stageBackup,
 } from "./backup-files.ts";
+import { LONG_SNAPSHOT_HOLD_MS } from "./metadata-snapshot.ts";
 import { toolCall } from "./tool-calls.ts";
 
 export interface BackupOptions {
@@ -33,8 +34,9 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
   try {
     engine.assertNotClosed("backup", engine.folder);
     checkKeep(keep);
+    await checkRoom(engine.folder, "backup");
     return await engine.metadataSnapshot.use(
-      { owner: "backup", signal },
+      { owner: "backup", signal, maxHoldMs: LONG_SNAPSHOT_HOLD_MS },
       async () => {
         const staged = await stageBackup(paths);
         engine.ledger.copyInto(staged.ledger);

@@ -5,6 +5,7 @@ import { poolStateOf } from "../tables.ts";
 import { checkMetadata, type CheckOptions, type CheckReport } from "./check-report.ts";
 import type { Finding } from "./findings.ts";
 import { leftoversOfOpen } from "./leftovers.ts";
+import { LONG_SNAPSHOT_HOLD_MS } from "./metadata-snapshot.ts";
 import { isSick, sickPoolError } from "./sick-pool.ts";
 
 /** Changes nothing. POOL_SNAPSHOT_BUSY, POOL_CLOSED. */
@@ -24,7 +25,7 @@ export async function checkOpen(engine: Engine, options: CheckOptions = {}): Pro
       return { atMs, metadata: "unknown", report: "", findings: [sick(state), ...leftovers] };
     }
     const checked = await engine.metadataSnapshot.use(
-      { owner: "check", signal },
+      { owner: "check", signal, maxHoldMs: LONG_SNAPSHOT_HOLD_MS },
       () => ({
         pool: engine.ledger.pool() ?? engine.poolRecord,
         devices: engine.ledger.rows(),

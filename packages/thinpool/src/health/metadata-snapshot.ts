@@ -15,6 +15,8 @@ import { toolCall } from "./tool-calls.ts";
 
 /** Blocks that are freed meanwhile stay taken until it is given back: not for longer than this. */
 export const MAX_SNAPSHOT_HOLD_MS = 600_000;
+/** But for what an administrator asked for and can end, and a sick disk ends (run-tool.ts). */
+export const LONG_SNAPSHOT_HOLD_MS: number = 24 * 60 * 60 * 1000;
 /** How many may wait for it. */
 export const MAX_SNAPSHOT_WAITERS = 32;
 
@@ -30,7 +32,7 @@ export interface SnapshotUse {
   /** Who asks, for status and for errors: "usage", "backup". */
   readonly owner: string;
   readonly signal?: AbortSignal | undefined;
-  /** At most MAX_SNAPSHOT_HOLD_MS, which is the default. */
+  /** Default: MAX_SNAPSHOT_HOLD_MS. */
   readonly maxHoldMs?: number;
 }
 
@@ -125,7 +127,7 @@ export class MetadataSnapshot {
     closing.throwIfAborted();
     options.signal?.throwIfAborted();
     const moment = await this.#reserve(options.owner, atReserve, closing);
-    const maxHoldMs = Math.min(options.maxHoldMs ?? MAX_SNAPSHOT_HOLD_MS, MAX_SNAPSHOT_HOLD_MS);
+    const { maxHoldMs = MAX_SNAPSHOT_HOLD_MS } = options;
     const late = AbortSignal.timeout(maxHoldMs);
     const signals = [closing, late, ...(options.signal === undefined ? [] : [options.signal])];
     try {

@@ -16,6 +16,7 @@ import {
   type World,
   writeBlocks,
 } from "./health-world.test.support.ts";
+import { LONG_SNAPSHOT_HOLD_MS, MAX_SNAPSHOT_HOLD_MS } from "./metadata-snapshot.ts";
 
 after(removeFolders);
 
@@ -40,6 +41,19 @@ async function all(ranges: AsyncIterable<ChangedRange>): Promise<readonly Change
   for await (const range of ranges) out.push(range);
   return out;
 }
+
+test("a check and a backup may hold the metadata snapshot for long, usage not", async (t) => {
+  const { pool } = await withSnapshots();
+  const timeout = t.mock.method(AbortSignal, "timeout");
+  const longest = async (use: () => Promise<unknown>): Promise<number> => {
+    timeout.mock.resetCalls();
+    await use();
+    return Math.max(...timeout.mock.calls.map(({ arguments: [ms] }) => ms));
+  };
+  assert.equal(await longest(() => pool.check({ mappings: true })), LONG_SNAPSHOT_HOLD_MS);
+  assert.equal(await longest(() => pool.backup()), LONG_SNAPSHOT_HOLD_MS);
+  assert.equal(await longest(() => pool.usage()), MAX_SNAPSHOT_HOLD_MS);
+});
 
 test("usage is exact, for all devices at once, and cached", async () => {
   const { kernel, pool } = await withSnapshots();

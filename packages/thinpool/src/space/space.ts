@@ -4,6 +4,7 @@
  */
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
+import { checkRoom } from "../folder.ts";
 import { sickPoolError } from "../health/sick-pool.ts";
 import { KeyedLocks } from "../locks.ts";
 import { poolTable } from "../tables.ts";
@@ -158,6 +159,7 @@ export class Space {
       if (toBytes < sizes()) throw smaller(this.#engine.folder, space, toBytes, sizes());
       if (toBytes === sizes()) return;
       refuseSick(this.#engine.folder, await this.measure());
+      await checkRoom(this.#engine.folder, "extension");
       await this.#grow(space, toBytes, "caller");
     });
   }

@@ -13,6 +13,7 @@ import { PoolError } from "../errors.ts";
 import { isErrno } from "../errors-from-native.ts";
 import { EventTable } from "../events/event-table.ts";
 import { indexDevices } from "./device-index.ts";
+import { LedgerCommitError } from "./commit-error.ts";
 import { migrate } from "./schema.ts";
 
 /** Of the file's pages in memory, as a negative number of KiB: the ledger of some 50,000 devices. */
@@ -174,21 +175,5 @@ function syncLeftWal(path: string): void {
     } finally {
       closeSync(file);
     }
-  }
-}
-
-/**
- * A COMMIT that failed (a disk that failed or is full). The WAL may or may not hold it, so the
- * transaction id that it used must not be used again in this run: the pool becomes degraded, and
- * opening it anew reads what the disk really holds (INV-7).
- */
-export class LedgerCommitError extends Error {
-  override readonly name = "LedgerCommitError";
-
-  constructor(path: string, cause: unknown) {
-    super(
-      `the commit to ${path} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
   }
 }

@@ -24,7 +24,7 @@ import { SpaceTable } from "./space-table.ts";
 import { ThinIds } from "./thin-ids.ts";
 
 export type { CommitObserver } from "./database.ts";
-export { LedgerCommitError } from "./database.ts";
+export { LedgerCommitError } from "./commit-error.ts";
 export type { DeviceRecord, NewDevice, NewPool, PoolRecord } from "./records.ts";
 
 /** What one member of a group wants in the ledger: all of it, or the member is taken out. */

@@ -39,10 +39,15 @@ type Run = Omit<ToolRun, "program">;
 
 export class LinuxMetadataTools implements MetadataTools {
   readonly #folders: readonly string[];
+  readonly #stallMs: number | undefined;
 
-  /** `folders`: where the programs are looked for, absolute; Debian's by default. */
-  constructor(options: { readonly folders?: readonly string[] } = {}) {
+  /**
+   * `folders`: where the programs are looked for, absolute; Debian's by default. `stallMs`: only for tests,
+   * in place of TOOL_STALL_MS.
+   */
+  constructor(options: { readonly folders?: readonly string[]; readonly stallMs?: number } = {}) {
     this.#folders = options.folders ?? TOOL_FOLDERS;
+    this.#stallMs = options.stallMs;
   }
 
   async check(
@@ -188,7 +193,7 @@ export class LinuxMetadataTools implements MetadataTools {
     run: Omit<Run, "args">,
   ): Promise<{ readonly program: string; readonly running: RunningTool }> {
     const path = await findTool(program, this.#folders, run.object);
-    return { program, running: startTool(path, { ...run, program, args }) };
+    return { program, running: startTool(path, { ...run, program, args, stallMs: this.#stallMs }) };
   }
 }
 

@@ -15,11 +15,15 @@ before(async () => {
 
 after(() => rm(folder, { recursive: true, force: true }));
 
-async function toolsWith(program: string, script: string): Promise<LinuxMetadataTools> {
+async function toolsWith(
+  program: string,
+  script: string,
+  options: { readonly stallMs?: number } = {},
+): Promise<LinuxMetadataTools> {
   const path = join(folder, program);
   await writeFile(path, `#!/bin/sh\n${script}\n`);
   await chmod(path, 0o755);
-  return new LinuxMetadataTools({ folders: [join(folder, "none"), folder] });
+  return new LinuxMetadataTools({ folders: [join(folder, "none"), folder], ...options });
 }
 
 test("no environment, no shell, operands after --", async () => {
@@ -56,6 +60,20 @@ test("an abort ends the program", async () => {
   const listing = tools.usage({ path: "/dev/x", signal: controller.signal });
   setTimeout(() => controller.abort(new Error("enough")), 50);
   await assert.rejects(listing, /enough/);
+});
+
+test("a program that stands still is ended; one that works may take as long as it takes", async () => {
+  const still = await toolsWith("thin_check", "exec /bin/sleep 60", { stallMs: 100 });
+  await assert.rejects(still.check({ path: "/dev/x" }), {
+    code: "POOL_TOOL_FAILED",
+    reason: "it did nothing for 0.1 seconds",
+  });
+  const script = "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done";
+  const stallMs = 500;
+  const busy = await toolsWith("thin_check", script, { stallMs });
+  const beganAt = performance.now();
+  assert.equal((await busy.check({ path: "/dev/x" })).outcome, "clean");
+  assert.ok(performance.now() - beganAt > 2 * stallMs, "it was looked at more than once");
 });
 
 test("the text of a program that failed half-way is not taken for its answer", async () => {

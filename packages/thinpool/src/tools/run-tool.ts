@@ -1,6 +1,6 @@
-/** Runs one program: absolute path, empty environment, no shell, bounded time and output. */
+/** Runs one program: absolute path, empty environment, no shell, bounded output; it may not stand still. */
 import { spawn } from "node:child_process";
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -8,8 +8,11 @@ import { PoolError } from "../errors.ts";
 
 /** Debian has them in /usr/sbin; where /sbin is a folder of its own it is looked into as well. */
 export const TOOL_FOLDERS: readonly string[] = ["/usr/sbin", "/sbin"];
-/** thin_check of the largest metadata (16 GiB) takes minutes; beyond this the disk is what is sick. */
-export const TOOL_TIMEOUT_MS = 1_800_000;
+/**
+ * How long it takes goes by the metadata: thin_check of the largest (16 GiB) takes minutes, on a slow disk
+ * hours. One that took no processor time for so long waits for a disk that is sick.
+ */
+export const TOOL_STALL_MS = 600_000;
 /** What is kept of a program's messages; the rest is read and dropped. */
 export const MAX_REPORT_BYTES: number = 64 << 10;
 
@@ -19,6 +22,8 @@ export interface ToolRun {
   /** For errors: what it works on. */
   readonly object: string;
   readonly signal: AbortSignal | undefined;
+  /** Only for tests: in place of TOOL_STALL_MS. */
+  readonly stallMs?: number | undefined;
 }
 
 export interface ToolEnd {
@@ -67,12 +72,18 @@ export function startTool(path: string, run: ToolRun): RunningTool {
     env: {},
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let ended: "timeout" | "killed" | undefined;
-  const stop = (why: "timeout" | "killed"): void => {
+  const { stallMs = TOOL_STALL_MS } = run;
+  let ended: "stalled" | "killed" | undefined;
+  const stop = (why: "stalled" | "killed"): void => {
     ended ??= why;
     child.kill("SIGKILL");
   };
-  const timer = setTimeout(() => stop("timeout"), TOOL_TIMEOUT_MS);
+  let ticks: number | undefined = 0;
+  const timer = setInterval(() => {
+    const now = processorTicks(child.pid);
+    if (now !== undefined && now === ticks) stop("stalled");
+    ticks = now;
+  }, stallMs);
   const onAbort = (): void => stop("killed");
   run.signal?.addEventListener("abort", onAbort, { once: true });
 
@@ -93,17 +104,30 @@ export function startTool(path: string, run: ToolRun): RunningTool {
       } else if (ended === "killed" && run.signal?.aborted === true) {
         reject(run.signal.reason as Error);
       } else {
-        const late = `it did not end within ${TOOL_TIMEOUT_MS / 1000} seconds`;
-        reject(toolFailed(run, ended === "timeout" ? late : `it was ended by ${signal}`));
+        const stalled = `it did nothing for ${stallMs / 1000} seconds`;
+        reject(toolFailed(run, ended === "stalled" ? stalled : `it was ended by ${signal}`));
       }
     });
   }).finally(() => {
-    clearTimeout(timer);
+    clearInterval(timer);
     run.signal?.removeEventListener("abort", onAbort);
   });
   // Who reads stdout first must not find an unhandled rejection meanwhile.
   end.catch(() => undefined);
   return { stdout: child.stdout, end, kill: () => stop("killed") };
+}
+
+/** Of the process, user's and system's; undefined where it has ended. proc(5): fields 14 and 15 of stat. */
+function processorTicks(pid: number | undefined): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name, in parentheses, may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return Number(fields[11]) + Number(fields[12]);
+  } catch {
+    // It is over, and `close` says how it ended.
+    return undefined;
+  }
 }
 
 export function toolFailed(

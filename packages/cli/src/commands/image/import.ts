@@ -76,6 +76,7 @@ export default class ImageImport extends DaemonCommand {
           name,
           source,
           signal,
+          ...(totalBytes === undefined ? {} : { streamBytes: totalBytes }),
           ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
           ...(flags.filesystem === undefined ? {} : { filesystem: flags.filesystem }),
           ...(flags.origin === undefined ? {} : { origin: flags.origin }),

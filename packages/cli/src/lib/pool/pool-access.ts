@@ -52,13 +52,11 @@ export abstract class PoolAccessCommand extends DaemonCommand {
   }
 }
 
-/** Through a large pool it takes minutes: how long is too long the daemon says. */
 function ofDaemon(client: Client, timeoutMs: number): PoolAccess {
   const { pool } = client;
   return {
-    check: (options) => pool.check({ ...options, timeoutMs }),
-    backup: ({ keep, signal }) =>
-      pool.backup({ ...(keep === undefined ? {} : { keep }), signal, timeoutMs }),
+    check: (options) => pool.check(options),
+    backup: ({ keep, signal }) => pool.backup({ ...(keep === undefined ? {} : { keep }), signal }),
     backups: () => pool.backups(),
     extend: ({ dataBytes, metadataBytes, signal }) =>
       pool.extend({
