@@ -7,21 +7,18 @@ const QUIET_TURNS = 2;
 export interface Gathering {
   /** How many have come. */
   readonly count: () => number;
-  /** How many may still come, with those that have: where all are there nobody is waited for. */
+  /** How many may be on their way to it at this moment, those that have come among them. */
   readonly coming: () => number;
   readonly most: number;
 }
 
-/** Waits until all that may come have, some turns bring no more, or there are `most`. */
+/** Waits until some turns bring no more, or there are `most`; a lone one waits for nobody. */
 export async function gather({ count, coming, most }: Gathering): Promise<void> {
-  // Those that are asked for in this turn come by themselves.
+  // Those that are asked for in this turn are on their way by then.
   await Promise.resolve();
+  if (coming() <= 1) return;
   let quiet = 0;
-  for (
-    let before = count();
-    quiet < QUIET_TURNS && before < Math.min(most, coming());
-    before = count()
-  ) {
+  for (let before = count(); quiet < QUIET_TURNS && before < most; before = count()) {
     await setImmediate();
     quiet = count() > before ? 0 : quiet + 1;
   }

@@ -18,7 +18,7 @@ test("what comes within a few turns of the event loop is one commit, in its orde
   assert.deepEqual(commits[1], ["later"]);
 });
 
-test("where all that may come are there nobody is waited for", async () => {
+test("who is alone waits for nobody", async () => {
   const commits: string[][] = [];
   let coming = 1;
   const batch = new TurnBatch<string>(
