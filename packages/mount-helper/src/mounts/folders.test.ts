@@ -36,6 +36,40 @@ test("root 0711, user 0700, and a target that is made anew each time", async (t)
   assert.equal(await folders.removeTarget(target), "removed");
 });
 
+const ANOTHER = { uid: 4242, gid: 4242 };
+const ROOT_ONLY = process.geteuid?.() === 0 ? false : "only root gives folders away";
+
+test(
+  "a user's first mounts at one moment do not get in each other's way",
+  {
+    skip: ROOT_ONLY,
+  },
+  async (t) => {
+    const { folders } = await place(t);
+    await folders.prepareRoot();
+    const names = Array.from({ length: 20 }, (_, index) => `device-${index}`);
+    await Promise.all(names.map((name) => folders.makeTarget(ANOTHER, name, NONE)));
+    assert.equal((await lstat(join(folders.root, "4242"))).uid, ANOTHER.uid);
+  },
+);
+
+test(
+  "a user's folder that a crash left empty is given away, any other of root's is not",
+  {
+    skip: ROOT_ONLY,
+  },
+  async (t) => {
+    const { folders } = await place(t);
+    await folders.prepareRoot();
+    const folder = join(folders.root, "4242");
+    await mkdir(join(folder, "full"), { recursive: true });
+    await assert.rejects(folders.makeTarget(ANOTHER, "one", NONE), refused("INTERNAL"));
+    await rm(join(folder, "full"), { recursive: true });
+    await folders.makeTarget(ANOTHER, "one", NONE);
+    assert.equal((await lstat(folder)).uid, ANOTHER.uid);
+  },
+);
+
 test("what its user put in the target's place is left alone, and refused", async (t) => {
   const { parent, folders } = await place(t);
   await folders.prepareRoot();

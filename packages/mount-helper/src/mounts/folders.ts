@@ -5,7 +5,7 @@
  * refused where that can't be.
  */
 import { constants } from "node:fs";
-import { lstat, mkdir, open, rmdir } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { RequestError } from "../errors.ts";
 
@@ -55,12 +55,14 @@ export async function checkAncestors(path: string): Promise<void> {
   }
 }
 
-/** Makes the folder, or takes one that is there if it belongs to `owner`; sets its mode. */
+/**
+ * Makes the folder, or takes one that is there if it belongs to `owner`; sets its mode. Its parent is one that
+ * only the daemon's user can change: so an empty one of the daemon's own, not given away yet, is one that is
+ * being made by another call, or was when the daemon died.
+ */
 export async function ensureFolder(path: string, mode: number, owner: FolderOwner): Promise<void> {
-  let made = false;
   try {
     await mkdir(path, { mode: 0o700 });
-    made = true;
   } catch (error) {
     if (!hasCode(error, "EEXIST")) throw error;
   }
@@ -68,10 +70,12 @@ export async function ensureFolder(path: string, mode: number, owner: FolderOwne
   const handle = await open(path, flags);
   try {
     const stat = await handle.stat();
-    if (made && stat.uid !== owner.uid) await handle.chown(owner.uid, owner.gid);
-    else if (stat.uid !== owner.uid) {
-      const reason = `it belongs to uid ${stat.uid}, not ${owner.uid}`;
-      refuse(path, reason, "Remove it: the daemon makes it anew.");
+    if (stat.uid !== owner.uid) {
+      if (stat.uid !== self().uid || (await readdir(path)).length > 0) {
+        const reason = `it belongs to uid ${stat.uid}, not ${owner.uid}`;
+        refuse(path, reason, "Remove it: the daemon makes it anew.");
+      }
+      await handle.chown(owner.uid, owner.gid);
     }
     if ((stat.mode & 0o7777) !== mode) await handle.chmod(mode);
   } finally {
