@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { NativeError } from "../errors.ts";
@@ -103,6 +105,33 @@ test("short calls share one thread, a call that waits gets the others another", 
   assert.notEqual(second, first);
   assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
   assert.equal((await waiting).result, 1);
+  await lane.close();
+  close.sync(readEnd);
+  close.sync(writeEnd);
+});
+
+test("threads that were needed for a moment end, all but one", async () => {
+  const gettid = libcFunction("int gettid()");
+  const options = { name: "test", maxThreads: 2, maxQueued: 8, patienceMs: 0, idleMs: 20 };
+  const lane = new LongWaitLane(options);
+  const { readEnd, writeEnd } = openPipe();
+  const waiting = lane.runAll([
+    { fn: gettid, args: [] },
+    { fn: poll, args: [pollRequest(readEnd), 1, -1] },
+  ]);
+  const ids = [(await lane.run(gettid, [])).result];
+  assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
+  ids.push((await waiting)[0]?.result ?? 0);
+  assert.equal(new Set(ids).size, 2);
+  const alive = (): readonly number[] => {
+    const present = readdirSync("/proc/self/task");
+    return ids.filter((id) => present.includes(String(id)));
+  };
+  const deadline = performance.now() + LIMIT_MS;
+  while (alive().length > 1 && performance.now() < deadline) await sleep(20);
+  assert.equal(alive().length, 1);
+  await sleep(100);
+  assert.deepEqual(alive(), [(await lane.run(gettid, [])).result], "the last one stays");
   await lane.close();
   close.sync(readEnd);
   close.sync(writeEnd);

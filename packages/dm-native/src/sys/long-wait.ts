@@ -32,6 +32,8 @@ export interface LongWaitLaneOptions {
   readonly patienceMs?: number;
   /** Calls that may wait for a free thread. */
   readonly maxQueued: number;
+  /** A thread that had nothing to do for so long ends, all but one (default 10,000). */
+  readonly idleMs?: number;
 }
 
 /** One call of a job. */
@@ -68,6 +70,7 @@ export interface LongCallOutcome {
 }
 
 const DEFAULT_PATIENCE_MS = 5;
+const DEFAULT_IDLE_MS = 10_000;
 /** Between two signals to a thread that has not answered yet. */
 const INTERRUPT_INTERVAL_MS = 10;
 /** Real-time signals tried, from the top; the first that nobody has a handler for is taken. */
@@ -135,6 +138,8 @@ class Thread {
   #threadId = 0;
   #job: Job | undefined;
   #nagging: NodeJS.Timeout | undefined;
+  /** Since when it has nothing to do, by performance.now(). */
+  idleSince = 0;
   readonly #abort = (): void => {
     this.interrupt();
     this.#nagging = setInterval(() => this.interrupt(), INTERRUPT_INTERVAL_MS);
@@ -239,6 +244,7 @@ export class LongWaitLane {
    */
   #starting: Thread | undefined;
   #patience: NodeJS.Timeout | undefined;
+  #trimming: NodeJS.Timeout | undefined;
   #closed = false;
   readonly #onExit = (): void => {
     // Node joins its threads at exit: one that waits in the kernel would hold it for ever.
@@ -288,6 +294,7 @@ export class LongWaitLane {
     this.#closed = true;
     process.off("exit", this.#onExit);
     clearTimeout(this.#patience);
+    clearTimeout(this.#trimming);
     for (const job of this.#queue.splice(0)) {
       job.reject(this.#refusal("it was closed before the call began", "Open a new one."));
     }
@@ -367,8 +374,29 @@ export class LongWaitLane {
 
   #next(thread: Thread): void {
     const job = this.#queue.shift();
-    if (job === undefined) this.#idle.push(thread);
-    else thread.start(job);
+    if (job !== undefined) {
+      thread.start(job);
+      return;
+    }
+    thread.idleSince = performance.now();
+    this.#idle.push(thread);
+    this.#trimInTime();
+  }
+
+  /** The last that was used is the first that is used again, so those that nobody needs are at the front. */
+  #trimInTime(): void {
+    if (this.#closed || this.#trimming !== undefined || this.#idle.length < 2) return;
+    const idleMs = this.#options.idleMs ?? DEFAULT_IDLE_MS;
+    this.#trimming = setTimeout(() => {
+      this.#trimming = undefined;
+      const now = performance.now();
+      while (this.#idle.length > 1 && now - (this.#idle[0]?.idleSince ?? now) >= idleMs) {
+        // Its exit event takes it off the lane.
+        void this.#idle.shift()?.stop();
+      }
+      this.#trimInTime();
+    }, idleMs);
+    this.#trimming.unref();
   }
 
   #unqueue(job: Job): void {
