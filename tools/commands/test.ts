@@ -117,6 +117,21 @@ const LONG: readonly Step[] = [
     ],
   },
   {
+    name: "power",
+    what: "30 power cuts under load on User Mode Linux",
+    prepare: prepareUml,
+    command: [...node, ...soak("power", "--cuts", "30")],
+  },
+  {
+    name: "kernel-examples",
+    what: "the examples as uid 1000, with a real PostgreSQL, on User Mode Linux",
+    ...inLab("uml", 2048, labTest("examples")),
+    prepare: (say) => {
+      prepareUml(say);
+      preparePostgres(say);
+    },
+  },
+  {
     name: "flush",
     what: "100 disks as they were at a flush of a recorded load, on User Mode Linux",
     prepare: prepareUml,
@@ -142,6 +157,11 @@ const LONG: readonly Step[] = [
     name: "packages",
     what: "packed, installed and used as a consumer would",
     command: [...node, "tools/check-packages.ts"],
+  },
+  {
+    name: "kernel-script",
+    what: "the script of the docs on User Mode Linux",
+    ...inLab("uml", 2048, labTest("cli-script")),
   },
   {
     name: "kernel-health",
@@ -185,26 +205,6 @@ const BY_NAME: readonly Step[] = [
     name: "kernel-protocol",
     what: "the API as uid 1000, streams, and a client in Python, on User Mode Linux",
     ...inLab("uml", 1536, labTest("api streams python-client")),
-  },
-  {
-    name: "kernel-examples",
-    what: "the examples as uid 1000, with a real PostgreSQL, on User Mode Linux",
-    ...inLab("uml", 2048, labTest("examples")),
-    prepare: (say) => {
-      prepareUml(say);
-      preparePostgres(say);
-    },
-  },
-  {
-    name: "kernel-script",
-    what: "the script of the docs on User Mode Linux",
-    ...inLab("uml", 2048, labTest("cli-script")),
-  },
-  {
-    name: "power",
-    what: "30 power cuts under load on User Mode Linux",
-    prepare: prepareUml,
-    command: [...node, ...soak("power", "--cuts", "30")],
   },
 ];
 const STEPS: readonly Step[] = [...FIRST, ...LONG, ...BY_NAME];
