@@ -7,7 +7,8 @@ import { BASE, makeEnginePool } from "../peers/engine.ts";
 import type { Bench, Section } from "../section.ts";
 import { shuffled } from "../statistics.ts";
 
-const WARM_UP_ROUNDS = 10;
+/** Until V8 has compiled what is called, in all three processes. */
+const WARM_UP_ROUNDS = 150;
 /** The daemon takes 64 requests of one connection at a time. */
 const CONNECTIONS = 4;
 const AT_A_TIME = [1, 10, 100];
