@@ -95,8 +95,10 @@ export const growth: Section = {
         );
         await again.detach();
       }
-      const memoryMiB = Number(shell(process.execPath, ENGINE_PROCESS, path, BASE));
-      recorder.add(`growth-engine-memory/${count}`, "MiB", memoryMiB);
+      const memoryMiB = shell(process.execPath, ENGINE_PROCESS, path, BASE).split(" ").map(Number);
+      const [residentMiB = NaN, ownMiB = NaN] = memoryMiB;
+      recorder.add(`growth-engine-memory/${count}`, "MiB", residentMiB);
+      recorder.add(`growth-engine-own-memory/${count}`, "MiB", ownMiB);
       if (quick && !isLargest) continue;
       recorder.say("growth: through the daemon");
       await throughDaemon(bench, path, count);
