@@ -158,8 +158,8 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
   ...inFile("dispatch.ts", "dispatch.test.ts", [
     [
       "record what was made before a change without a key",
-      "? () => keyed.settled() :",
-      "? () => undefined :",
+      "isChange ? keyed.unkeyed() : LOOK",
+      "LOOK",
     ],
     [
       "answer a call that takes too long",

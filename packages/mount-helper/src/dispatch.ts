@@ -80,6 +80,9 @@ interface Call {
   overdue: boolean;
 }
 
+/** Of a call that changes nothing. */
+const LOOK: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
+
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #running = new Set<Promise<string>>();
@@ -236,10 +239,10 @@ export class Dispatcher {
     const { request, caller } = call;
     const { key } = request;
     const { keyed } = this.#parts;
-    // Nothing of it is remembered; what it changes may be what another key's record is about.
     if (key === undefined) {
-      const begin = methods[request.method].changes ? () => keyed.settled() : () => undefined;
-      return this.#inTurn(call, { newUuid: () => randomUUID(), begin });
+      // What it changes may be what another key's record is about.
+      const isChange = methods[request.method].changes;
+      return this.#inTurn(call, isChange ? keyed.unkeyed() : LOOK);
     }
     const { uid } = caller.principal;
     return keyed.run({ ...request, key }, uid, (work) => this.#inTurn(call, work));

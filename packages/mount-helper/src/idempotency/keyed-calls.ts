@@ -5,6 +5,7 @@
  * crashed when. What a call takes away or alters is written down before it is done (`evidence`), and
  * compared with what is there after a crash, before anything else can change it.
  */
+import { randomUUID } from "node:crypto";
 import type { KnownRequest, MethodName } from "@thinpool/protocol";
 import { RequestError, WithdrawnError } from "../errors.ts";
 import type { Logger } from "../log.ts";
@@ -76,9 +77,19 @@ export class KeyedCalls {
     }
   }
 
-  /** Before a change without a key: see `KeyedWork.begin`. */
-  settled(): Promise<void> | undefined {
-    return this.#parts.store.settled();
+  /** Of a change without a key: nothing of it is remembered. */
+  unkeyed(): KeyedWork {
+    return { newUuid: () => randomUUID(), begin: this.#settledOnce() };
+  }
+
+  /** What was done before the first call is on disk at the second; what others do meanwhile is not waited for. */
+  #settledOnce(): () => Promise<void> | undefined {
+    let isFirst = true;
+    return () => {
+      const pending = isFirst ? this.#parts.store.settled() : undefined;
+      isFirst = false;
+      return pending;
+    };
   }
 
   /** The result of `work`, run now, or earlier under the same key. KEY_REUSED for another call's key. */
@@ -131,6 +142,7 @@ export class KeyedCalls {
     const rule = this.#parts.recognise(request.method);
     let count = 0;
     let evidence: string | undefined;
+    const settled = this.#settledOnce();
     const context: KeyedWork = {
       newUuid: () => {
         count += 1;
@@ -139,7 +151,7 @@ export class KeyedCalls {
       begin: () => {
         // What is made takes nothing away, and waits for nothing.
         if (rule?.how === "made") return undefined;
-        const pending = store.settled();
+        const pending = settled();
         if (rule?.how !== "compared" || pending !== undefined) return pending;
         const begun: Begun = { method: request.method, before: rule.before(request) };
         const earlier = evidence;
