@@ -161,6 +161,7 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "isChange ? keyed.unkeyed() : LOOK",
       "LOOK",
     ],
+    ["put what was made on record in its turn", "work.made(outcome);", ""],
     [
       "answer a call that takes too long",
       "setTimeout(() => resolve(undefined), limitMs)",

@@ -26,6 +26,7 @@ export type { PeerCredentials } from "./sys/peer-credentials.ts";
 export type { OpenNamespace } from "./mount/in-namespace.ts";
 export { openMountNamespace, openNamespaceOf } from "./mount/in-namespace.ts";
 export { PeerProcess } from "./sys/peer-process.ts";
+export { processStat } from "./sys/process-stat.ts";
 export type { UdevRules } from "./udev/cookie.ts";
 export type { CallerIds } from "./sys/caller-ids.ts";
 export { findSignature } from "./block/signatures.ts";

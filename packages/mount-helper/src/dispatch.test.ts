@@ -25,7 +25,12 @@ const CHECK: KnownRequest = { id: 1, method: "pool.check", params: {} };
 interface World {
   readonly dispatcher: Dispatcher;
   /** What handlers were called with, in order; each waits for `finish`, "stops" for its signal too. */
-  readonly begun: { readonly name: string; readonly signal: AbortSignal }[];
+  readonly begun: {
+    readonly name: string;
+    readonly signal: AbortSignal;
+    /** The record of the key "k" at that moment. */
+    readonly record: "begun" | "done" | undefined;
+  }[];
   readonly finish: PromiseWithResolvers<undefined>;
   readonly observed: EndedCall[];
   readonly keys: KeyStore;
@@ -47,12 +52,13 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
   const begun: World["begun"] = [];
   const observed: EndedCall[] = [];
   const finish = Promise.withResolvers<undefined>();
+  const keys = new KeyStore(":memory:");
   const removing = async (
     { name }: { readonly name: string },
     _principal: unknown,
     { signal }: CallContext,
   ): Promise<object> => {
-    begun.push({ name, signal });
+    begun.push({ name, signal, record: keys.find(UID, "k")?.state });
     const stopped = Promise.withResolvers<never>();
     if (name === "stops") signal.addEventListener("abort", () => stopped.reject(signal.reason));
     await Promise.race([finish.promise, stopped.promise]);
@@ -65,7 +71,6 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
     "device.remove": removing,
     "pool.check": checking,
   } as unknown as Handlers;
-  const keys = new KeyStore(":memory:");
   const keyed = new KeyedCalls({
     poolUuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
     store: keys,
@@ -223,4 +228,18 @@ test("a change without a key waits for the records of what was done before", asy
   const settled = w.keys.settled()?.then(() => w.begun.length);
   assert.equal(await ask(w, remove("one")), "done");
   assert.equal(await settled, 0);
+});
+
+test("what was made is on record before its turn is another's", async () => {
+  const w = world({ rule: { how: "made", find: () => undefined } });
+  w.finish.resolve(undefined);
+  assert.deepEqual(await Promise.all([ask(w, remove("one", "k")), ask(w, remove("one"))]), [
+    "done",
+    "done",
+  ]);
+  assert.deepEqual(
+    w.begun.map(({ record }) => record),
+    [undefined, "done"],
+  );
+  assert.equal(w.keys.settled(), undefined);
 });

@@ -81,7 +81,11 @@ interface Call {
 }
 
 /** Of a call that changes nothing. */
-const LOOK: KeyedWork = { newUuid: () => randomUUID(), begin: () => undefined };
+const LOOK: KeyedWork = {
+  newUuid: () => randomUUID(),
+  begin: () => undefined,
+  made: () => undefined,
+};
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
@@ -305,7 +309,10 @@ export class Dispatcher {
     ) => Promise<unknown>;
     call.state = "begun";
     try {
-      return await handler(request.params, principal, { ...caller, newUuid: work.newUuid });
+      const { newUuid } = work;
+      const outcome = await handler(request.params, principal, { ...caller, newUuid });
+      work.made(outcome);
+      return outcome;
     } catch (error) {
       // A handler that was stopped half way, with nothing done, throws the signal's own reason.
       if (!caller.signal.aborted || error !== caller.signal.reason) throw error;

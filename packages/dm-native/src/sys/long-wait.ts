@@ -138,8 +138,7 @@ class Thread {
   #threadId = 0;
   #job: Job | undefined;
   #nagging: NodeJS.Timeout | undefined;
-  /** Since when it has nothing to do, by performance.now(). */
-  idleSince = 0;
+  #idleSinceMs = 0;
   readonly #abort = (): void => {
     this.interrupt();
     this.#nagging = setInterval(() => this.interrupt(), INTERRUPT_INTERVAL_MS);
@@ -162,6 +161,11 @@ class Thread {
     this.#worker.on("message", (reply: LongCallReply) => this.#receive(reply));
     this.#worker.on("error", (error) => this.#die(error));
     this.#worker.on("exit", () => this.#die(new Error("the thread of a waiting call ended")));
+  }
+
+  /** Since when it has nothing to do, by performance.now(). */
+  get idleSinceMs(): number {
+    return this.#idleSinceMs;
   }
 
   start(job: Job): void {
@@ -220,6 +224,7 @@ class Thread {
   #release(): Job | undefined {
     const job = this.#job;
     this.#job = undefined;
+    this.#idleSinceMs = performance.now();
     job?.signal?.removeEventListener("abort", this.#abort);
     clearInterval(this.#nagging);
     // An idle thread does not keep the process alive.
@@ -374,13 +379,12 @@ export class LongWaitLane {
 
   #next(thread: Thread): void {
     const job = this.#queue.shift();
-    if (job !== undefined) {
+    if (job === undefined) {
+      this.#idle.push(thread);
+      this.#trimInTime();
+    } else {
       thread.start(job);
-      return;
     }
-    thread.idleSince = performance.now();
-    this.#idle.push(thread);
-    this.#trimInTime();
   }
 
   /** The last that was used is the first that is used again, so those that nobody needs are at the front. */
@@ -390,7 +394,7 @@ export class LongWaitLane {
     this.#trimming = setTimeout(() => {
       this.#trimming = undefined;
       const now = performance.now();
-      while (this.#idle.length > 1 && now - (this.#idle[0]?.idleSince ?? now) >= idleMs) {
+      while (this.#idle.length > 1 && now - (this.#idle[0]?.idleSinceMs ?? now) >= idleMs) {
         // Its exit event takes it off the lane.
         void this.#idle.shift()?.stop();
       }

@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { ERRNO, nativeErrorFromErrno } from "./errno.ts";
 import { close, libcFunction } from "./libc.ts";
 import type { PeerCredentials } from "./peer-credentials.ts";
+import { processStat } from "./process-stat.ts";
 
 /** asm-generic/socket.h, asm-generic/unistd.h; amd64 and arm64 agree. */
 const SOL_SOCKET = 1;
@@ -45,7 +46,7 @@ export class PeerProcess implements Disposable {
       // ESRCH, ENODATA: it is gone.
       return undefined;
     }
-    const before = startTimeOf(pid);
+    const before = processStat(pid)?.[START_TIME_FIELD];
     const opened = syscallPidfdOpen.sync(SYS_PIDFD_OPEN, pid, 0);
     if (opened.result < 0) {
       if (opened.errno === ERRNO.ESRCH) return undefined;
@@ -55,7 +56,10 @@ export class PeerProcess implements Disposable {
     return PeerProcess.#checked(
       pid,
       opened.result,
-      () => before !== undefined && startTimeOf(pid) === before && userOf(pid) === uid,
+      () =>
+        before !== undefined &&
+        processStat(pid)?.[START_TIME_FIELD] === before &&
+        userOf(pid) === uid,
     );
   }
 
@@ -87,16 +91,6 @@ export class PeerProcess implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command may hold spaces and parentheses.
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[START_TIME_FIELD];
-  } catch {
-    return undefined;
   }
 }
 

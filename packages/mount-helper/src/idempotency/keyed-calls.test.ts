@@ -52,7 +52,10 @@ test("a key stands for one call: with other parameters it is refused, while it r
   const { promise, resolve } = Promise.withResolvers<string>();
   const isReused = (error: unknown): boolean =>
     error instanceof RequestError && error.code === "KEY_REUSED";
-  const first = keyed.run(clone("one"), 1000, () => promise);
+  const first = keyed.run(clone("one"), 1000, async (work) => {
+    work.made(await promise);
+    return promise;
+  });
   const other = (): Promise<unknown> => keyed.run(clone("two"), 1000, () => promise);
   await assert.rejects(other(), isReused);
   resolve("done");
@@ -131,9 +134,10 @@ test("what is taken away is written down as it is when the handler begins", asyn
 
 test("what takes away waits until it is on disk what was made", async () => {
   const { keyed, store, made } = world();
-  await keyed.run(clone("one"), 1, ({ newUuid }) => {
-    const uuid = newUuid();
+  await keyed.run(clone("one"), 1, (work) => {
+    const uuid = work.newUuid();
     made.add(uuid);
+    work.made(uuid);
     return Promise.resolve(uuid);
   });
   assert.notEqual(store.settled(), undefined, "its caller did not wait for the record");

@@ -51,6 +51,8 @@ export interface KeyedWork {
    * then it is called again.
    */
   readonly begin: () => Promise<void> | undefined;
+  /** Right after the handler, before its turn is another's: what it has made is on record from now on. */
+  readonly made: (outcome: unknown) => void;
 }
 
 interface Begun {
@@ -79,7 +81,7 @@ export class KeyedCalls {
 
   /** Of a change without a key: nothing of it is remembered. */
   unkeyed(): KeyedWork {
-    return { newUuid: () => randomUUID(), begin: this.#settledOnce() };
+    return { newUuid: () => randomUUID(), begin: this.#settledOnce(), made: () => undefined };
   }
 
   /** What was done before the first call is on disk at the second; what others do meanwhile is not waited for. */
@@ -162,10 +164,14 @@ export class KeyedCalls {
         store.begin(used, evidence);
         return undefined;
       },
+      made: (outcome) => {
+        if (rule?.how === "made") this.#made(used, outcome);
+      },
     };
     try {
       const outcome = await work(context);
-      await this.#done(used, rule, outcome);
+      if (rule?.how !== "made" && rule?.how !== "replaced")
+        await store.doneTogether(used, JSON.stringify(outcome));
       return outcome;
     } catch (error) {
       if (evidence === undefined) throw error;
@@ -183,16 +189,10 @@ export class KeyedCalls {
    * What was made is found again by its uuid, so its caller need not wait for the record: that is for the
    * time when it has been taken away, and whatever takes something away waits for it (INV-32).
    */
-  async #done(used: UsedKey, rule: Recognise | undefined, outcome: unknown): Promise<void> {
+  #made(used: UsedKey, outcome: unknown): void {
     const { store, logger } = this.#parts;
-    if (rule?.how === "replaced") return;
-    const text = JSON.stringify(outcome);
-    if (rule?.how !== "made") {
-      await store.doneTogether(used, text);
-      return;
-    }
     const { uid, key } = used;
-    store.doneSoon(used, text, (error) =>
+    store.doneSoon(used, JSON.stringify(outcome), (error) =>
       logger.log("error", "key-not-recorded", { uid, key, error: errorText(error) }),
     );
   }

@@ -1,9 +1,10 @@
 /** Runs one program: absolute path, empty environment, no shell, bounded output; it may not stand still. */
 import { spawn } from "node:child_process";
-import { constants, readFileSync } from "node:fs";
+import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { processStat } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 
 /** Debian has them in /usr/sbin; where /sbin is a folder of its own it is looked into as well. */
@@ -13,6 +14,9 @@ export const TOOL_FOLDERS: readonly string[] = ["/usr/sbin", "/sbin"];
  * hours. One that took no processor time for so long waits for a disk that is sick.
  */
 export const TOOL_STALL_MS = 600_000;
+/** proc_pid_stat(5): utime and stime are the 12th and 13th behind the command. */
+const USER_TICKS = 11;
+const SYSTEM_TICKS = 12;
 /** What is kept of a program's messages; the rest is read and dropped. */
 export const MAX_REPORT_BYTES: number = 64 << 10;
 
@@ -117,17 +121,10 @@ export function startTool(path: string, run: ToolRun): RunningTool {
   return { stdout: child.stdout, end, kill: () => stop("killed") };
 }
 
-/** Of the process, user's and system's; undefined where it has ended. proc(5): fields 14 and 15 of stat. */
+/** Of the process, user's and system's; undefined where it has ended, and `close` says how. */
 function processorTicks(pid: number | undefined): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name, in parentheses, may hold anything.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return Number(fields[11]) + Number(fields[12]);
-  } catch {
-    // It is over, and `close` says how it ended.
-    return undefined;
-  }
+  const stat = pid === undefined ? undefined : processStat(pid);
+  return stat === undefined ? undefined : Number(stat[USER_TICKS]) + Number(stat[SYSTEM_TICKS]);
 }
 
 export function toolFailed(
