@@ -105,9 +105,10 @@ export function parseClientMessage(text: string): Parsed<ClientMessage> {
   const json = readJson(text, MAX_REQUEST_BYTES);
   if (!json.ok) return json;
   if (isNotification(json.value)) return parseClientNotification(json.value);
-  const id = readId(json.value);
   const envelope = v.safeParse(requestEnvelope, json.value);
-  if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), id);
+  if (!envelope.success) {
+    return refusal("INVALID_REQUEST", firstIssue(envelope.issues), readId(json.value));
+  }
   const call = checkRequest(envelope.output);
   return call.ok ? { ok: true, value: { type: "request", request: call.value } } : call;
 }
@@ -175,12 +176,13 @@ export function parseDaemonMessage(text: string): Parsed<DaemonMessage> {
   const json = readJson(text, MAX_RESPONSE_BYTES);
   if (!json.ok) return json;
   if (isNotification(json.value)) return parseDaemonNotification(json.value);
-  const id = readId(json.value);
   const isFailure = typeof json.value === "object" && json.value !== null && "error" in json.value;
   const envelope = isFailure
     ? v.safeParse(failureEnvelope, json.value)
     : v.safeParse(successEnvelope, json.value);
-  if (!envelope.success) return refusal("INVALID_REQUEST", firstIssue(envelope.issues), id);
+  if (!envelope.success) {
+    return refusal("INVALID_REQUEST", firstIssue(envelope.issues), readId(json.value));
+  }
   return { ok: true, value: { type: "response", response: envelope.output } };
 }
 
