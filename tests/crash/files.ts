@@ -13,6 +13,7 @@ import type { Random } from "./random.ts";
 const IMAGE_BYTES = 1 << 20;
 /** SQLite's `synchronous` from which on a commit syncs the WAL (FULL). */
 const FULL = 2;
+const WAL_HEADER_BYTES = 32;
 
 interface Entry {
   readonly folder: boolean;
@@ -83,14 +84,16 @@ export class VolatileFiles {
   }
 
   committed(database: string, synchronous: number): void {
-    if (synchronous < FULL) return;
     const wal = real.statSync(`${database}-wal`, { throwIfNoEntry: false });
     if (wal === undefined) return;
-    this.#sizes.set(wal.ino, wal.size);
     this.#own(database);
-    // os_unix.c: the first sync of a new WAL syncs the folder that it lies in.
+    // os_unix.c: the first sync of a new WAL syncs the folder that it lies in. wal.c: that is the sync of its
+    // header, under NORMAL as well.
     const known = this.#names.get(dirname(database))?.get(basename(`${database}-wal`));
-    if (known?.inode !== wal.ino) this.#syncNames(dirname(database));
+    const isNew = known?.inode !== wal.ino;
+    if (isNew) this.#syncNames(dirname(database));
+    if (synchronous >= FULL) this.#sizes.set(wal.ino, wal.size);
+    else if (isNew) this.#sizes.set(wal.ino, WAL_HEADER_BYTES);
   }
 
   /** The power is cut now: prepares what the disk holds afterwards. The process may still run on. */

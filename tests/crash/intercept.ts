@@ -166,6 +166,24 @@ function replaceFiles(): void {
   }
 }
 
+function replaceSyncsWithCallback(): void {
+  replace(fs, "fdatasync", (original) => (...args: never[]) => {
+    const [fd, done] = args as unknown as [number, (error: unknown) => void];
+    const path = real.readlinkSync(`/proc/self/fd/${fd}`);
+    if (current?.owns(path) !== true) {
+      original(...args);
+      return;
+    }
+    let failure: unknown = null;
+    try {
+      sync(path, () => real.fdatasyncSync(fd));
+    } catch (error) {
+      failure = error;
+    }
+    queueMicrotask(() => done(failure));
+  });
+}
+
 function replaceCommits(): void {
   const databases = new WeakMap<StatementSync, DatabaseSync>();
   const settings = new WeakMap<DatabaseSync, StatementSync>();
@@ -254,6 +272,7 @@ function asItWas(database: string, close: () => unknown): unknown {
 /** Once per process or worker, before anything under test runs. */
 export function install(): void {
   replaceFiles();
+  replaceSyncsWithCallback();
   replaceCommits();
   replace(timers, "setTimeout", (original) => async (...args: never[]) => {
     if (current === undefined) return original(...args);

@@ -87,6 +87,23 @@ const FSYNCS: readonly Mutant[] = [
     "synchronous = NORMAL",
     folder("^create: the power"),
   ),
+  instead(
+    "sync a group's intents before its messages",
+    "transactions.ts",
+    "pool.messages(texts, then, commit.file)",
+    "pool.messages(texts, then)",
+  ),
+  without(
+    "sync the intents of a group that takes more than messages",
+    "transactions.ts",
+    "        // Its steps come one by one.\n        await commit.sync();\n",
+  ),
+  instead(
+    "sync that a removal has begun",
+    "store/ledger.ts",
+    "return commit.sync();",
+    "return Promise.resolve();",
+  ),
   without(
     "sync a file that grows",
     "space/grow.ts",

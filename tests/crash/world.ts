@@ -149,7 +149,7 @@ export class World implements ProcessWorld {
 
   point(phase: "before" | "after", call: string): void {
     this.#boundary({ phase, call }, (errno) => {
-      throw systemError(call, errno);
+      throw systemError(phase, call, errno);
     });
   }
 
@@ -243,9 +243,10 @@ const SQLITE_FULL = 13;
 const SQLITE_IOERR = 10;
 
 /** As Node reports a failed file call; as SQLite reports a failed commit. */
-function systemError(call: string, errno: ErrnoName): Error {
+function systemError(phase: "before" | "after", call: string, errno: ErrnoName): Error {
   if (call === "COMMIT") {
-    const full = errno === "ENOSPC";
+    // Full is a log that could not be written (os_unix.c: unixWrite), never one that could not be synced.
+    const full = errno === "ENOSPC" && phase === "before";
     return Object.assign(new Error(full ? "database or disk is full" : "disk I/O error"), {
       code: "ERR_SQLITE_ERROR",
       errcode: full ? SQLITE_FULL : SQLITE_IOERR,

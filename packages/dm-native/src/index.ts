@@ -6,6 +6,7 @@ export * from "./dm/device-mapper.ts";
 export { DM_IOCTL_CHANNEL, type DmIoctlMessage } from "./dm/ioctl-channel.ts";
 export * from "./dm/linux-device-mapper.ts";
 export * from "./dm/run-one-by-one.ts";
+export { syncByNode } from "./dm/sync-first.ts";
 export * from "./dm/targets/delay.ts";
 export * from "./dm/targets/error-zero.ts";
 export * from "./dm/targets/flakey.ts";

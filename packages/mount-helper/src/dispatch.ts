@@ -21,7 +21,7 @@ import type { KeyedCalls, KeyedWork } from "./idempotency/keyed-calls.ts";
 import type { KeyedQueue } from "./keyed-queue.ts";
 import type { Logger } from "./log.ts";
 import { errorText } from "./log.ts";
-import { Pace, Together } from "./pace.ts";
+import { Pace } from "./pace.ts";
 import { encodeLong, longListOf } from "./long-answers.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Access } from "./policy/access.ts";
@@ -92,7 +92,6 @@ export class Dispatcher {
   readonly #running = new Set<Promise<string>>();
   #accepting = true;
   readonly #pace = new Pace();
-  readonly #together = new Together();
   readonly #overdue = new Map<number, number>();
   #nextCall = 1;
 
@@ -152,7 +151,6 @@ export class Dispatcher {
     const { method } = request;
     try {
       this.#assertFewOverdue(call);
-      if (methods[method].changes) await this.#together.enter(this.#running.size);
       await this.#pace.enter();
       const result = await this.#once(call);
       // A change's end is that of others too, which were committed with it.

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { MANY, Pace, REQUESTS_PER_TURN, TOGETHER, Together } from "./pace.ts";
+import { Pace, REQUESTS_PER_TURN } from "./pace.ts";
 
 /** Counts the turns of the event loop until it is disposed of. */
 class Turns implements Disposable {
@@ -53,28 +53,4 @@ test("what is put off runs in no turn in which it was asked for", async () => {
   assert.ok(turns.now > asked);
   await setTimeout(1);
   assert.equal(pace.enter(), undefined, "nobody waits any more");
-});
-
-test("few changes are not held back; many are begun together, none before another", async () => {
-  const together = new Together();
-  assert.equal(together.enter(MANY - 1), undefined);
-  const begun: number[] = [];
-  const change = async (number: number, running: number): Promise<void> => {
-    await together.enter(running);
-    begun.push(number);
-  };
-  const first = change(0, MANY);
-  // There are few now, but one is held back.
-  const second = change(1, 1);
-  await Promise.resolve();
-  assert.deepEqual(begun, []);
-  await Promise.all([first, second]);
-  assert.deepEqual(begun, [0, 1]);
-  // So many do not wait for the time.
-  const all = Array.from({ length: TOGETHER }, (_, number) => number);
-  begun.length = 0;
-  void all.map((number) => change(number, MANY));
-  await Promise.resolve();
-  await Promise.resolve();
-  assert.deepEqual(begun, all);
 });

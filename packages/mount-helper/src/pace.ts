@@ -47,34 +47,3 @@ export class Pace {
     this.#inNextTurn = false;
   }
 }
-
-/** Changes on their way at which those that come are held back for each other. */
-export const MANY = 32;
-/** So many are begun together: what one commit takes. */
-export const TOGETHER = 64;
-/** About what a commit takes, which is what it saves. */
-const HOLD_MS = 2;
-
-/** Many changes at a time are begun together, so that they share their commits; few are not held back. */
-export class Together {
-  #held: (() => void)[] = [];
-  #timer: NodeJS.Timeout | undefined;
-
-  /** Undefined: now. `running`: how many are on their way. None overtakes one that is held back. */
-  enter(running: number): Promise<void> | undefined {
-    if (running < MANY && this.#held.length === 0) return undefined;
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    this.#held.push(() => resolve(undefined));
-    if (this.#held.length >= TOGETHER) this.#release();
-    else this.#timer ??= setTimeout(() => this.#release(), HOLD_MS);
-    return promise;
-  }
-
-  #release(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const held = this.#held;
-    this.#held = [];
-    for (const resolve of held) resolve();
-  }
-}

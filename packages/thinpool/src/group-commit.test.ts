@@ -58,7 +58,7 @@ test("a group is one commit and one set_transaction_id, and has a largest size",
 test("what is asked for while a transaction runs is in the next, all of it", async () => {
   let asked: Promise<unknown> | undefined;
   const stop = kernel.onCall(({ phase, detail }) => {
-    if (phase === "before" && detail.startsWith("create_thin")) asked ??= snapshots(20);
+    if (phase === "before" && detail.startsWith("create_thin")) asked ??= snapshots(10);
   });
   const used = await transactions(async () => {
     await pool.createDevice({ name: "a", sizeBytes: DEVICE_BYTES, filesystem: "none" });
@@ -203,6 +203,28 @@ test("after a commit that failed no other group begins, also where its members w
   await other.close();
 });
 
+test("a host that is full when a change begins refuses it, and nothing has happened", async () => {
+  const folder = await mkdtemp(join(parent, "pool-"));
+  let isFull = false;
+  const onCommit = (phase: "before" | "after"): void => {
+    if (isFull && phase === "before") {
+      throw Object.assign(new Error("database or disk is full"), { errcode: 13 });
+    }
+  };
+  const other = await createPool({ folder, kernel: createSimKernel(), backing: SIZES, onCommit });
+  await other.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  isFull = true;
+  await assert.rejects(other.snapshot({ origin: "base", name: "one" }), { code: "POOL_NO_SPACE" });
+  await assert.rejects(other.remove({ name: "base" }), { code: "POOL_NO_SPACE" });
+  isFull = false;
+  await other.snapshot({ origin: "base", name: "one" });
+  assert.deepEqual(
+    other.list().map(({ name }) => name),
+    ["base", "one"],
+  );
+  await other.close();
+});
+
 test("an active origin is held once for all its snapshots of a group", async () => {
   await pool.activate({ name: "base" });
   kernel.resetCalls();
@@ -271,7 +293,7 @@ test("nobody waits for another's mkfs, and it can be ended", async () => {
 });
 
 test("removals asked for at the same moment are recorded in one commit", async () => {
-  await snapshots(20);
+  await snapshots(10);
   const { folder } = pool;
   await pool.detach();
   let removals = 0;

@@ -6,6 +6,7 @@ import {
   type DmStep,
   type DmTarget,
   type NativeError,
+  type OpenFile,
   removeDeviceRetrying,
   retryBusy,
   sameTable,
@@ -104,23 +105,33 @@ export class PoolDevice {
   /**
    * Messages one after another, up to the first that is refused: how many were accepted, and why not
    * the next. For those that follow each other whatever happens. `then`: what is to follow all of them in
-   * the same run; whether it does well is in `followed`, which waits for udev as well.
+   * the same run; whether it does well is in `followed`, which waits for udev as well. `syncFirst`: a file
+   * that is on its disk before the first of them is sent.
    */
   async messages(
     texts: readonly string[],
     then: readonly DmStep[] = [],
+    syncFirst?: OpenFile,
   ): Promise<{
     readonly accepted: number;
     readonly failure: NativeError | undefined;
+    /** The failure is of the file's sync. */
+    readonly unsynced?: true;
     /** Undefined where it was not reached. */
     readonly followed: Promise<DmRun> | undefined;
   }> {
     const device = this.#ref;
     const messages = texts.map((text) => ({ command: "message", device, text }) as const);
     const { promise, resolve, reject } = Promise.withResolvers<DmRun>();
-    const whole = this.#kernel.dm.run([...messages, ...then], { onIssued: resolve });
+    const whole = this.#kernel.dm.run([...messages, ...then], {
+      onIssued: resolve,
+      ...(syncFirst === undefined ? {} : { syncFirst }),
+    });
     whole.then(resolve, reject);
     const issued = await promise;
+    if (issued.unsynced === true) {
+      return { accepted: 0, failure: issued.failure, unsynced: true, followed: undefined };
+    }
     const accepted = Math.min(issued.infos.length, texts.length);
     if (accepted < texts.length) return { accepted, failure: issued.failure, followed: undefined };
     if (then.length === 0) return { accepted, failure: undefined, followed: undefined };

@@ -128,7 +128,9 @@ async function removeUnfinished(
 ): Promise<TransactionId> {
   if (unfinished.length === 0) return current;
   const intent = { creations: [], deletions: unfinished };
-  const [outcome] = parts.ledger.beginGroup([intent], transactionId(current + 1n));
+  const { outcomes, commit } = parts.ledger.beginGroup([intent], transactionId(current + 1n));
+  const [outcome] = outcomes;
   if (outcome instanceof PoolError) throw outcome;
+  await commit?.sync();
   return finishDeletions(parts, unfinished, current);
 }

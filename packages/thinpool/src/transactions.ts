@@ -14,15 +14,16 @@ import {
 import { PoolError } from "./errors.ts";
 import { gather } from "./gather.ts";
 import type { PoolDevice } from "./pool-device.ts";
+import type { UnsyncedCommit } from "./store/database.ts";
 import type { DeviceRecord, Ledger } from "./store/ledger.ts";
 import type { Creation, ThinMaker } from "./thin-maker.ts";
 import { isDoubt, UndoError } from "./undo.ts";
 
 /**
- * How many devices one group makes and deletes at most. A group's members wait for each other, and a
- * message takes one to two milliseconds: nobody waits longer than a tenth of a second for others'.
+ * How many devices one group makes and deletes at most, but for a set that one member asks for. What a group
+ * records, and whom its end wakes, takes one turn of the event loop each; larger ones save little more.
  */
-export const MAX_GROUP_DEVICES = 64;
+export const MAX_GROUP_DEVICES = 16;
 
 /** What one operation wants of a transaction: all of it or nothing. */
 export interface Member {
@@ -157,8 +158,8 @@ export class Transactions {
     const { pool, transactionId: current } = this.#host;
     this.#host.assertWritable("transaction", `transaction ${current + 1n}`);
     const next = transactionId(current + 1n);
-    const recorded = this.#record(group, next);
-    if (recorded.length === 0) return;
+    const { recorded, commit } = this.#record(group, next);
+    if (recorded.length === 0 || commit === undefined) return;
     const dropped: { readonly member: Recorded; readonly error: unknown }[] = [];
     const step = async (member: Recorded, body: () => Promise<void>): Promise<void> => {
       try {
@@ -170,7 +171,7 @@ export class Transactions {
     };
     // Creations first: they can be undone, so until the first deletion there is a way back for all.
     const maker = this.#host.thinMaker();
-    const run = await this.#runStraight(maker, recorded, next);
+    const run = await this.#runStraight(maker, recorded, next, commit);
     for (const member of recorded) {
       if (member.records.length > 0 && run.takeAccepted()) continue;
       await step(member, async () => {
@@ -227,17 +228,22 @@ export class Transactions {
   /**
    * The group's messages and its set_transaction_id in one run, which is far faster than one by one;
    * nothing is sent where a member needs more than messages. What the run did not reach goes step by
-   * step.
+   * step. The group's commit lasts when it resolves (INV-1): it is synced on the run's way.
    */
   async #runStraight(
     maker: ThinMaker,
     members: readonly Recorded[],
     next: TransactionId,
+    commit: UnsyncedCommit,
   ): Promise<MessageRun> {
     const texts: string[] = [];
     for (const { waiting, records } of members) {
       const messages = maker.straightMessages(waiting.member.creations, records);
-      if (messages === undefined) return new MessageRun(0);
+      if (messages === undefined) {
+        // Its steps come one by one.
+        await commit.sync();
+        return new MessageRun(0);
+      }
       texts.push(...messages);
     }
     for (const { waiting } of members) {
@@ -247,18 +253,24 @@ export class Transactions {
     texts.push(thinPoolMessage.setTransactionId(this.#host.transactionId, next));
     try {
       const then = nextOf(members);
-      const { accepted, failure, followed } = await this.#host.pool.messages(texts, then);
-      return new MessageRun(accepted, failure, followed);
+      const run = await this.#host.pool.messages(texts, then, commit.file);
+      if (run.unsynced === true) throw commit.failed(run.failure);
+      commit.synced();
+      return new MessageRun(run.accepted, run.failure, run.followed);
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
       // None could be sent: step by step each member meets, and undoes, the same.
+      await commit.sync();
       return new MessageRun(0);
     }
   }
 
   /** Those that could be recorded; the others have been told. */
-  #record(group: readonly Waiting[], next: TransactionId): Recorded[] {
-    const outcomes = this.#host.ledger.beginGroup(
+  #record(
+    group: readonly Waiting[],
+    next: TransactionId,
+  ): { readonly recorded: Recorded[]; readonly commit: UnsyncedCommit | undefined } {
+    const { outcomes, commit } = this.#host.ledger.beginGroup(
       group.map(({ member }) => ({
         creations: member.creations.map(({ device }) => device),
         deletions: member.deletion === undefined ? [] : [member.deletion],
@@ -271,7 +283,7 @@ export class Transactions {
       if (outcome === undefined || outcome instanceof PoolError) waiting.reject(outcome);
       else recorded.push({ waiting, records: outcome, pauseMs: 0 });
     }
-    return recorded;
+    return { recorded, commit };
   }
 
   #drop(members: readonly Recorded[], next: TransactionId, empty: boolean): void {

@@ -2,7 +2,7 @@
 import { gather } from "./gather.ts";
 
 /** Of one commit: what it writes, and whom it wakes, takes one turn of the event loop. */
-export const MAX_BATCH = 64;
+export const MAX_BATCH = 16;
 
 interface Waiting<Item> {
   readonly item: Item;
@@ -11,17 +11,17 @@ interface Waiting<Item> {
 }
 
 export class TurnBatch<Item> {
-  readonly #commit: (items: readonly Item[]) => void;
+  readonly #commit: (items: readonly Item[]) => Promise<void> | void;
   readonly #coming: () => number;
   readonly #waiting: Waiting<Item>[] = [];
   #running = false;
 
   /**
-   * `commit` does all of them, or throws and has done none. `coming`: how many there may be at this moment,
+   * `commit` does all of them, or fails for all of them. `coming`: how many there may be at this moment,
    * those that wait here among them; a lone one then waits for nobody.
    */
   constructor(
-    commit: (items: readonly Item[]) => void,
+    commit: (items: readonly Item[]) => Promise<void> | void,
     coming: () => number = () => Number.POSITIVE_INFINITY,
   ) {
     this.#commit = commit;
@@ -45,14 +45,14 @@ export class TurnBatch<Item> {
         coming: this.#coming,
         most: MAX_BATCH,
       });
-      this.#flush(this.#waiting.splice(0, MAX_BATCH));
+      await this.#flush(this.#waiting.splice(0, MAX_BATCH));
     }
     this.#running = false;
   }
 
-  #flush(batch: readonly Waiting<Item>[]): void {
+  async #flush(batch: readonly Waiting<Item>[]): Promise<void> {
     try {
-      this.#commit(batch.map(({ item }) => item));
+      await this.#commit(batch.map(({ item }) => item));
     } catch (error) {
       for (const { reject } of batch) reject(error);
       return;

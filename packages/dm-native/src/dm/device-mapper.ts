@@ -90,6 +90,15 @@ export interface DmRun {
   readonly infos: readonly (DmDeviceInfo | undefined)[];
   /** Of the step after those; no later one was tried. Undefined where all are done. */
   readonly failure: NativeError | undefined;
+  /** `failure` is of `syncFirst`, and no step was tried. */
+  readonly unsynced?: true;
+}
+
+/** An open file of the caller's. */
+export interface OpenFile {
+  readonly fd: number;
+  /** Said in errors. */
+  readonly path: string;
 }
 
 export interface DmRunOptions {
@@ -98,6 +107,11 @@ export interface DmRunOptions {
    * who need not wait for those. Not called where the run rejects.
    */
   readonly onIssued?: (run: DmRun) => void;
+  /**
+   * What was written to this file is on its disk (fdatasync(2)) before the first step is tried: on the thread
+   * that runs the steps, so that nobody else waits for the disk, and at no further cost.
+   */
+  readonly syncFirst?: OpenFile;
 }
 
 export interface DmEventPoll extends AsyncDisposable {

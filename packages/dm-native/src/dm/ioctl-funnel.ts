@@ -13,8 +13,9 @@ import type { SyscallResult } from "../sys/libc.ts";
 import type { LongWaitLane } from "../sys/long-wait.ts";
 import { COMMANDS, FLAG_NEEDS, SET_UUID_NEEDS } from "./commands.ts";
 import type { DmCommand } from "./commands.ts";
-import type { DmDeviceRef, DmVersion } from "./device-mapper.ts";
+import type { DmDeviceRef, DmVersion, OpenFile } from "./device-mapper.ts";
 import { tellIoctl } from "./ioctl-channel.ts";
+import { syncFailure } from "./sync-first.ts";
 import { DM_FLAG, HEADER_BYTES, decodeHeader, encodeDev, encodeHeader } from "./header.ts";
 import type { ReplyHeader } from "./header.ts";
 
@@ -196,18 +197,29 @@ export interface IssuedAll {
   readonly replies: readonly DmReply[];
   /** Of the one after those. */
   readonly failure: NativeError | undefined;
+  /** `failure` is of `syncFirst`. */
+  readonly unsynced?: true;
 }
 
 /**
  * Issues commands one after another on one thread of the lane, up to the first that fails. Only those
  * that answer with no more than a header: their buffers don't grow.
  */
-export async function issueAll(funnel: Funnel, requests: readonly DmRequest[]): Promise<IssuedAll> {
+export async function issueAll(
+  funnel: Funnel,
+  requests: readonly DmRequest[],
+  syncFirst?: OpenFile,
+): Promise<IssuedAll> {
   const calls = requests.map((request) => ({
     request: COMMANDS[request.command].request,
     argument: encodeRequest(request, HEADER_BYTES + (request.payload?.length ?? 0)),
   }));
-  const outcomes = await ioctlLongAll(funnel.lane, funnel.fd, calls);
+  const all = await ioctlLongAll(funnel.lane, funnel.fd, calls, syncFirst?.fd);
+  const [first] = all;
+  if (syncFirst !== undefined && first !== undefined && first.result < 0) {
+    return { replies: [], failure: syncFailure(syncFirst.path, first.errno), unsynced: true };
+  }
+  const outcomes = syncFirst === undefined ? all : all.slice(1);
   const replies: DmReply[] = [];
   for (const [index, outcome] of outcomes.entries()) {
     const [request, call] = [requests[index], calls[index]];

@@ -371,17 +371,19 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     const call = issueAll(
       control,
       steps.map((step, index) => requestOf(step, cookies.get(index)?.eventNr ?? 0)),
+      options.syncFirst,
     );
     this.#inFlight.add(call);
     let done = 0;
     let unsettled: DmRun | undefined;
     try {
-      const { replies, failure } = await call;
+      const { replies, failure, unsynced } = await call;
       done = replies.length;
       const infos = replies.map(({ header }, index) =>
         steps[index]?.command === "message" ? undefined : deviceInfo(header),
       );
-      options.onIssued?.({ infos, failure });
+      const run: DmRun = { infos, failure, ...(unsynced === undefined ? {} : { unsynced }) };
+      options.onIssued?.(run);
       for (const [index, { header }] of replies.entries()) {
         const [step, info, cookie] = [steps[index], infos[index], cookies.get(index)];
         if (step?.command !== "resume" || info === undefined) continue;
@@ -395,7 +397,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
         }
       }
       if (unsettled !== undefined) return unsettled;
-      return { infos, failure };
+      return run;
     } finally {
       this.#inFlight.delete(call);
       for (const [index, cookie] of cookies) if (index >= done) cookie.abandon();

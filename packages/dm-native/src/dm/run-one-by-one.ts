@@ -1,5 +1,6 @@
 import { NativeError } from "../errors.ts";
 import type { DeviceMapper, DmDeviceInfo, DmRun, DmRunOptions, DmStep } from "./device-mapper.ts";
+import { syncByNode } from "./sync-first.ts";
 
 function runStep(dm: DeviceMapper, step: DmStep): Promise<DmDeviceInfo | string | undefined> {
   switch (step.command) {
@@ -20,8 +21,11 @@ export async function runOneByOne(
   steps: readonly DmStep[],
   options: DmRunOptions = {},
 ): Promise<DmRun> {
-  const run = await runAll(dm, steps);
-  options.onIssued?.(run);
+  const { syncFirst, onIssued } = options;
+  const failure = syncFirst === undefined ? undefined : await syncByNode(syncFirst);
+  const run: DmRun =
+    failure === undefined ? await runAll(dm, steps) : { infos: [], failure, unsynced: true };
+  onIssued?.(run);
   return run;
 }
 

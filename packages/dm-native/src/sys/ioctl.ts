@@ -1,5 +1,5 @@
 /** ioctl(2) in three speeds. The argument is a structure (read and written in place) or an integer. */
-import { ioctlInteger, ioctlPointer } from "./libc.ts";
+import { fdatasync, ioctlInteger, ioctlPointer } from "./libc.ts";
 import type { LibcFunction, SyscallResult } from "./libc.ts";
 import type { LongWaitLane, LongWaitOptions } from "./long-wait.ts";
 
@@ -39,17 +39,22 @@ export interface IoctlCall {
   readonly argument: IoctlArgument;
 }
 
-/** As `ioctlLong`, one after another on one thread, up to the first that fails. */
+/**
+ * As `ioctlLong`, one after another on one thread, up to the first that fails. `syncFirst`: the first of all
+ * is an fdatasync(2) of this file.
+ */
 export function ioctlLongAll(
   lane: LongWaitLane,
   fd: number,
   calls: readonly IoctlCall[],
+  syncFirst?: number,
 ): Promise<readonly SyscallResult[]> {
+  const ioctls = calls.map(({ request, argument }) => ({
+    fn: form(argument),
+    args: [fd, request, argument],
+  }));
   return lane.runAll(
-    calls.map(({ request, argument }) => ({
-      fn: form(argument),
-      args: [fd, request, argument],
-    })),
+    syncFirst === undefined ? ioctls : [{ fn: fdatasync, args: [syncFirst] }, ...ioctls],
   );
 }
 

@@ -57,6 +57,7 @@ export function libcAddress(name: string): bigint {
 export const open: LibcFunction = libcFunction("int open(const char *path, int flags, uint mode)");
 export const close: LibcFunction = libcFunction("int close(int fd)");
 export const syncfs: LibcFunction = libcFunction("int syncfs(int fd)");
+export const fdatasync: LibcFunction = libcFunction("int fdatasync(int fd)");
 /** ioctl with a structure as its argument. */
 export const ioctlPointer: LibcFunction = libcFunction(
   "int ioctl(int fd, unsigned long request, void *argument)",

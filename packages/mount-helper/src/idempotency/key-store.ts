@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
-import { TurnBatch } from "@thinpool/thinpool";
+import { TurnBatch, WalFile } from "@thinpool/thinpool";
 import { inTransaction, openStoreFile } from "../store-file.ts";
 import type { StoreSchema } from "../store-file.ts";
 
@@ -50,6 +50,7 @@ interface Written {
 
 export class KeyStore implements Disposable {
   readonly #database: DatabaseSync;
+  readonly #wal: WalFile;
   readonly #nowMs: () => number;
   readonly #statements = new Map<string, StatementSync>();
   readonly #together: TurnBatch<Written>;
@@ -63,12 +64,16 @@ export class KeyStore implements Disposable {
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string, nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
-    this.#together = new TurnBatch((all) =>
-      this.#commit(() => {
-        for (const { used, evidence, outcome } of all) this.#put(used, evidence, outcome);
-      }),
-    );
     this.#database = openStoreFile(path, SCHEMA);
+    this.#wal = new WalFile(this.#database);
+    this.#together = new TurnBatch((all) => {
+      this.#wal.unsynced(this.#database, () =>
+        this.#commit(() => {
+          for (const { used, evidence, outcome } of all) this.#put(used, evidence, outcome);
+        }),
+      );
+      return this.#wal.sync();
+    });
     this.#database
       .prepare("DELETE FROM keys WHERE outcome IS NOT NULL AND used_at_ms <= ?")
       .run(this.#oldestMs());
@@ -135,6 +140,7 @@ export class KeyStore implements Disposable {
   }
 
   close(): void {
+    this.#wal[Symbol.dispose]();
     this.#database.close();
   }
 

@@ -83,14 +83,18 @@ export class EventTable {
     });
   }
 
-  /** The transaction that `writeBuffered` was part of is durable. */
+  /** The transaction that `writeBuffered` was part of is committed. */
   committed(): void {
     this.#buffered = [];
     this.onCommitted();
   }
 
-  /** The last event that counts when the pool is at `current`; 0 where there is none. */
+  /** The last event that counts when the pool is at `current`, and lasts; 0 where there is none. */
   last(current: TransactionId): number {
+    return Math.min(this.#lastThatCounts(current), this.#db.lastingEvents ?? Infinity);
+  }
+
+  #lastThatCounts(current: TransactionId): number {
     const unsettled = this.#db.get(
       `SELECT min(number) AS number FROM event
        WHERE number > (SELECT max(number) FROM event) - ${MAX_UNSETTLED_EVENTS}

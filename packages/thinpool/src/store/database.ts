@@ -9,15 +9,19 @@
 import { closeSync, constants, fsyncSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import type { OpenFile } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
 import { isErrno } from "../errors-from-native.ts";
 import { EventTable } from "../events/event-table.ts";
 import { indexDevices } from "./device-index.ts";
 import { LedgerCommitError } from "./commit-error.ts";
 import { migrate } from "./schema.ts";
+import { WalFile } from "./wal-file.ts";
 
 /** Of the file's pages in memory, as a negative number of KiB: the ledger of some 50,000 devices. */
 const CACHE_SIZE = -32_768;
+
+const SQLITE_FULL = 13;
 
 export type Row = Record<string, SQLOutputValue>;
 export type SqlValue = bigint | number | string | null;
@@ -28,6 +32,18 @@ export type SqlValue = bigint | number | string | null;
  */
 export type CommitObserver = (phase: "before" | "after", commit: string) => void;
 
+/** A commit that is read already, and lasts once its log is synced: by `sync`, or by who does that himself. */
+export interface UnsyncedCommit {
+  /** The log; undefined for a ledger in memory. */
+  readonly file: OpenFile | undefined;
+  /** Rejects with LedgerCommitError. */
+  readonly sync: () => Promise<void>;
+  /** The log was synced after the commit. */
+  readonly synced: () => void;
+  /** Syncing it failed. */
+  readonly failed: (cause: unknown) => LedgerCommitError;
+}
+
 export class LedgerDatabase {
   readonly path: string;
   /** Rides along with every commit: `writeBuffered` in its transaction, `committed` after it. */
@@ -35,6 +51,9 @@ export class LedgerDatabase {
   readonly #db: DatabaseSync;
   readonly #observer: CommitObserver | undefined;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #wal: WalFile;
+  /** The highest event before each commit that is not synced yet; the oldest commit first. */
+  readonly #unsynced = new Map<number, number>();
   #commits = 0;
   #changes = 0;
   #isWriting = false;
@@ -64,6 +83,7 @@ export class LedgerDatabase {
       );
       migrate(this.#db, path);
       indexDevices(this.#db);
+      this.#wal = new WalFile(this.#db);
     } catch (error) {
       this.#db.close();
       throw error;
@@ -83,13 +103,55 @@ export class LedgerDatabase {
     return this.#isWriting ? undefined : this.#changes;
   }
 
+  /** Events up to this number last; undefined: all that are there. */
+  get lastingEvents(): number | undefined {
+    return this.#unsynced.values().next().value;
+  }
+
   close(): void {
+    this.#wal[Symbol.dispose]();
     // Statements are finalised by the close; the last connection's close checkpoints the WAL.
     this.#db.close();
   }
 
   /** One durable commit. A commit that fails leaves it open whether it lasted: see `LedgerCommitError`. */
   write<T>(commit: string, body: () => T): T {
+    const result = this.#write(commit, body);
+    // Its sync was of the whole log.
+    this.#unsynced.clear();
+    this.events.committed();
+    return result;
+  }
+
+  /**
+   * As `write`, without waiting for the disk: whoever acts on it syncs it first. Throws SQLite's own error
+   * where the disk is full: then nothing has happened. Only for commits with which something begins.
+   */
+  writeUnsynced(commit: string, body: () => void): UnsyncedCommit {
+    const highest = this.events.highest();
+    try {
+      this.#wal.unsynced(this.#db, () => this.#write(commit, body));
+    } catch (error) {
+      throw error instanceof LedgerCommitError && isFull(error.cause) ? error.cause : error;
+    }
+    const number = this.#commits;
+    this.#unsynced.set(number, highest);
+    this.events.committed();
+    const synced = (): void => {
+      for (const earlier of this.#unsynced.keys()) {
+        if (earlier <= number) this.#unsynced.delete(earlier);
+      }
+      this.events.onCommitted();
+    };
+    const sync = async (): Promise<void> => {
+      await this.#wal.sync();
+      synced();
+    };
+    const failed = (cause: unknown): LedgerCommitError => this.#wal.failed(cause);
+    return { file: this.#wal.file, sync, synced, failed };
+  }
+
+  #write<T>(commit: string, body: () => T): T {
     this.#db.exec("BEGIN IMMEDIATE");
     this.#isWriting = true;
     this.#changes += 1;
@@ -118,7 +180,6 @@ export class LedgerDatabase {
       throw new LedgerCommitError(this.path, error);
     }
     this.#commits += 1;
-    this.events.committed();
     return result;
   }
 
@@ -155,6 +216,14 @@ export class LedgerDatabase {
     this.#statements.set(sql, statement);
     return statement;
   }
+}
+
+/**
+ * The log could not be written to the commit's end, which is what makes it one: nothing of it will ever be
+ * read. A checkpoint that meets a full disk does not fail the commit (main.c: sqlite3WalDefaultHook).
+ */
+function isFull(error: unknown): boolean {
+  return error instanceof Error && "errcode" in error && error.errcode === SQLITE_FULL;
 }
 
 /**

@@ -8,7 +8,7 @@ import type { EventTable } from "../events/event-table.ts";
 import { HealthRecords } from "../health/records.ts";
 import type { DeviceName } from "../names.ts";
 import type { SpacePolicy } from "../space/policy.ts";
-import { type CommitObserver, LedgerDatabase } from "./database.ts";
+import { type CommitObserver, LedgerDatabase, type UnsyncedCommit } from "./database.ts";
 import { Journal } from "./journal.ts";
 import {
   type DeviceRecord,
@@ -163,12 +163,17 @@ export class Ledger {
   /**
    * One commit for a group: what each member's intent names shall exist, or be gone, from transaction
    * `next` on. A member that can't be (DEVICE_EXISTS, no thin id left) is left out of it. Rows whose
-   * deletion is settled go in the same commit, so that their names and ids are free for it.
+   * deletion is settled go in the same commit, so that their names and ids are free for it. The commit is to be
+   * synced before the kernel is asked for anything (INV-1); undefined: nothing is recorded.
    */
-  beginGroup(intents: readonly Intent[], next: TransactionId): readonly IntentOutcome[] {
+  beginGroup(
+    intents: readonly Intent[],
+    next: TransactionId,
+  ): { readonly outcomes: readonly IntentOutcome[]; readonly commit: UnsyncedCommit | undefined } {
     let outcomes: readonly IntentOutcome[] = [];
+    let commit: UnsyncedCommit | undefined;
     try {
-      this.db.write("intents", () => {
+      commit = this.db.writeUnsynced("intents", () => {
         this.#purge(previous(next));
         // One alone needs no part of its own: where it can't be, there is nothing to commit.
         const alone = intents.length === 1;
@@ -178,7 +183,7 @@ export class Ledger {
     } catch (error) {
       if (!(error instanceof NothingRecorded)) throw error;
     }
-    return outcomes;
+    return { outcomes, commit };
   }
 
   /**
@@ -255,10 +260,10 @@ export class Ledger {
 
   /**
    * From now on they count no longer, and opening removes them (INV-12): their content may go, their
-   * names are free. No name of a device has a slash.
+   * names are free, once it resolves. No name of a device has a slash.
    */
-  beginEmptying(devices: readonly DeviceRecord[]): void {
-    this.db.write("removal", () => {
+  beginEmptying(devices: readonly DeviceRecord[]): Promise<void> {
+    const commit = this.db.writeUnsynced("removal", () => {
       for (const { uuid } of devices) {
         this.db.run(
           `UPDATE device SET filling = 1, name = name || '/' || uuid WHERE ${BY_UUID}`,
@@ -266,6 +271,7 @@ export class Ledger {
         );
       }
     });
+    return commit.sync();
   }
 
   /** What somebody else had under this id is gone: it is free. */

@@ -6,9 +6,11 @@ import { deviceName } from "../names.ts";
 import { checkOwner } from "../options.ts";
 import type { DeviceRecord, Labels } from "../store/records.ts";
 import type { Creation } from "../thin-maker.ts";
-import { MAX_GROUP_DEVICES } from "../transactions.ts";
 import { withUndo } from "../undo.ts";
 import { activateRecord, deleteRecord, makeDevices, newDevice } from "./steps.ts";
+
+/** Of one transaction; what one call holds back on its active origins follows it. */
+export const MAX_SNAPSHOTS_AT_ONCE = 64;
 
 export interface SnapshotOptions {
   readonly origin: string;
@@ -115,12 +117,12 @@ function creationOf(engine: Engine, options: SnapshotOptions): Creation {
 }
 
 function checkCount(count: number): void {
-  if (count > 0 && count <= MAX_GROUP_DEVICES) return;
+  if (count > 0 && count <= MAX_SNAPSHOTS_AT_ONCE) return;
   throw new PoolError({
     code: "POOL_OPTION_INVALID",
     operation: "snapshot",
     object: `${count} devices`,
     reason: "it is no number of snapshots for one transaction",
-    hint: `Ask for 1 to ${MAX_GROUP_DEVICES}.`,
+    hint: `Ask for 1 to ${MAX_SNAPSHOTS_AT_ONCE}.`,
   });
 }

@@ -1,0 +1,71 @@
+/**
+ * The write-ahead log of a SQLite database, synced where nobody waits for it but who asked: COMMIT with
+ * synchronous=FULL holds the event loop for as long as the disk takes. Under NORMAL it writes the log and
+ * syncs nothing (https://sqlite.org/pragma.html#pragma_synchronous: such a commit may be lost with the power,
+ * and leaves the database whole); one fdatasync of the log then makes it and all before it last.
+ */
+import { closeSync, openSync } from "node:fs";
+import type { DatabaseSync } from "node:sqlite";
+import { type OpenFile, syncByNode } from "@thinpool/dm-native";
+import { LedgerCommitError } from "./commit-error.ts";
+
+export class WalFile implements Disposable {
+  /** Undefined: a database in memory, of which nothing lasts. */
+  readonly file: OpenFile | undefined;
+  #failure: LedgerCommitError | undefined;
+  #syncing = 0;
+  #disposed = false;
+
+  /** Of a database in WAL mode from which something has been read or written: its log is there then. */
+  constructor(database: DatabaseSync) {
+    const path = database.location();
+    if (path === null) return;
+    const wal = `${path}-wal`;
+    this.file = { fd: openSync(wal, "r"), path: wal };
+  }
+
+  /** Commits of `body` sync nothing: what they wrote lasts after `sync`, and is read before that. */
+  unsynced<T>(database: DatabaseSync, body: () => T): T {
+    this.#assertSound();
+    database.exec("PRAGMA synchronous = NORMAL");
+    try {
+      return body();
+    } finally {
+      database.exec("PRAGMA synchronous = FULL");
+    }
+  }
+
+  /** All commits that were made before last when it resolves. Rejects with LedgerCommitError. */
+  async sync(): Promise<void> {
+    this.#assertSound();
+    if (this.file === undefined) return;
+    this.#syncing += 1;
+    const failure = await syncByNode(this.file).finally(() => {
+      this.#syncing -= 1;
+      this.#closeIfDone();
+    });
+    if (failure !== undefined) throw this.failed(failure);
+    // Another's may have failed meanwhile, and the kernel tells a descriptor only once.
+    this.#assertSound();
+  }
+
+  /** A sync of it failed. No later one tells whether what was written before lasts: all are refused. */
+  failed(cause: unknown): LedgerCommitError {
+    this.#failure ??= new LedgerCommitError(this.file?.path ?? "memory", cause);
+    return this.#failure;
+  }
+
+  #assertSound(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Not under a sync on its way: its number would be another file's. */
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#closeIfDone();
+  }
+
+  #closeIfDone(): void {
+    if (this.#disposed && this.#syncing === 0 && this.file !== undefined) closeSync(this.file.fd);
+  }
+}
