@@ -98,6 +98,32 @@ const FSYNCS: readonly Mutant[] = [
     "transactions.ts",
     "        // Its steps come one by one.\n        await commit.sync();\n",
   ),
+  without(
+    "sync a group's intents where no run can be made",
+    "transactions.ts",
+    "      // None could be sent: step by step each member meets, and undoes, the same.\n      await commit.sync();\n",
+    inFile("group-commit.test.ts", "^a group's intents last"),
+  ),
+  instead(
+    "degrade the pool when a sync of a group's intents fails",
+    "transactions.ts",
+    "throw commit.failed(run.failure);",
+    "throw run.failure;",
+    inFile("group-commit.test.ts", "^a disk that fails a group's sync"),
+  ),
+  instead(
+    "keep an event back until its commit lasts",
+    "events/event-table.ts",
+    "this.#db.lastingEvents ?? Infinity",
+    "Infinity",
+    inFile("store/wal-file.test.ts", "^an event is not told"),
+  ),
+  without(
+    "refuse a log whose sync has failed",
+    "store/wal-file.ts",
+    "    if (this.#failure !== undefined) throw this.#failure;\n",
+    inFile("store/wal-file.test.ts", "^after a sync that failed"),
+  ),
   instead(
     "sync that a removal has begun",
     "store/ledger.ts",

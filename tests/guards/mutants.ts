@@ -28,6 +28,9 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       ") return undefined;",
     ],
   ]),
+  ...inFile("idempotency/key-store.ts", "idempotency/key-store.test.ts", [
+    ["sync the keys of a batch", "return this.#wal.sync();", "return Promise.resolve();"],
+  ]),
   ...inFile("server/back.ts", "server/back.test.ts", [
     ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],
     [

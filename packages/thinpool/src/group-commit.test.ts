@@ -4,9 +4,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { NativeError } from "@thinpool/dm-native";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
 import { openPool } from "./open-pool.ts";
+import { heldSyncs } from "./store/held-syncs.test.support.ts";
 import { Pool } from "./thin-pool.ts";
 import { MAX_GROUP_DEVICES } from "./transactions.ts";
 
@@ -201,6 +204,38 @@ test("after a commit that failed no other group begins, also where its members w
   // Closing marks the stop in the ledger.
   fails = false;
   await other.close();
+});
+
+test("a group's intents last before the first message, also where no run can be made", async () => {
+  using syncs = heldSyncs();
+  const { dm } = kernel;
+  const run = dm.run.bind(dm);
+  const refusal = { operation: "waiting call", object: "a lane", reason: "full", hint: "Wait." };
+  for (const refused of [false, true]) {
+    dm.run = refused
+      ? () => Promise.reject(new NativeError({ ...refusal, code: "NATIVE_REFUSED" }))
+      : run;
+    kernel.resetCalls();
+    const made = pool.snapshot({ origin: "base", name: `refused-${refused}` });
+    while (syncs.paths.length <= Number(refused)) await setImmediate();
+    assert.equal(kernel.calls["DM_TARGET_MSG"], undefined);
+    syncs.release();
+    await made;
+    assert.equal(kernel.calls["DM_TARGET_MSG"], 2);
+  }
+  await pool.close();
+});
+
+test("a disk that fails a group's sync degrades the pool, and no message is sent", async () => {
+  using syncs = heldSyncs();
+  kernel.resetCalls();
+  const made = pool.snapshot({ origin: "base", name: "one" });
+  while (syncs.paths.length === 0) await setImmediate();
+  syncs.fail("EIO");
+  await assert.rejects(made, { code: "POOL_DEGRADED" });
+  await assert.rejects(pool.snapshot({ origin: "base", name: "two" }), { code: "POOL_DEGRADED" });
+  assert.equal(kernel.calls["DM_TARGET_MSG"], undefined);
+  await pool.close();
 });
 
 test("a host that is full when a change begins refuses it, and nothing has happened", async () => {

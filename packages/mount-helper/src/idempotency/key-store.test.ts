@@ -1,14 +1,21 @@
 import assert from "node:assert/strict";
-import { cpSync } from "node:fs";
+import fs, { cpSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { KeyStore, PRUNE_STEP } from "./key-store.ts";
 
 const CALL = "0".repeat(64);
+
+function replaceSync(by: unknown): void {
+  Reflect.set(fs, "fdatasync", by);
+  syncBuiltinESMExports();
+}
 
 test("what was begun and what was done is there after a restart", async (t) => {
   const folder = await mkdtemp(join(MEMORY_FOLDER, "thinpool-keys-"));
@@ -56,6 +63,25 @@ test("what is asked for in one turn is done together, and there when it resolves
   assert.equal(store.find(1, "a"), undefined, "not before the turn's end");
   await all[0];
   for (const key of keys) assert.equal(store.find(1, key)?.state, "done");
+});
+
+test("what is asked for together lasts when it resolves, and no sooner", async (t) => {
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "thinpool-keys-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  using store = new KeyStore(join(folder, "keys.sqlite"));
+  const { promise: asked, resolve: ask } = Promise.withResolvers<() => void>();
+  const { fdatasync } = fs;
+  t.after(() => replaceSync(fdatasync));
+  replaceSync((_fd: number, done: (error: null) => void) => ask(() => done(null)));
+  let lasts = false;
+  const used = { uid: 1, key: "a", callSha256: CALL };
+  const begun = store.beginTogether(used, "1").then(() => (lasts = true));
+  const release = await asked;
+  await setImmediate();
+  assert.equal(store.find(1, "a")?.state, "begun");
+  assert.equal(lasts, false, "the log is not synced yet");
+  release();
+  await begun;
 });
 
 test("what is done soon is known at once, and on disk when it is settled", async (t) => {

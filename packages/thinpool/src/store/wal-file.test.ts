@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setImmediate } from "node:timers/promises";
+import { after, test } from "node:test";
+import { transactionId } from "@thinpool/dm-native";
+import { EventLog } from "../events/event-log.ts";
+import { LedgerCommitError } from "./commit-error.ts";
+import { heldSyncs } from "./held-syncs.test.support.ts";
+import { Ledger } from "./ledger.ts";
+import { WalFile } from "./wal-file.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "thinpool-wal-"));
+after(() => rmSync(folder, { recursive: true }));
+
+function database(name: string): DatabaseSync {
+  const made = new DatabaseSync(join(folder, name));
+  made.exec("PRAGMA journal_mode = WAL; CREATE TABLE t (a)");
+  return made;
+}
+
+test("a commit is read at once, and lasts once its log was synced", async () => {
+  using syncs = heldSyncs();
+  using db = database("lasts");
+  using wal = new WalFile(db);
+  assert.equal(
+    wal.unsynced(db, () => db.prepare("PRAGMA synchronous").get()?.["synchronous"]),
+    1,
+  );
+  assert.equal(db.prepare("PRAGMA synchronous").get()?.["synchronous"], 2);
+  let lasts = false;
+  const sync = wal.sync().then(() => (lasts = true));
+  await setImmediate();
+  assert.deepEqual([syncs.paths, lasts], [[join(folder, "lasts-wal")], false]);
+  syncs.release();
+  await sync;
+  assert.ok(lasts);
+});
+
+test("after a sync that failed nothing is said to last", async () => {
+  using syncs = heldSyncs();
+  using db = database("fails");
+  using wal = new WalFile(db);
+  const [first, second] = [wal.sync(), wal.sync()];
+  await setImmediate();
+  syncs.fail("EIO");
+  // The kernel tells a descriptor of it once.
+  syncs.release();
+  await assert.rejects(first, LedgerCommitError);
+  await assert.rejects(second, LedgerCommitError);
+  await assert.rejects(wal.sync(), LedgerCommitError);
+  assert.throws(() => wal.unsynced(db, () => undefined), LedgerCommitError);
+  assert.equal(syncs.paths.length, 2, "the disk was not asked again");
+});
+
+test("an event is not told before its commit lasts", async () => {
+  using syncs = heldSyncs();
+  const path = join(folder, "events.sqlite");
+  writeFileSync(path, "");
+  const ledger = Ledger.open(path);
+  const log = new EventLog({
+    table: ledger.events,
+    current: () => transactionId(1),
+    failed: (error) => assert.fail(String(error)),
+  });
+  const from = log.last;
+  log.note({ body: { type: "removal-unfinished", name: "a", reason: "one" } });
+  const first = ledger.db.writeUnsynced("first", () => undefined);
+  assert.equal(log.last, from, "it may yet be lost");
+  log.note({ body: { type: "removal-unfinished", name: "b", reason: "two" } });
+  const second = ledger.db.writeUnsynced("second", () => undefined);
+  first.synced();
+  assert.equal(log.last, from + 1);
+  const sync = second.sync();
+  await setImmediate();
+  syncs.release();
+  await sync;
+  assert.equal(log.last, from + 2);
+  log.note({ body: { type: "removal-unfinished", name: "c", reason: "three" } });
+  const third = ledger.db.writeUnsynced("third", () => undefined);
+  assert.equal(log.last, from + 2);
+  ledger.db.write("a whole one", () => undefined);
+  assert.equal(log.last, from + 3, "its sync was of all");
+  third.synced();
+  log.close();
+  ledger.close();
+});
