@@ -1,11 +1,10 @@
 /** thinpoold as a process of its own, built, as it runs on a server. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { readFileSync, writeFileSync } from "node:fs";
+import { askLoopDelay, type LoopDelay, LOOP_DELAY, loopDelayEnv } from "./ask-loop-delay.ts";
 
 const MAIN = new URL("../../../packages/mount-helper/dist/main.js", import.meta.url).pathname;
-const LOOP_DELAY = new URL("loop-delay.ts", import.meta.url).href;
 const FLAGS = ["--disable-warning=ExperimentalWarning"];
 /** Debian's "users"; any will do that the machine has. */
 export const GROUP = { name: "users", gid: 100 } as const;
@@ -15,13 +14,6 @@ const POLICY = {
   rules: [{ name: "all", users: "all", allow: { clone: { names: ["*"] } } }],
 };
 const START_TIMEOUT_MS = 120_000;
-const POLL_MS = 20;
-
-export interface LoopDelay {
-  readonly medianMs: number;
-  readonly p99Ms: number;
-  readonly maxMs: number;
-}
 
 export class Thinpoold implements AsyncDisposable {
   readonly socketPath: string;
@@ -48,7 +40,7 @@ export class Thinpoold implements AsyncDisposable {
       ],
       {
         stdio: ["ignore", "ignore", "pipe"],
-        env: { ...process.env, BENCH_LOOP_DELAY_FILE: delayFile },
+        env: { ...process.env, ...loopDelayEnv(delayFile) },
       },
     );
     let log = "";
@@ -81,17 +73,9 @@ export class Thinpoold implements AsyncDisposable {
     };
   }
 
-  /** Since the last time it was asked, or the start; the daemon writes it when it is signalled. */
-  async loopDelay(): Promise<LoopDelay> {
-    rmSync(this.#delayFile, { force: true });
-    this.#child.kill("SIGUSR2");
-    for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS; waitedMs += POLL_MS) {
-      await sleep(POLL_MS);
-      if (!existsSync(this.#delayFile)) continue;
-      const text = readFileSync(this.#delayFile, "utf8");
-      if (text.endsWith("\n")) return JSON.parse(text) as LoopDelay;
-    }
-    throw new Error("thinpoold did not say its event loop's delay");
+  /** Since the last time it was asked, or the start. */
+  loopDelay(): Promise<LoopDelay> {
+    return askLoopDelay(this.#child, this.#delayFile);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

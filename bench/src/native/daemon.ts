@@ -14,7 +14,7 @@ const kernel = createSimKernel();
 const pool = await createPool({
   folder,
   kernel,
-  backing: { type: "files", dataBytes: 64n << 20n, metadataBytes: 4n << 20n },
+  backing: { type: "files", dataBytes: 512n << 20n, metadataBytes: 16n << 20n },
 });
 await pool.createDevice({ name: DEVICE, sizeBytes: 16n << 20n });
 const ms: number[] = [];

@@ -8,13 +8,28 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { connect } from "@thinpool/sdk";
+import { type Client, connect } from "@thinpool/sdk";
+import {
+  askLoopDelay,
+  type LoopDelay,
+  LOOP_DELAY,
+  loopDelayEnv,
+} from "../daemon/ask-loop-delay.ts";
 import type { Recorder } from "../record.ts";
 import { CALLS, DEVICE, type EngineCalls, WARM_CALLS } from "./calls.ts";
 
 export const ROUND_TRIP = "round-trip";
 const DAEMON = new URL("daemon.ts", import.meta.url).pathname;
+/** The young heap as thinpoold itself has it. */
+const FLAGS = ["--disable-warning=ExperimentalWarning", "--semi-space-growth-factor=1"];
 const START_TIMEOUT_MS = 60_000;
+const DAEMON_TIMEOUT_MS = 180_000;
+/** The daemon takes 64 requests of one connection at a time. */
+const CONNECTIONS = 4;
+const AT_A_TIME = 100;
+/** Rounds of so many clones and their removals, some of which only warm up. */
+const WARM_ROUNDS = 5;
+const ROUNDS = 20;
 
 export async function measureRoundTrip(recorder: Recorder): Promise<void> {
   recorder.say(`${ROUND_TRIP}: a call through SDK, worker and daemon on this machine's own kernel`);
@@ -24,10 +39,15 @@ export async function measureRoundTrip(recorder: Recorder): Promise<void> {
   }
   const parent = mkdtempSync(join(tmpdir(), "thinpool-bench-native-"));
   const socketPath = join(parent, "run/thinpool.sock");
+  const delayFile = join(parent, "loop-delay.json");
   const child = spawn(
     process.execPath,
-    ["--disable-warning=ExperimentalWarning", DAEMON, parent, socketPath],
-    { stdio: ["ignore", "pipe", "inherit"], timeout: START_TIMEOUT_MS },
+    [...FLAGS, "--import", LOOP_DELAY, DAEMON, parent, socketPath],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+      timeout: DAEMON_TIMEOUT_MS,
+      env: { ...process.env, ...loopDelayEnv(delayFile) },
+    },
   );
   const exited = once(child, "exit");
   try {
@@ -42,9 +62,35 @@ export async function measureRoundTrip(recorder: Recorder): Promise<void> {
       await client.get({ name: DEVICE });
       if (call >= WARM_CALLS) recorder.add("native-call/sdk", "ms", performance.now() - start);
     }
+    await underLoad(recorder, socketPath, () => askLoopDelay(child, delayFile));
   } finally {
     child.kill("SIGTERM");
     await exited;
     rmSync(parent, { recursive: true, force: true });
+  }
+}
+
+/** How long the daemon's event loop is held at most while so many ask for clones, and remove them, at a time. */
+async function underLoad(
+  recorder: Recorder,
+  socketPath: string,
+  delay: () => Promise<LoopDelay>,
+): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const clients: Client[] = [];
+  for (let index = 0; index < CONNECTIONS; index += 1) {
+    clients.push(stack.use(await connect({ socketPath, timeoutMs: START_TIMEOUT_MS })));
+  }
+  for (let round = 0; round < WARM_ROUNDS + ROUNDS; round += 1) {
+    const all = Array.from({ length: AT_A_TIME / CONNECTIONS }, (_, index) => index).flatMap(
+      (index) => clients.map((client, lane) => ({ client, name: `r${round}-${index}-${lane}` })),
+    );
+    await Promise.all(all.map(({ client, name }) => client.clone({ origin: DEVICE, name })));
+    await Promise.all(all.map(({ client, name }) => client.remove({ name })));
+    const { medianMs, p99Ms, maxMs } = await delay();
+    if (round < WARM_ROUNDS) continue;
+    recorder.add("native-event-loop-delay-median/daemon", "ms", medianMs);
+    recorder.add("native-event-loop-delay-p99/daemon", "ms", p99Ms);
+    recorder.add("native-event-loop-delay-max/daemon", "ms", maxMs);
   }
 }
