@@ -228,7 +228,7 @@ export class Transactions {
   /**
    * The group's messages and its set_transaction_id in one run, which is far faster than one by one;
    * nothing is sent where a member needs more than messages. What the run did not reach goes step by
-   * step. The group's commit lasts when it resolves (INV-1): it is synced on the run's way.
+   * step. The group's commit lasts when it resolves (INV-3): it is synced on the run's way.
    */
   async #runStraight(
     maker: ThinMaker,

@@ -164,7 +164,7 @@ export class Ledger {
    * One commit for a group: what each member's intent names shall exist, or be gone, from transaction
    * `next` on. A member that can't be (DEVICE_EXISTS, no thin id left) is left out of it. Rows whose
    * deletion is settled go in the same commit, so that their names and ids are free for it. The commit is to be
-   * synced before the kernel is asked for anything (INV-1); undefined: nothing is recorded.
+   * synced before the kernel is asked for anything (INV-3); undefined: nothing is recorded.
    */
   beginGroup(
     intents: readonly Intent[],

@@ -4,7 +4,7 @@
  * syncs nothing (https://sqlite.org/pragma.html#pragma_synchronous: such a commit may be lost with the power,
  * and leaves the database whole); one fdatasync of the log then makes it and all before it last.
  */
-import { closeSync, openSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { type OpenFile, syncByNode } from "@thinpool/dm-native";
 import { LedgerCommitError } from "./commit-error.ts";
@@ -21,7 +21,7 @@ export class WalFile implements Disposable {
     const path = database.location();
     if (path === null) return;
     const wal = `${path}-wal`;
-    this.file = { fd: openSync(wal, "r"), path: wal };
+    this.file = { fd: openSync(wal, constants.O_RDONLY | constants.O_NOFOLLOW), path: wal };
   }
 
   /** Commits of `body` sync nothing: what they wrote lasts after `sync`, and is read before that. */
