@@ -18,6 +18,8 @@ export type UserCommand =
 const USER = new URL("user.ts", import.meta.url).pathname;
 const FLAGS = ["--disable-warning=ExperimentalWarning"];
 export const USER_UID = 1000;
+/** The daemon takes 64 requests of one connection at a time. */
+export const CONNECTIONS = 4;
 
 export class UserProcess implements AsyncDisposable {
   readonly #child: ChildProcess;

@@ -1,6 +1,6 @@
 /**
- * What a call costs on its way through SDK, worker and daemon where no dm is touched, on this machine's
- * own kernel: in the lab each change of process costs a hundred times what it does here.
+ * What a call costs on its way through SDK, worker and daemon where no dm is touched, and how long the daemon's
+ * event loop is held under load, on this machine's own kernel: in the lab each change of process costs a hundred times what it does here.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,6 +15,7 @@ import {
   LOOP_DELAY,
   loopDelayEnv,
 } from "../daemon/ask-loop-delay.ts";
+import { CONNECTIONS } from "../daemon/user-process.ts";
 import type { Recorder } from "../record.ts";
 import { CALLS, DEVICE, type EngineCalls, WARM_CALLS } from "./calls.ts";
 
@@ -24,8 +25,6 @@ const DAEMON = new URL("daemon.ts", import.meta.url).pathname;
 const FLAGS = ["--disable-warning=ExperimentalWarning", "--semi-space-growth-factor=1"];
 const START_TIMEOUT_MS = 60_000;
 const DAEMON_TIMEOUT_MS = 180_000;
-/** The daemon takes 64 requests of one connection at a time. */
-const CONNECTIONS = 4;
 const AT_A_TIME = 100;
 /** Rounds of so many clones and their removals, some of which only warm up. */
 const WARM_ROUNDS = 5;
@@ -82,8 +81,11 @@ async function underLoad(
     clients.push(stack.use(await connect({ socketPath, timeoutMs: START_TIMEOUT_MS })));
   }
   for (let round = 0; round < WARM_ROUNDS + ROUNDS; round += 1) {
-    const all = Array.from({ length: AT_A_TIME / CONNECTIONS }, (_, index) => index).flatMap(
-      (index) => clients.map((client, lane) => ({ client, name: `r${round}-${index}-${lane}` })),
+    const all = clients.flatMap((client, lane) =>
+      Array.from({ length: AT_A_TIME / CONNECTIONS }, (_, index) => ({
+        client,
+        name: `r${round}-${lane}-${index}`,
+      })),
     );
     await Promise.all(all.map(({ client, name }) => client.clone({ origin: DEVICE, name })));
     await Promise.all(all.map(({ client, name }) => client.remove({ name })));

@@ -1,6 +1,6 @@
 /** What a user without privileges sees: the way through the SDK and the daemon. */
 import { Thinpoold } from "../daemon/thinpoold.ts";
-import { UserProcess } from "../daemon/user-process.ts";
+import { CONNECTIONS, UserProcess } from "../daemon/user-process.ts";
 import { startsOfCommandLine } from "../command-line.ts";
 import { openPool } from "@thinpool/thinpool";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
@@ -9,8 +9,6 @@ import { shuffled } from "../statistics.ts";
 
 /** Until V8 has compiled what is called, in all three processes. */
 const WARM_UP_ROUNDS = 150;
-/** The daemon takes 64 requests of one connection at a time. */
-const CONNECTIONS = 4;
 const AT_A_TIME = [1, 10, 100];
 
 async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void> {

@@ -67,7 +67,7 @@ export class KeyStore implements Disposable {
     this.#database = openStoreFile(path, SCHEMA);
     this.#wal = new WalFile(this.#database);
     this.#together = new TurnBatch((all) => {
-      this.#wal.unsynced(this.#database, () =>
+      this.#wal.unsynced(() =>
         this.#commit(() => {
           for (const { used, evidence, outcome } of all) this.#put(used, evidence, outcome);
         }),

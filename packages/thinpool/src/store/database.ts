@@ -130,7 +130,7 @@ export class LedgerDatabase {
   writeUnsynced(commit: string, body: () => void): UnsyncedCommit {
     const highest = this.events.highest();
     try {
-      this.#wal.unsynced(this.#db, () => this.#write(commit, body));
+      this.#wal.unsynced(() => this.#write(commit, body));
     } catch (error) {
       throw error instanceof LedgerCommitError && isFull(error.cause) ? error.cause : error;
     }

@@ -25,11 +25,9 @@ test("a commit is read at once, and lasts once its log was synced", async () => 
   using syncs = heldSyncs();
   using db = database("lasts");
   using wal = new WalFile(db);
-  assert.equal(
-    wal.unsynced(db, () => db.prepare("PRAGMA synchronous").get()?.["synchronous"]),
-    1,
-  );
-  assert.equal(db.prepare("PRAGMA synchronous").get()?.["synchronous"], 2);
+  const synchronous = (): unknown => db.prepare("PRAGMA synchronous").get()?.["synchronous"];
+  wal.unsynced(() => assert.equal(synchronous(), 1));
+  assert.equal(synchronous(), 2);
   let lasts = false;
   const sync = wal.sync().then(() => (lasts = true));
   await setImmediate();
@@ -51,7 +49,7 @@ test("after a sync that failed nothing is said to last", async () => {
   await assert.rejects(first, LedgerCommitError);
   await assert.rejects(second, LedgerCommitError);
   await assert.rejects(wal.sync(), LedgerCommitError);
-  assert.throws(() => wal.unsynced(db, () => undefined), LedgerCommitError);
+  assert.throws(() => wal.unsynced(() => undefined), LedgerCommitError);
   assert.equal(syncs.paths.length, 2, "the disk was not asked again");
 });
 

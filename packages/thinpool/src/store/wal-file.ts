@@ -12,12 +12,14 @@ import { LedgerCommitError } from "./commit-error.ts";
 export class WalFile implements Disposable {
   /** Undefined: a database in memory, of which nothing lasts. */
   readonly file: OpenFile | undefined;
+  readonly #database: DatabaseSync;
   #failure: LedgerCommitError | undefined;
   #syncing = 0;
   #disposed = false;
 
   /** Of a database in WAL mode from which something has been read or written: its log is there then. */
   constructor(database: DatabaseSync) {
+    this.#database = database;
     const path = database.location();
     if (path === null) return;
     const wal = `${path}-wal`;
@@ -25,13 +27,13 @@ export class WalFile implements Disposable {
   }
 
   /** Commits of `body` sync nothing: what they wrote lasts after `sync`, and is read before that. */
-  unsynced<T>(database: DatabaseSync, body: () => T): T {
+  unsynced(body: () => void): void {
     this.#assertSound();
-    database.exec("PRAGMA synchronous = NORMAL");
+    this.#database.exec("PRAGMA synchronous = NORMAL");
     try {
-      return body();
+      body();
     } finally {
-      database.exec("PRAGMA synchronous = FULL");
+      this.#database.exec("PRAGMA synchronous = FULL");
     }
   }
 
@@ -59,7 +61,10 @@ export class WalFile implements Disposable {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Not under a sync on its way: its number would be another file's. */
+  /**
+   * Not under a sync of its own on its way: its number would be another file's. Who syncs `file` himself has
+   * ended before.
+   */
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.#closeIfDone();

@@ -10,7 +10,7 @@ import { withUndo } from "../undo.ts";
 import { activateRecord, deleteRecord, makeDevices, newDevice } from "./steps.ts";
 
 /** Of one transaction; what one call holds back on its active origins follows it. */
-export const MAX_SNAPSHOTS_AT_ONCE = 64;
+const MAX_SNAPSHOTS_AT_ONCE = 64;
 
 export interface SnapshotOptions {
   readonly origin: string;
