@@ -12,6 +12,8 @@ export interface LoopDelay {
   readonly medianMs: number;
   readonly p99Ms: number;
   readonly maxMs: number;
+  /** The longest turn, less what the thread waited in it for a CPU that another program had. */
+  readonly heldMs: number;
 }
 
 /** What the daemon's environment has; `file`: where it writes what it saw. */

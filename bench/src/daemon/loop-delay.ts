@@ -1,13 +1,44 @@
 /** Loaded into thinpoold before it starts: watches its event loop, and says what it saw at SIGUSR2. */
-import { writeFileSync } from "node:fs";
+import { openSync, readSync, writeFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { isMainThread } from "node:worker_threads";
 
 const RESOLUTION_MS = 1;
+/**
+ * Linux, Documentation/scheduler/sched-stats.rst: ns on a CPU, ns of waiting for one, time slices. Not in each
+ * kernel.
+ */
+const SCHED_STATISTICS = "/proc/thread-self/schedstat";
+const LINE_BYTES = 128;
 const file = process.env["BENCH_LOOP_DELAY_FILE"];
+
+/** How long this thread has waited for a CPU that another had, until now, in ms; always 0 where the kernel has no count of it. */
+function waitedMsReader(): () => number {
+  let fd: number;
+  try {
+    fd = openSync(SCHED_STATISTICS, "r");
+  } catch {
+    return () => 0;
+  }
+  const line = Buffer.alloc(LINE_BYTES);
+  return () => {
+    const length = readSync(fd, line, 0, LINE_BYTES, 0);
+    return Number(line.toString("latin1", 0, length).split(" ")[1]) / 1e6;
+  };
+}
+
 if (isMainThread && file !== undefined) {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
+  const waitedMs = waitedMsReader();
+  let last = { atMs: performance.now(), waitedMs: waitedMs() };
+  let heldMs = 0;
+  setInterval(() => {
+    const now = { atMs: performance.now(), waitedMs: waitedMs() };
+    const waited = now.waitedMs - last.waitedMs;
+    heldMs = Math.max(heldMs, now.atMs - last.atMs - RESOLUTION_MS - waited);
+    last = now;
+  }, RESOLUTION_MS).unref();
   process.on("SIGUSR2", () => {
     // The sampling timer's own period is in each value.
     const ms = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS);
@@ -15,8 +46,10 @@ if (isMainThread && file !== undefined) {
       medianMs: ms(delay.percentile(50)),
       p99Ms: ms(delay.percentile(99)),
       maxMs: ms(delay.max),
+      heldMs,
     };
     delay.reset();
+    heldMs = 0;
     writeFileSync(file, `${JSON.stringify(seen)}\n`);
   });
 }

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { type Client, connect } from "@thinpool/sdk";
 import {
@@ -21,8 +21,10 @@ import { CALLS, DEVICE, type EngineCalls, WARM_CALLS } from "./calls.ts";
 
 export const ROUND_TRIP = "round-trip";
 const DAEMON = new URL("daemon.ts", import.meta.url).pathname;
-/** The young heap as thinpoold itself has it. */
-const FLAGS = ["--disable-warning=ExperimentalWarning", "--semi-space-growth-factor=1"];
+/** The young heap as thinpoold's own program has it: as a flag of Node's it makes it large at once. */
+const DAEMON_PACKAGE = import.meta.resolve("@thinpool/mount-helper");
+const YOUNG_HEAP = new URL(`young-heap${extname(DAEMON_PACKAGE)}`, DAEMON_PACKAGE).href;
+const FLAGS = ["--disable-warning=ExperimentalWarning", "--import", YOUNG_HEAP];
 const START_TIMEOUT_MS = 60_000;
 const DAEMON_TIMEOUT_MS = 180_000;
 const AT_A_TIME = 100;
@@ -89,10 +91,11 @@ async function underLoad(
     );
     await Promise.all(all.map(({ client, name }) => client.clone({ origin: DEVICE, name })));
     await Promise.all(all.map(({ client, name }) => client.remove({ name })));
-    const { medianMs, p99Ms, maxMs } = await delay();
+    const { medianMs, p99Ms, maxMs, heldMs } = await delay();
     if (round < WARM_ROUNDS) continue;
     recorder.add("native-event-loop-delay-median/daemon", "ms", medianMs);
     recorder.add("native-event-loop-delay-p99/daemon", "ms", p99Ms);
     recorder.add("native-event-loop-delay-max/daemon", "ms", maxMs);
+    recorder.add("native-event-loop-held-max/daemon", "ms", heldMs);
   }
 }

@@ -46,7 +46,7 @@ test("a missed target and an unfavourable figure are printed like any other", ()
     "growth-remove/10000": ms(3),
     "growth-snapshot-activate/10": ms(4),
     "growth-snapshot-activate/10000": ms(4),
-    "native-event-loop-delay-max/daemon": ms(3, 25, 4),
+    "native-event-loop-held-max/daemon": ms(3, 25, 4),
     "native-call/sdk": ms(0.5, 0.25, 0.75),
     "native-call/engine": ms(0.125),
   });
