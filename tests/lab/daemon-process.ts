@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { connect } from "@thinpool/sdk";
 import type { Kernel } from "@thinpool/thinpool";
 import { createPool } from "@thinpool/thinpool";
@@ -41,13 +41,15 @@ export async function daemonProcess(
   kernel: Kernel,
   options: {
     readonly imageBytes?: bigint;
+    /** In which the pool's folder is made. */
+    readonly parent?: string;
     /** Options of thinpoold besides. */
     readonly more?: readonly string[];
   } = {},
 ): Promise<DaemonProcess> {
-  const parent = await mkdtemp("/tmp/thinpool-lab-");
+  const parent = await mkdtemp(join(options.parent ?? "/tmp", "thinpool-lab-"));
   const folder = join(parent, "pool");
-  const socketPath = `/run/thinpool/${parent.slice("/tmp/".length)}.sock`;
+  const socketPath = `/run/thinpool/${basename(parent)}.sock`;
   const pool = await createPool({ folder, kernel, backing: BACKING });
   await pool.createDevice({ name: "base", sizeBytes: options.imageBytes ?? DEFAULT_IMAGE_BYTES });
   await pool.detach();

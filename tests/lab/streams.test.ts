@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createReadStream } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { connect } from "@thinpool/sdk";
@@ -19,6 +19,8 @@ import { kernelState } from "./kernel-state.ts";
 const DEVICE_BYTES = 64n << 20n;
 const GONE_TIMEOUT_MS = 60_000;
 const MIB = 1 << 20;
+/** Of a small filesystem under a pool. */
+const HOST_BYTES = 96 * MIB;
 
 const kernel = linuxKernel();
 const before_ = kernelState();
@@ -99,6 +101,43 @@ test("a full device is NO_SPACE by the entry's name, and nothing is left", async
   const asked = { name: "full", sizeBytes: DEVICE_BYTES, source: source() };
   await assert.rejects(client.importImage(asked), { code: "NO_SPACE", object: /^"file-\d+"$/ });
   await onlyTheBase(client);
+});
+
+test("a full host is NO_SPACE, where it was full before and where it gets so meanwhile", async () => {
+  const host = join(parent, "host");
+  await mkdir(host);
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${HOST_BYTES}`, "tmpfs", host]);
+  try {
+    await using small = await daemonProcess(kernel, { parent: host });
+    await using client = await connect({ socketPath: small.socketPath, timeoutMs: 120_000 });
+    const [large, end] = [
+      tarOf([{ path: "large", body: "x".repeat(16 * MIB) }]),
+      Buffer.alloc(1024),
+    ];
+    const endless = async function* (): AsyncGenerator<Uint8Array> {
+      for (;;) yield* inPieces(large.subarray(0, -1024), 50_000);
+    };
+    const wish = { sizeBytes: 400n << 20n };
+    const tooLarge = client.importImage({ name: "endless", ...wish, source: endless() });
+    await assert.rejects(tooLarge, { code: "NO_SPACE", object: "the stream" });
+    await onlyTheBase(client);
+    // Another program takes the rest while the stream is on its way.
+    const overtaken = async function* (): AsyncGenerator<Uint8Array> {
+      yield* inPieces(large.subarray(0, -1024), 50_000);
+      const { bavail, bsize } = await statfs(host);
+      await writeFile(join(host, "filling"), Buffer.alloc(bavail * bsize));
+      yield end;
+    };
+    const filled = client.importImage({ name: "overtaken", ...wish, source: overtaken() });
+    try {
+      await assert.rejects(filled, { code: "NO_SPACE" });
+    } finally {
+      await rm(join(host, "filling"));
+    }
+    await onlyTheBase(client);
+  } finally {
+    execFileSync("umount", [host]);
+  }
 });
 
 test("the worker dies half way: the call fails with its own code, and nothing is left", async () => {

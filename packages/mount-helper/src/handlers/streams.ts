@@ -57,7 +57,9 @@ export function streamHandlers(
     } catch (error) {
       // Given up half way by the caller himself: who asks with the same key still gets it done.
       const isCancelled = error instanceof RequestError && error.code === "CANCELLED";
-      throw isCancelled && call.signal.aborted ? call.signal.reason : error;
+      if (isCancelled && call.signal.aborted) throw call.signal.reason;
+      const isUnexplained = error instanceof RequestError && error.code === "INTERNAL";
+      throw isUnexplained ? await explained(pool, name, error) : error;
     } finally {
       sessions.end(session);
       // What can't be done now is due, and the reaper's.
@@ -105,7 +107,10 @@ export function streamHandlers(
       // The one that the policy has just judged: nothing was awaited since.
       const judged = origin === undefined ? undefined : pool.get({ name: origin });
       const uuid = call.newUuid();
-      if (streamBytes !== undefined) await assertHostHasRoom(pool, name, BigInt(streamBytes));
+      const maxBytes = await hostFreeBytes(pool);
+      if (streamBytes !== undefined && maxBytes !== undefined && maxBytes < BigInt(streamBytes)) {
+        throw hostFull(name, `the archive has ${streamBytes} bytes, ${freeText(maxBytes)}`);
+      }
       const content = await streamed(call, {
         operation: "device.import",
         name,
@@ -114,7 +119,12 @@ export function streamHandlers(
             ? makeEmpty(params, principal, uuid)
             : makeCopy(judged, name, principal.uid, uuid, principal),
         labels,
-        wish: { direction: "to-daemon", streamBytes: numberOf(streamBytes), sha256 },
+        wish: {
+          direction: "to-daemon",
+          streamBytes: numberOf(streamBytes),
+          maxBytes: numberOf(maxBytes),
+          sha256,
+        },
         settle: (device, { entries, streamBytes: bytes, sha256: sum, reduced }) => {
           // From here on it is there to stay; the worker has made its files durable.
           ephemerals.keep(device);
@@ -155,20 +165,36 @@ function assertWanted({ signal }: CallContext): void {
 
 /**
  * A pool on files may promise more than its host has. What fills the host up on the way fails with I/O
- * errors, in the pool's metadata too, which then has to be repaired: what can't fit is not begun.
+ * errors, in the pool's metadata too, which then has to be repaired: what can't fit is not begun, and a
+ * stream of unknown length ends where the room did that there was at its beginning.
  */
-async function assertHostHasRoom(pool: ThinPool, object: string, bytes: bigint): Promise<void> {
-  const { hostFreeBytes } = (await pool.status()).space;
-  if (hostFreeBytes === undefined || bytes <= hostFreeBytes) return;
-  throw new RequestError({
+async function hostFreeBytes(pool: ThinPool): Promise<bigint | undefined> {
+  return (await pool.status()).space.hostFreeBytes;
+}
+
+function hostFull(object: string, reason: string): RequestError {
+  const hint = "Free some space on the filesystem that holds the pool's folder.";
+  return new RequestError({
     code: "NO_SPACE",
     operation: "device.import",
     object,
-    reason: `the archive has ${bytes} bytes, the host's filesystem under the pool ${hostFreeBytes} free`,
-    hint: "Free some space on the filesystem that holds the pool's folder.",
+    reason,
+    hint,
   });
 }
 
-function numberOf(text: string | undefined): number | undefined {
-  return text === undefined ? undefined : Number(text);
+/** The worker sees an I/O error and no more where others have filled the host meanwhile. */
+async function explained(pool: ThinPool, object: string, error: RequestError): Promise<unknown> {
+  const { blockSizeBytes, space } = await pool.status();
+  const { hostFreeBytes: free } = space;
+  if (free === undefined || free >= blockSizeBytes) return error;
+  return hostFull(object, "the host's filesystem under the pool is full");
+}
+
+function freeText(bytes: bigint): string {
+  return `the host's filesystem under the pool ${bytes} free`;
+}
+
+function numberOf(amount: string | bigint | undefined): number | undefined {
+  return amount === undefined ? undefined : Number(amount);
 }

@@ -88,6 +88,8 @@ export interface TransferWish {
   readonly path: string;
   /** What is known of a client's stream beforehand. */
   readonly streamBytes?: number | undefined;
+  /** A client's stream may have no more: what there is room for. */
+  readonly maxBytes?: number | undefined;
   readonly sha256?: string | undefined;
 }
 

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import type { StreamFrame } from "@thinpool/protocol";
 import { STREAM_WINDOW_BYTES } from "@thinpool/protocol";
+import { RequestError } from "../errors.ts";
 import { unpackTree } from "../tree/unpack.ts";
 import type { TransferWish } from "../server/channel.ts";
 import type { Done, FlowTimes } from "./flow.ts";
@@ -44,6 +45,7 @@ export class Inflow extends FlowBase implements Flow {
 
   receive({ kind, offset, payload }: StreamFrame): void {
     const at = Number(offset);
+    const { maxBytes = Number.POSITIVE_INFINITY } = this.#wish;
     if (at !== this.#received) {
       this.#refuse(`a part at ${offset}, where ${this.#received} comes next`);
     } else if (kind === "end") {
@@ -53,6 +55,8 @@ export class Inflow extends FlowBase implements Flow {
       this.#refuse(`a part at ${offset}, where the end was`);
     } else if (at + payload.length > this.#window) {
       this.#refuse(`a part up to ${at + payload.length}, where the window ends at ${this.#window}`);
+    } else if (at + payload.length > maxBytes) {
+      this.fail(noRoom(maxBytes));
     } else {
       // The socket's buffer is the socket's: what is kept longer is copied.
       this.#queue.push(Uint8Array.from(payload));
@@ -112,4 +116,14 @@ export class Inflow extends FlowBase implements Flow {
   #refuse(reason: string): void {
     this.fail(streamError("INVALID_REQUEST", reason));
   }
+}
+
+function noRoom(maxBytes: number): RequestError {
+  return new RequestError({
+    code: "NO_SPACE",
+    operation: "stream",
+    object: "the stream",
+    reason: `it has more than the ${maxBytes} bytes that the host's filesystem under the pool had free`,
+    hint: "Free some space on the filesystem that holds the pool's folder.",
+  });
 }

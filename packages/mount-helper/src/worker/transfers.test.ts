@@ -55,7 +55,11 @@ interface World {
   readonly outcomes: Map<number, TransferOutcome>;
   /** A request comes by this connection. */
   ask(connection: number, options?: { readonly key?: string; readonly name?: string }): Port;
-  begin(direction: "to-daemon" | "to-client", path: string, key?: string): void;
+  begin(
+    direction: "to-daemon" | "to-client",
+    path: string,
+    options?: { readonly key?: string; readonly maxBytes?: number },
+  ): void;
   outcome(): Promise<TransferOutcome>;
 }
 
@@ -85,11 +89,11 @@ function world(times: { readonly graceMs?: number; readonly idleMs?: number } = 
       });
       return port;
     },
-    begin: (direction, path, key = KEY) => {
+    begin: (direction, path, { key = KEY, maxBytes } = {}) => {
       const request = requestOf(key === "" ? undefined : key);
       transfers.begin({
         ...{ type: "transfer", connection: 1, id: 7, key: request.key, transfer: 1 },
-        ...{ callSha256: callSha256(request), direction, path },
+        ...{ callSha256: callSha256(request), direction, path, maxBytes },
       });
     },
     outcome: async () => {
@@ -207,6 +211,20 @@ test("to a client goes what its window lets, and no more is read ahead than the 
   }
 });
 
+test("a stream that is longer than there is room for ends there, by its code", async () => {
+  const w = world();
+  const port = w.ask(1);
+  w.begin("to-daemon", folder(), { maxBytes: LARGE.length - 1 });
+  await sendAll(port, LARGE);
+  const outcome = await w.outcome();
+  assert.ok(!outcome.ok && outcome.code === "NO_SPACE");
+  const just = world();
+  const other = just.ask(1);
+  just.begin("to-daemon", folder(), { maxBytes: LARGE.length });
+  await sendAll(other, LARGE);
+  assert.ok((await just.outcome()).ok);
+});
+
 test("after a cut a client's stream goes on where it was, by the connection that has the key", async () => {
   const w = world();
   const first = w.ask(1);
@@ -272,7 +290,7 @@ test("nobody comes again, or there is no key: it is given up", async () => {
     assert.match(outcome.reason, /within 20 ms/);
     const keyless = world();
     keyless.ask(1, { key: "" });
-    keyless.begin(direction, folder(), "");
+    keyless.begin(direction, folder(), { key: "" });
     keyless.transfers.closed(1);
     const at = await keyless.outcome();
     assert.ok(!at.ok && at.code === "STREAM_LOST");
