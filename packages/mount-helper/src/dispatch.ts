@@ -154,7 +154,7 @@ export class Dispatcher {
       await this.#pace.enter();
       const result = await this.#once(call);
       // A change's end is that of others too, which were committed with it.
-      if (methods[method].changes) await this.#pace.later();
+      if (methods[method].changes && this.#running.size > 1) await this.#pace.later();
       const answer = await encodeChecked(request, result);
       this.#ended(call, "done");
       return answer;
