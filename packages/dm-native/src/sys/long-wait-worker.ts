@@ -1,4 +1,4 @@
-/** The thread side of `long-wait.ts`: calls functions of the C library, one at a time, and answers. */
+/** The thread side of `long-wait-threads.ts`: calls functions of the C library, one at a time, and answers. */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { libcFunction } from "./libc.ts";
 import type { LibcFunction } from "./libc.ts";
@@ -7,7 +7,7 @@ import type {
   LongCallReply,
   LongCallRequest,
   LongCallSetup,
-} from "./long-wait.ts";
+} from "./long-wait-threads.ts";
 
 if (parentPort === null) throw new Error("this file runs in a worker thread only");
 const port = parentPort;

@@ -9,12 +9,14 @@ import { Worker } from "node:worker_threads";
 import { NativeError } from "../errors.ts";
 import { ERRNO, errnoName, nativeErrorFromErrno } from "./errno.ts";
 import { libcFunction, poll } from "./libc.ts";
-import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait.ts";
+import { ThreadStore } from "./long-wait-threads.ts";
+import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait-threads.ts";
 import { LongWaitLane } from "./long-wait.ts";
 
 const pipe = libcFunction("int pipe(void *fds)");
 const write = libcFunction("long write(int fd, const void *bytes, size_t count)");
 const close = libcFunction("int close(int fd)");
+const gettid = libcFunction("int gettid()");
 const POLLIN = 1;
 /** What hangs hangs for ever; a machine that is busy with other tests takes its time. */
 const LIMIT_MS = 60_000;
@@ -30,6 +32,12 @@ function openPipe(): { readonly readEnd: number; readonly writeEnd: number } {
   const fds = Buffer.alloc(8);
   assert.equal(pipe.sync(fds).result, 0);
   return { readEnd: fds.readInt32LE(0), writeEnd: fds.readInt32LE(4) };
+}
+
+/** Those of the threads that there still are. */
+function alive(ids: readonly number[]): readonly number[] {
+  const present = readdirSync("/proc/self/task");
+  return ids.filter((id) => present.includes(String(id)));
 }
 
 test("a failed call carries its errno, sync, async and in the lane", async () => {
@@ -88,7 +96,6 @@ test("several calls run in their order on one thread, up to the first that fails
 });
 
 test("short calls share one thread, a call that waits gets the others another", async () => {
-  const gettid = libcFunction("int gettid()");
   const threadsOf = async (lane: LongWaitLane, count: number): Promise<Set<number>> => {
     const calls = Array.from({ length: count }, () => lane.run(gettid, []));
     return new Set((await Promise.all(calls)).map(({ result }) => result));
@@ -111,9 +118,14 @@ test("short calls share one thread, a call that waits gets the others another", 
 });
 
 test("threads that were needed for a moment end, all but one", async () => {
-  const gettid = libcFunction("int gettid()");
-  const options = { name: "test", maxThreads: 2, maxQueued: 8, patienceMs: 0, idleMs: 20 };
-  const lane = new LongWaitLane(options);
+  const threads = new ThreadStore(20);
+  const lane = new LongWaitLane({
+    name: "test",
+    maxThreads: 2,
+    maxQueued: 8,
+    patienceMs: 0,
+    threads,
+  });
   const { readEnd, writeEnd } = openPipe();
   const waiting = lane.runAll([
     { fn: gettid, args: [] },
@@ -123,16 +135,35 @@ test("threads that were needed for a moment end, all but one", async () => {
   assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
   ids.push((await waiting)[0]?.result ?? 0);
   assert.equal(new Set(ids).size, 2);
-  const alive = (): readonly number[] => {
-    const present = readdirSync("/proc/self/task");
-    return ids.filter((id) => present.includes(String(id)));
-  };
   const deadline = performance.now() + LIMIT_MS;
-  while (alive().length > 1 && performance.now() < deadline) await sleep(20);
-  assert.equal(alive().length, 1);
+  while (alive(ids).length > 1 && performance.now() < deadline) await sleep(20);
+  assert.equal(alive(ids).length, 1);
   await sleep(100);
-  assert.deepEqual(alive(), [(await lane.run(gettid, [])).result], "the last one stays");
+  assert.deepEqual(alive(ids), [(await lane.run(gettid, [])).result], "the last one stays");
   await lane.close();
+  close.sync(readEnd);
+  close.sync(writeEnd);
+});
+
+test("lanes share idle threads, each within its own bound, until the last is closed", async () => {
+  const options = { name: "test", maxThreads: 1, maxQueued: 8, threads: new ThreadStore() };
+  const [one, other] = [new LongWaitLane(options), new LongWaitLane(options)];
+  const { result: shared } = await one.run(gettid, []);
+  assert.equal((await other.run(gettid, [])).result, shared);
+  const { readEnd, writeEnd } = openPipe();
+  const waiting = one.run(poll, [pollRequest(readEnd), 1, -1]);
+  const { result: second } = await other.run(gettid, []);
+  assert.notEqual(second, shared);
+  // An idle thread does not lift the bound.
+  const queued = one.run(gettid, []);
+  await other.run(gettid, []);
+  assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
+  assert.equal((await waiting).result, 1);
+  assert.equal((await queued).result, shared);
+  await one.close();
+  assert.deepEqual(alive([shared, second]), [shared, second]);
+  await other.close();
+  assert.deepEqual(alive([shared, second]), []);
   close.sync(readEnd);
   close.sync(writeEnd);
 });
@@ -141,7 +172,10 @@ test("closing interrupts what waits", async () => {
   const lane = new LongWaitLane({ name: "test", maxThreads: 2, maxQueued: 0 });
   const { readEnd, writeEnd } = openPipe();
   const waiting = lane.run(poll, [pollRequest(readEnd), 1, -1]);
-  const ended = assert.rejects(waiting.then((outcome) => assert.fail(String(outcome.errno))));
+  const ended = assert.rejects(
+    waiting,
+    (error: unknown) => error instanceof NativeError && error.code === "NATIVE_REFUSED",
+  );
   await lane.close();
   await ended;
   close.sync(readEnd);
