@@ -8,6 +8,7 @@
  * (state D) ends when the kernel lets it.
  */
 import { Worker } from "node:worker_threads";
+import type { ResourceLimits } from "node:worker_threads";
 import { NativeError } from "../errors.ts";
 import { ERRNO } from "./errno.ts";
 import { libcAddress, libcFunction } from "./libc.ts";
@@ -19,11 +20,21 @@ export interface LaneCall {
   readonly args: readonly LibcArgument[];
 }
 
-/** Main to worker: calls one after another, up to the first that fails. Byte arrays are copies. */
-export type LongCallRequest = readonly {
-  readonly prototype: string;
-  readonly args: readonly LibcArgument[];
-}[];
+/** Where in the memory that both threads share a byte array lies. */
+export interface SharedBytes {
+  readonly at: number;
+  readonly length: number;
+}
+
+/** Main to worker: calls one after another, up to the first that fails. */
+export interface LongCallRequest {
+  readonly calls: readonly {
+    readonly prototype: string;
+    readonly args: readonly (Exclude<LibcArgument, Uint8Array> | SharedBytes)[];
+  }[];
+  /** In place of the thread's own, which is too small for this request. */
+  readonly memory?: SharedArrayBuffer;
+}
 
 /** What a thread is started with. */
 export interface LongCallSetup {
@@ -32,19 +43,15 @@ export interface LongCallSetup {
    * in its event loop: that halves the way there and back.
    */
   readonly posted: SharedArrayBuffer;
+  /** Holds the byte arrays of a request: copies of them would be garbage in both threads. */
+  readonly memory: SharedArrayBuffer;
 }
 
-/** Worker to main. */
+/** Worker to main: `outcomes` of the calls that were made. */
 export type LongCallReply =
   | { readonly kind: "ready"; readonly threadId: number }
-  | { readonly kind: "done"; readonly calls: readonly LongCallOutcome[] }
+  | { readonly kind: "done"; readonly outcomes: readonly SyscallResult[] }
   | { readonly kind: "failed"; readonly message: string };
-
-/** Of a call that was made; `args` with what the kernel wrote. */
-export interface LongCallOutcome {
-  readonly outcome: SyscallResult;
-  readonly args: readonly LibcArgument[];
-}
 
 export interface Job {
   readonly calls: readonly LaneCall[];
@@ -71,6 +78,17 @@ const HIGHEST_SIGNAL = 62;
 const LOWEST_SIGNAL = 50;
 /** sizeof(struct sigaction) is 152 on 64-bit Linux, glibc and musl; the handler comes first. */
 const SIGACTION_BYTES = 160;
+
+/** Of a thread's own memory: a run of ioctls, or a status of some hundred lines. */
+const MEMORY_BYTES = 64 * 1024;
+/** Of the structures in it. */
+const ALIGNMENT_BYTES = 8;
+/**
+ * What calls leave behind on a thread's heap, a few hundred bytes each, is collected after so much; else after
+ * as much as suits a program. The old generation has no bound: a thread that meets it dies, and a call's
+ * outcome with it.
+ */
+const HEAP_LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 2 };
 
 const sigaction = libcFunction("int sigaction(int number, const void *action, void *previous)");
 const tgkill = libcFunction("int tgkill(int process, int thread, int number)");
@@ -106,11 +124,39 @@ function workerUrl(): URL {
   return new URL(`./long-wait-worker.${extension}`, import.meta.url);
 }
 
-function writeBack(call: LaneCall | undefined, writtenArgs: readonly LibcArgument[]): void {
-  for (const [index, argument] of (call?.args ?? []).entries()) {
-    const written = writtenArgs[index];
-    if (argument instanceof Uint8Array && written instanceof Uint8Array) argument.set(written);
+interface PlacedRequest {
+  readonly request: LongCallRequest;
+  readonly arrays: readonly { readonly original: Uint8Array; readonly shared: Uint8Array }[];
+}
+
+function alignedLength(bytes: Uint8Array): number {
+  return Math.ceil(bytes.length / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
+}
+
+/** Copies the calls' byte arrays into the thread's memory, or where they don't fit into some of their own. */
+function place(calls: readonly LaneCall[], own: SharedArrayBuffer): PlacedRequest {
+  let size = 0;
+  for (const { args } of calls) {
+    for (const argument of args) {
+      if (argument instanceof Uint8Array) size += alignedLength(argument);
+    }
   }
+  const memory = size > own.byteLength ? new SharedArrayBuffer(size) : own;
+  const arrays: { original: Uint8Array; shared: Uint8Array }[] = [];
+  let at = 0;
+  const share = (original: Uint8Array): SharedBytes => {
+    const { length } = original;
+    const shared = new Uint8Array(memory, at, length);
+    shared.set(original);
+    arrays.push({ original, shared });
+    at += alignedLength(original);
+    return { at: shared.byteOffset, length };
+  };
+  const placed = calls.map(({ fn, args }) => ({
+    prototype: fn.prototype,
+    args: args.map((argument) => (argument instanceof Uint8Array ? share(argument) : argument)),
+  }));
+  return { request: { calls: placed, ...(memory === own ? {} : { memory }) }, arrays };
 }
 
 const living = new Set<WaitThread>();
@@ -124,10 +170,12 @@ function interruptAll(): void {
 export class WaitThread {
   readonly #worker: Worker;
   readonly #posted = new Int32Array(new SharedArrayBuffer(4));
+  readonly #memory = new SharedArrayBuffer(MEMORY_BYTES);
   readonly #onEnd: (thread: WaitThread) => void;
   #threadId = 0;
   #user: ThreadUser | undefined;
   #job: Job | undefined;
+  #arrays: PlacedRequest["arrays"] = [];
   #cancelled: { readonly reason: unknown } | undefined;
   #nagging: NodeJS.Timeout | undefined;
   #idleSinceMs = 0;
@@ -139,7 +187,8 @@ export class WaitThread {
     this.#worker = new Worker(workerUrl(), {
       env: {},
       execArgv: [],
-      workerData: { posted: this.#posted.buffer } satisfies LongCallSetup,
+      resourceLimits: HEAP_LIMITS,
+      workerData: { posted: this.#posted.buffer, memory: this.#memory } satisfies LongCallSetup,
     });
     this.#worker.on("message", (reply: LongCallReply) => this.#receive(reply));
     this.#worker.on("error", (error) => this.#die(error));
@@ -159,10 +208,8 @@ export class WaitThread {
     if (job.ref) this.#worker.ref();
     else this.#worker.unref();
     job.signal?.addEventListener("abort", this.#abort, { once: true });
-    const request: LongCallRequest = job.calls.map(({ fn, args }) => ({
-      prototype: fn.prototype,
-      args,
-    }));
+    const { request, arrays } = place(job.calls, this.#memory);
+    this.#arrays = arrays;
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(request);
     Atomics.add(this.#posted, 0, 1);
@@ -197,13 +244,14 @@ export class WaitThread {
       return;
     }
     const cancelled = this.#cancelled;
+    const arrays = this.#arrays;
     const [job, user] = this.#release();
     if (job === undefined) return;
     if (reply.kind === "failed") {
       job.reject(new Error(reply.message));
     } else {
-      for (const [index, { args }] of reply.calls.entries()) writeBack(job.calls[index], args);
-      const outcomes = reply.calls.map(({ outcome }) => outcome);
+      for (const { original, shared } of arrays) original.set(shared);
+      const { outcomes } = reply;
       const last = outcomes.at(-1);
       const interrupted = last !== undefined && last.result < 0 && last.errno === ERRNO.EINTR;
       // What had succeeded before the signal came is not thrown away.
@@ -221,6 +269,7 @@ export class WaitThread {
     this.#job = undefined;
     this.#user = undefined;
     this.#cancelled = undefined;
+    this.#arrays = [];
     this.#idleSinceMs = performance.now();
     released[0]?.signal?.removeEventListener("abort", this.#abort);
     clearInterval(this.#nagging);

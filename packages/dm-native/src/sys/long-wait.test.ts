@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -92,6 +93,30 @@ test("several calls run in their order on one thread, up to the first that fails
   const made = [fds.readInt32LE(0), fds.readInt32LE(4)];
   // All four are open: what came after the failure was not tried.
   for (const fd of [readEnd, writeEnd, ...made]) assert.equal(close.sync(fd).result, 0);
+  await lane.close();
+});
+
+test("byte arrays of any size, those of all calls at once, are what the kernel made of them", async () => {
+  const read = libcFunction("long read(int fd, void *bytes, size_t count)");
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 0 });
+  await using zeros = await open("/dev/zero");
+  for (const sizes of [
+    [3, 5],
+    [200_000, 1],
+    [3, 0, 5],
+  ]) {
+    const arrays = sizes.map((size) => Buffer.alloc(size + 1, 7));
+    const outcomes = await lane.runAll(
+      arrays.map((bytes, index) => ({ fn: read, args: [zeros.fd, bytes, sizes[index] ?? 0] })),
+    );
+    assert.deepEqual(
+      outcomes.map(({ result }) => result),
+      sizes,
+    );
+    for (const bytes of arrays) {
+      assert.equal(bytes.indexOf(7), bytes.length - 1, "all but the last byte was written");
+    }
+  }
   await lane.close();
 });
 
@@ -222,7 +247,7 @@ test("errno has a name, a code and a hint", () => {
 
 test("a thread that wakes without a message goes on waiting: the next call is answered by its own outcome", async (t) => {
   const posted = new Int32Array(new SharedArrayBuffer(4));
-  const setup: LongCallSetup = { posted: posted.buffer };
+  const setup: LongCallSetup = { posted: posted.buffer, memory: new SharedArrayBuffer(8) };
   const worker = new Worker(new URL("long-wait-worker.ts", import.meta.url), { workerData: setup });
   t.after(() => worker.terminate());
   const replies: LongCallReply[] = [];
@@ -235,12 +260,12 @@ test("a thread that wakes without a message goes on waiting: the next call is an
   // Until it sleeps again.
   while (Atomics.notify(posted, 0) === 0) assert.ok(performance.now() < deadline);
   const answered = next();
-  const request: LongCallRequest = [{ prototype: close.prototype, args: [-1] }];
+  const request: LongCallRequest = { calls: [{ prototype: close.prototype, args: [-1] }] };
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
   worker.postMessage(request);
   Atomics.add(posted, 0, 1);
   Atomics.notify(posted, 0);
   await answered;
-  const outcome = { result: -1, errno: ERRNO.EBADF };
-  assert.deepEqual(replies.slice(1), [{ kind: "done", calls: [{ outcome, args: [-1] }] }]);
+  const outcomes = [{ result: -1, errno: ERRNO.EBADF }];
+  assert.deepEqual(replies.slice(1), [{ kind: "done", outcomes }]);
 });
