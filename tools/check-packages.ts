@@ -2,7 +2,7 @@
  * The packages as a consumer meets them: packed, checked, installed with npm in an empty folder,
  * imported, type-checked.
  *
- *     tsc -b && node tools/check-packages.ts [--keep]
+ *     turbo run build && node tools/check-packages.ts [--keep]
  *
  * Prints a table and what is wrong, and exits 1 if anything is. `--keep` leaves the folder for a look.
  */
@@ -28,6 +28,8 @@ const packagesFolder = join(root, "packages");
 /** One step may not take longer: npm's install is the longest, some seconds with a warm cache. */
 const STEP_TIMEOUT_MS = 120_000;
 const MAX_OUTPUT_BYTES = 64 << 20;
+/** Packages that are published in a few files. */
+const BUNDLED: readonly string[] = ["cli", "dm-native", "thinpool"];
 /** Not every machine has it. */
 const MAN = "/usr/bin/man";
 
@@ -132,7 +134,10 @@ function checkContents({ folder, manifest, files }: PackedPackage): Problems {
   must(!JSON.stringify(manifest.exports).includes('"source"'), "exports has the source condition");
   for (const condition of ["types", "default"]) {
     const path = main?.[condition]?.replace("./", "") ?? "";
-    must(files.includes(path), `exports: ${condition} names no file of the tarball; tsc -b?`);
+    must(
+      files.includes(path),
+      `exports: ${condition} names no file of the tarball; turbo run build?`,
+    );
   }
   for (const file of files) {
     must(!file.includes(".test."), `a test: ${file}`);
@@ -245,21 +250,48 @@ async function runBins(prefix: string, packed: readonly PackedPackage[]): Promis
 }
 
 /**
- * The CLI is a bundle, in which only what must stay outside is imported: loading hundreds of files is what
- * makes a start slow. How long a start takes, the benchmark tells; here the machine does other things too.
+ * In a bundle only what must stay outside is imported: loading hundreds of files is what makes a start slow
+ * and a process large. How much so, the benchmark tells; here the machine does other things too.
  */
-function checkBundle(folder: string, packed: readonly PackedPackage[]): Problems {
-  const cli = packed.find((one) => one.folder === "cli");
-  const bundle = cli?.files.filter((file) => /^bundle\/.*\.js$/.test(file)) ?? [];
+function checkBundle(folder: string, { folder: name, manifest, files }: PackedPackage): Problems {
+  const bundle = files.filter((file) => /^bundle\/.*\.js$/.test(file));
   if (bundle.length === 0) return ["the tarball has no bundle"];
-  const outside = new Set(Object.keys(cli?.manifest.dependencies ?? {}));
+  const outside = new Set(Object.keys(manifest.dependencies ?? {}));
   return bundle.flatMap((file) => {
-    const text = readFileSync(join(folder, "node_modules", "@thinpool", "cli", file), "utf8");
+    const text = readFileSync(join(folder, "node_modules", "@thinpool", name, file), "utf8");
     return [...text.matchAll(/^(?:import|export) (?:[^;]*? from )?"([^"]+)";$/gm)]
       .map(([, specifier = ""]) => specifier)
-      .filter((name) => !name.startsWith(".") && !isBuiltin(name) && !outside.has(name))
+      .filter((one) => !one.startsWith(".") && !isBuiltin(one) && !outside.has(one))
       .map((specifier) => `${file} imports ${specifier}, which is no dependency`);
   });
+}
+
+/**
+ * The thread and the process that dm-native starts by their files. Unprivileged both fail, with what the kernel
+ * says to them.
+ */
+async function startBeside(folder: string): Promise<Problems> {
+  writeFileSync(
+    join(folder, "beside.js"),
+    `import { open } from "node:fs/promises";
+import { LinuxMounts, NativeError } from "@thinpool/dm-native";
+const mounts = new LinuxMounts();
+await using namespace = await open("/proc/self/ns/mnt");
+const asked = [
+  ["umount2", () => mounts.unmount(import.meta.dirname)],
+  ["setns", () => mounts.list({ namespaceDescriptor: namespace.fd })],
+];
+for (const [operation, ask] of asked) {
+  try {
+    await ask();
+  } catch (error) {
+    if (!(error instanceof NativeError) || error.operation !== operation) throw error;
+  }
+}
+await mounts.close();\n`,
+  );
+  await output(process.execPath, ["beside.js"], folder);
+  return [];
 }
 
 interface Row {
@@ -314,8 +346,11 @@ async function checkPackages(keep: boolean): Promise<boolean> {
       rows.push(
         await timed("all", "import", () => importAll(consumer, packed)),
         await timed("all", "type-check", () => typeCheck(consumer)),
-        await timed("cli", "bundle", () => checkBundle(consumer, packed)),
+        await timed("dm-native", "beside", () => startBeside(consumer)),
       );
+      for (const one of packed.filter(({ folder }) => BUNDLED.includes(folder))) {
+        rows.push(await timed(one.folder, "bundle", () => checkBundle(consumer, one)));
+      }
     }
     const global = join(scratch, "global");
     const system = await timed("all", "npm -g", () => installGlobally(global, packed));

@@ -308,6 +308,12 @@ describe("device-mapper commands", () => {
     const listed = (await dm.listDevices()).filter((entry) => many.includes(entry.name));
     assert.equal(listed.length, DEVICES);
     assert.ok(listed.every((entry) => entry.uuid === `U-${entry.name}` && entry.eventNr === 0));
+    const asked = await Promise.all(many.map((device) => dm.deviceStatus({ name: device })));
+    assert.deepEqual(
+      asked.map((info) => info.name),
+      many,
+      "each question its own answer",
+    );
     const first: DmDeviceRef = { name: many[0]! };
     const table = Array.from({ length: LINES }, (_, index) =>
       makeTarget(sectors(index * 8), sectors(8), { type: "zero" }),

@@ -50,8 +50,8 @@ async function settleLive(parts: RecoverParts, plan: RecoveryPlan): Promise<void
     if (rename) await thins.rename(device);
     if (reload) await thins.reload(device);
     if (resume) await thins.resume(device.uuid);
-    states.set(device.uuid, "active");
   }
+  for (const uuid of plan.live) states.set(uuid, "active");
 }
 
 /** What intents left that were taken back goes; ids that somebody else had and has no more are free. */

@@ -36,7 +36,9 @@ export interface RecoveryPlan {
   readonly current: TransactionId;
   /** Live devices that nobody explains. */
   readonly strays: readonly LiveThin[];
-  /** Live devices with their records; each stays live, since it may be mounted. */
+  /** Uuids of the live devices with a record; each stays live, since it may be mounted. */
+  readonly live: readonly string[];
+  /** Those of them that are not as their record says. */
   readonly adopted: readonly Adoption[];
   readonly creations: readonly DeviceRecord[];
   readonly deletions: readonly DeviceRecord[];
@@ -70,6 +72,7 @@ export async function planOf(parts: {
   }
   const decisions: RecoveryDecision[] = [];
   const strays: LiveThin[] = [];
+  const uuids: string[] = [];
   const adopted: Adoption[] = [];
   for (const live of await thins.live()) {
     const device = ledger.byUuid(live.deviceUuid, current);
@@ -79,6 +82,8 @@ export async function planOf(parts: {
       continue;
     }
     const adoption = await adoptionOf(thins, device, live);
+    uuids.push(device.uuid);
+    if (!adoption.rename && !adoption.reload && !adoption.resume) continue;
     adopted.push(adoption);
     decisions.push(...adoptionDecisions(adoption));
   }
@@ -114,7 +119,17 @@ export async function planOf(parts: {
     );
   }
   const looks = creations.length + doubtful.length > 0;
-  return { decisions, current, strays, adopted, creations, deletions, unfinished, looks };
+  return {
+    decisions,
+    current,
+    strays,
+    live: uuids,
+    adopted,
+    creations,
+    deletions,
+    unfinished,
+    looks,
+  };
 }
 
 /** The ledger runs at most one transaction ahead of the pool (INV-2). */
@@ -149,7 +164,7 @@ async function adoptionOf(
       code: "POOL_MISMATCH",
       operation: "adoption of a live device",
       object: device.name,
-      reason: `it is ${difference.found}`,
+      reason: `it is ${difference.describe()}`,
       hint: `Somebody changed it: unmount it, remove it (dmsetup remove ${live.info.name}), open the pool again.`,
     });
   }

@@ -30,7 +30,7 @@ const CANCEL_DEFERRED_REMOVE = "@cancel_deferred_remove";
 
 export interface LiveDifference {
   /** For people: what it is, and what it should be. */
-  readonly found: string;
+  readonly describe: () => string;
   /** Another thin device, another target, or longer than recorded: not ours to change. */
   readonly isAnother: boolean;
   /** A crash came between the record of a new size and the device's. */
@@ -223,12 +223,12 @@ export class ThinDevices {
     const name = deviceDmName(this.#poolUuid, device.name);
     const wanted = await this.table(device);
     const { targets } = await this.#kernel.dm.table(this.#ref(device.uuid));
-    const found = `${info.name} with ${describeTable(targets)}, not ${name} with ${describeTable(wanted)}`;
     const length = targets[0]?.lengthSectors;
     const asLong =
       length === undefined ? wanted : wanted.map((line) => ({ ...line, lengthSectors: length }));
     return {
-      found,
+      describe: () =>
+        `${info.name} with ${describeTable(targets)}, not ${name} with ${describeTable(wanted)}`,
       isAnother: !sameTable(targets, asLong) || (length ?? 0n) > (wanted[0]?.lengthSectors ?? 0n),
       isShorter: !sameTable(targets, wanted),
       isNamedOtherwise: info.name !== name,

@@ -1,16 +1,14 @@
-/** Waiting for any dm device's event on the control node: poll(2) and DM_DEV_ARM_POLL, one thread. */
+/** Waiting for any dm device's event on the control node, on Node's loop, and DM_DEV_ARM_POLL. */
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { NativeError } from "../errors.ts";
-import { ERRNO, nativeErrorFromErrno } from "../sys/errno.ts";
-import { poll } from "../sys/libc.ts";
-import type { LongWaitLane } from "../sys/long-wait.ts";
+import { waitReadable } from "../sys/readable-watch.ts";
 import type { DmEventPoll } from "./device-mapper.ts";
 import { issue } from "./ioctl-funnel.ts";
+import type { Funnel } from "./ioctl-funnel.ts";
 import { CONTROL_NODE } from "./nodes.ts";
 
-const POLLIN = 1;
-/** poll(2) takes an int. */
+/** setTimeout takes no more. */
 const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 function refused(
@@ -21,31 +19,27 @@ function refused(
   return new NativeError({ code, operation: "event poll", object: CONTROL_NODE, reason, hint });
 }
 
-/** struct pollfd: int fd, short events, short revents. */
-function pollRequest(fd: number): Buffer {
-  const request = Buffer.alloc(8);
-  request.writeInt32LE(fd, 0);
-  request.writeInt16LE(POLLIN, 4);
-  return request;
-}
-
 /**
  * The kernel keeps the armed event number per open file: each poll has one of its own. Events
  * count from its opening on.
  */
 export class LinuxEventPoll implements DmEventPoll {
   readonly #file: FileHandle;
-  readonly #lane: LongWaitLane;
+  readonly #funnel: Funnel;
   readonly #closing = new AbortController();
+  /** Of this poll, and of the device-mapper that it belongs to. */
+  readonly #ends: AbortSignal;
   #waiting: Promise<boolean> | undefined;
 
-  private constructor(file: FileHandle, lane: LongWaitLane) {
+  private constructor(file: FileHandle, funnel: Omit<Funnel, "fd">, ends: AbortSignal) {
     this.#file = file;
-    this.#lane = lane;
+    this.#funnel = { ...funnel, fd: file.fd };
+    this.#ends = AbortSignal.any([this.#closing.signal, ends]);
   }
 
-  static async open(lane: LongWaitLane): Promise<LinuxEventPoll> {
-    const eventPoll = new LinuxEventPoll(await open(CONTROL_NODE, "r+"), lane);
+  /** `ends`: its abort ends every wait, with its reason. */
+  static async open(funnel: Omit<Funnel, "fd">, ends: AbortSignal): Promise<LinuxEventPoll> {
+    const eventPoll = new LinuxEventPoll(await open(CONTROL_NODE, "r+"), funnel, ends);
     try {
       // A kernel without event polling says so now and not at the first wait.
       await eventPoll.#arm();
@@ -69,7 +63,7 @@ export class LinuxEventPoll implements DmEventPoll {
         `Use an integer from 0 to ${MAX_TIMEOUT_MS}.`,
       );
     }
-    if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+    this.#ends.throwIfAborted();
     if (this.#waiting !== undefined) {
       throw refused("NATIVE_REFUSED", "a wait is under way", "Open one event poll per waiter.");
     }
@@ -84,7 +78,7 @@ export class LinuxEventPoll implements DmEventPoll {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(refused("NATIVE_REFUSED", "it is closed", "Open a new one."));
-    // The descriptor must outlive the call that waits on it; the waiter gets the reason itself.
+    // The descriptor must outlive the wait on it; the waiter gets the reason itself.
     await Promise.allSettled([this.#waiting]);
     await this.#file.close();
   }
@@ -94,31 +88,13 @@ export class LinuxEventPoll implements DmEventPoll {
   }
 
   async #wait(timeoutMs: number, signal: AbortSignal | undefined, ref: boolean): Promise<boolean> {
-    const stop =
-      signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const leftMs = Math.max(0, Math.ceil(deadline - performance.now()));
-      const request = pollRequest(this.#file.fd);
-      const outcome = await this.#lane.run(poll, [request, 1, leftMs], { signal: stop, ref });
-      if (outcome.result > 0) {
-        await this.#arm();
-        return true;
-      }
-      if (outcome.result === 0) return false;
-      // EINTR: a signal that was not ours; wait on with what is left of the time.
-      if (outcome.errno !== ERRNO.EINTR) {
-        throw nativeErrorFromErrno({
-          operation: "poll",
-          object: CONTROL_NODE,
-          errno: outcome.errno,
-        });
-      }
-    }
+    const stop = signal === undefined ? this.#ends : AbortSignal.any([signal, this.#ends]);
+    if (!(await waitReadable(this.#file.fd, { timeoutMs, signal: stop, ref }))) return false;
+    await this.#arm();
+    return true;
   }
 
   async #arm(): Promise<void> {
-    const funnel = { fd: this.#file.fd, lane: this.#lane, events: this.#lane };
-    await issue(funnel, { command: "DM_DEV_ARM_POLL" });
+    await issue(this.#funnel, { command: "DM_DEV_ARM_POLL" });
   }
 }

@@ -76,9 +76,12 @@ function versionToSend(request: DmRequest, flags: number): DmVersion {
   return version;
 }
 
-function encodeRequest(request: DmRequest, sizeBytes: number): Buffer {
+/** For what is asked on this thread: its answer is copied out before anything else can be asked. */
+const scratch = Buffer.alloc(FIRST_REPLY_BYTES);
+
+/** `buffer` holds zeros; all of it is for the answer. */
+function encodeRequest(request: DmRequest, buffer: Buffer): Buffer {
   const spec = COMMANDS[request.command];
-  const buffer = Buffer.alloc(sizeBytes);
   const flags = (request.flags ?? 0) & spec.flags;
   const device = request.device;
   const dev = device !== undefined && "dev" in device ? device.dev : request.dev;
@@ -86,7 +89,7 @@ function encodeRequest(request: DmRequest, sizeBytes: number): Buffer {
   const uuid = device !== undefined && "uuid" in device ? mangle(device.uuid) : undefined;
   encodeHeader(buffer, {
     version: versionToSend(request, flags),
-    dataSizeBytes: sizeBytes,
+    dataSizeBytes: buffer.length,
     targetCount: request.targetCount ?? 0,
     flags,
     eventNr: spec.eventNr === "none" ? 0 : (request.eventNr ?? 0),
@@ -104,23 +107,32 @@ function firstSize(request: DmRequest): number {
   return Math.max(needed, spec.replies ? FIRST_REPLY_BYTES : HEADER_BYTES);
 }
 
-function issueOn(
+interface Issued {
+  readonly outcome: SyscallResult;
+  readonly buffer: Buffer;
+}
+
+/** A room for each answer would be garbage of 16 KiB, where the answer is some hundred bytes. */
+function issueHere(funnel: Funnel, request: DmRequest, sizeBytes: number): Issued {
+  const room =
+    sizeBytes > scratch.length ? Buffer.alloc(sizeBytes) : scratch.subarray(0, sizeBytes);
+  encodeRequest(request, room.fill(0));
+  const outcome = ioctlSync(funnel.fd, COMMANDS[request.command].request, room);
+  const { end } = extentOf(decodeHeader(room), room);
+  return { outcome, buffer: Buffer.from(room.subarray(0, end)) };
+}
+
+async function issueElsewhere(
   funnel: Funnel,
   request: DmRequest,
-  buffer: Buffer,
-): SyscallResult | Promise<SyscallResult> {
-  const spec = COMMANDS[request.command];
+  sizeBytes: number,
+): Promise<Issued> {
+  const { request: number, place } = COMMANDS[request.command];
+  const buffer = encodeRequest(request, Buffer.alloc(sizeBytes));
+  if (place === "pool") return { outcome: await ioctl(funnel.fd, number, buffer), buffer };
+  const lane = place === "lane" ? funnel.lane : funnel.events;
   const options = request.signal === undefined ? {} : { signal: request.signal };
-  switch (spec.place) {
-    case "here":
-      return ioctlSync(funnel.fd, spec.request, buffer);
-    case "pool":
-      return ioctl(funnel.fd, spec.request, buffer);
-    case "lane":
-      return ioctlLong(funnel.lane, funnel.fd, spec.request, buffer, options);
-    default: // "events"
-      return ioctlLong(funnel.events, funnel.fd, spec.request, buffer, options);
-  }
+  return { outcome: await ioctlLong(lane, funnel.fd, number, buffer, options), buffer };
 }
 
 function describe(request: DmRequest): string {
@@ -154,10 +166,16 @@ function failure(request: DmRequest, errno: number, buffer: Buffer): NativeError
   });
 }
 
-function replyOf(buffer: Buffer): DmReply {
-  const header = decodeHeader(buffer);
+/** Where the data of an answer lies, whatever the kernel says. */
+function extentOf(header: ReplyHeader, buffer: Buffer): { start: number; end: number } {
   const start = Math.min(Math.max(header.dataStart, HEADER_BYTES), buffer.length);
   const end = Math.min(Math.max(header.dataSizeBytes, start), buffer.length);
+  return { start, end };
+}
+
+function replyOf(buffer: Buffer): DmReply {
+  const header = decodeHeader(buffer);
+  const { start, end } = extentOf(header, buffer);
   return { header, data: buffer.subarray(start, end) };
 }
 
@@ -173,8 +191,10 @@ function tell(request: DmRequest, outcome: SyscallResult): void {
 export async function issue(funnel: Funnel, request: DmRequest): Promise<DmReply> {
   let sizeBytes = firstSize(request);
   for (;;) {
-    const buffer = encodeRequest(request, sizeBytes);
-    const outcome = await issueOn(funnel, request, buffer);
+    const isHere = COMMANDS[request.command].place === "here";
+    const { outcome, buffer } = isHere
+      ? issueHere(funnel, request, sizeBytes)
+      : await issueElsewhere(funnel, request, sizeBytes);
     tell(request, outcome);
     if (outcome.result < 0) throw failure(request, outcome.errno, buffer);
     const reply = replyOf(buffer);
@@ -212,7 +232,7 @@ export async function issueAll(
 ): Promise<IssuedAll> {
   const calls = requests.map((request) => ({
     request: COMMANDS[request.command].request,
-    argument: encodeRequest(request, HEADER_BYTES + (request.payload?.length ?? 0)),
+    argument: encodeRequest(request, Buffer.alloc(HEADER_BYTES + (request.payload?.length ?? 0))),
   }));
   const all = await ioctlLongAll(funnel.lane, funnel.fd, calls, syncFirst?.fd);
   const [first] = all;

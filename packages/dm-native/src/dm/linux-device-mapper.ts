@@ -66,7 +66,7 @@ const DEFAULT_UDEV_TIMEOUT_MS = 30_000;
 /** Suspends, removals, messages and status calls under way at once; each may be stuck on its own device. */
 const LANE_THREADS = 8;
 const LANE_QUEUE = 1024;
-/** DM_DEV_WAITs and event polls under way at once. Whoever watches many devices uses the event poll. */
+/** DM_DEV_WAITs under way at once. Whoever watches many devices uses the event poll, which needs none. */
 const EVENT_THREADS = 32;
 /** Waits for udev under way at once; each ends by its limit, so the queue always moves. */
 const UDEV_THREADS = 8;
@@ -96,8 +96,8 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     maxQueued: LANE_QUEUE,
   });
   readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
   #control: Promise<Control> | undefined;
-  #closed = false;
 
   /** Opens the control node at the first command; `LinuxDeviceMapper.open` does so at once. */
   constructor(options: LinuxDeviceMapperOptions = {}) {
@@ -118,8 +118,16 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
 
   /** Interrupts waits for events, lets the commands under way end, closes the control node. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(
+      new NativeError({
+        code: "NATIVE_REFUSED",
+        operation: "command",
+        object: CONTROL_NODE,
+        reason: "this LinuxDeviceMapper is closed",
+        hint: "Open a new one.",
+      }),
+    );
     await this.#events.close();
     // Each command's caller gets its own outcome; here only their end counts.
     await Promise.allSettled(this.#inFlight);
@@ -361,8 +369,8 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
   }
 
   async openEventPoll(): Promise<DmEventPoll> {
-    await this.#open();
-    return LinuxEventPoll.open(this.#events);
+    const { lane, events } = await this.#open();
+    return LinuxEventPoll.open({ lane, events }, this.#closing.signal);
   }
 
   async run(steps: readonly DmStep[], options: DmRunOptions = {}): Promise<DmRun> {
@@ -522,17 +530,8 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
   }
 
   #open(): Promise<Control> {
-    if (this.#closed) {
-      return Promise.reject(
-        new NativeError({
-          code: "NATIVE_REFUSED",
-          operation: "command",
-          object: CONTROL_NODE,
-          reason: "this LinuxDeviceMapper is closed",
-          hint: "Open a new one.",
-        }),
-      );
-    }
+    const { signal } = this.#closing;
+    if (signal.aborted) return Promise.reject(signal.reason as NativeError);
     this.#control ??= this.#openControl();
     return this.#control;
   }

@@ -1,36 +1,53 @@
-/** The thread side of `long-wait.ts`: calls functions of the C library, one at a time, and answers. */
+/**
+ * The thread side of `long-wait-threads.ts`: calls functions of the C library, one at a time, and answers.
+ * It loads as little as it can: what it loads stays in memory as long as the process waits for nothing.
+ */
+import { createRequire } from "node:module";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { libcFunction } from "./libc.ts";
-import type { LibcFunction } from "./libc.ts";
-import type {
-  LongCallOutcome,
-  LongCallReply,
-  LongCallRequest,
-  LongCallSetup,
-} from "./long-wait.ts";
+import type koffiTypes from "koffi";
+import type { SyscallResult } from "./libc.ts";
+import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait-threads.ts";
+
+// Its form for `import` brings in more of Node.
+const koffi = createRequire(import.meta.url)("koffi") as typeof koffiTypes;
 
 if (parentPort === null) throw new Error("this file runs in a worker thread only");
 const port = parentPort;
-const posted = new Int32Array((workerData as LongCallSetup).posted);
-const loaded = new Map<string, LibcFunction>();
+const setup = workerData as LongCallSetup;
+const posted = new Int32Array(setup.posted);
+const library = koffi.load(null);
+type Loaded = ReturnType<typeof library.func>;
+const loaded = new Map<string, Loaded>();
 
-function load(prototype: string): LibcFunction {
+function load(prototype: string): Loaded {
   const present = loaded.get(prototype);
   if (present !== undefined) return present;
-  const fn = libcFunction(prototype);
+  const fn = library.func(prototype);
   loaded.set(prototype, fn);
   return fn;
 }
 
-function run(request: LongCallRequest): LongCallReply {
+function call(prototype: string, args: readonly unknown[]): SyscallResult {
+  const result = Number(load(prototype)(...args));
+  return { result, errno: result < 0 ? koffi.errno() : 0 };
+}
+
+function run({ calls, memory = setup.memory }: LongCallRequest): LongCallReply {
   try {
-    const calls: LongCallOutcome[] = [];
-    for (const { prototype, args } of request) {
-      const outcome = load(prototype).sync(...args);
-      calls.push({ outcome, args });
+    const outcomes: SyscallResult[] = [];
+    for (const { prototype, args } of calls) {
+      const outcome = call(
+        prototype,
+        args.map((argument) =>
+          typeof argument === "object" && argument !== null
+            ? new Uint8Array(memory, argument.at, argument.length)
+            : argument,
+        ),
+      );
+      outcomes.push(outcome);
       if (outcome.result < 0) break;
     }
-    return { kind: "done", calls };
+    return { kind: "done", outcomes };
   } catch (error) {
     return { kind: "failed", message: error instanceof Error ? error.message : String(error) };
   }
@@ -57,5 +74,5 @@ function serve(): never {
   }
 }
 
-answer({ kind: "ready", threadId: libcFunction("int gettid()").sync().result });
+answer({ kind: "ready", threadId: call("int gettid()", []).result });
 serve();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -9,12 +10,14 @@ import { Worker } from "node:worker_threads";
 import { NativeError } from "../errors.ts";
 import { ERRNO, errnoName, nativeErrorFromErrno } from "./errno.ts";
 import { libcFunction, poll } from "./libc.ts";
-import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait.ts";
+import { ThreadStore } from "./long-wait-threads.ts";
+import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait-threads.ts";
 import { LongWaitLane } from "./long-wait.ts";
 
 const pipe = libcFunction("int pipe(void *fds)");
 const write = libcFunction("long write(int fd, const void *bytes, size_t count)");
 const close = libcFunction("int close(int fd)");
+const gettid = libcFunction("int gettid()");
 const POLLIN = 1;
 /** What hangs hangs for ever; a machine that is busy with other tests takes its time. */
 const LIMIT_MS = 60_000;
@@ -30,6 +33,12 @@ function openPipe(): { readonly readEnd: number; readonly writeEnd: number } {
   const fds = Buffer.alloc(8);
   assert.equal(pipe.sync(fds).result, 0);
   return { readEnd: fds.readInt32LE(0), writeEnd: fds.readInt32LE(4) };
+}
+
+/** Those of the threads that there still are. */
+function alive(ids: readonly number[]): readonly number[] {
+  const present = readdirSync("/proc/self/task");
+  return ids.filter((id) => present.includes(String(id)));
 }
 
 test("a failed call carries its errno, sync, async and in the lane", async () => {
@@ -87,8 +96,31 @@ test("several calls run in their order on one thread, up to the first that fails
   await lane.close();
 });
 
+test("byte arrays of any size, those of all calls at once, are what the kernel made of them", async () => {
+  const read = libcFunction("long read(int fd, void *bytes, size_t count)");
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 0 });
+  await using zeros = await open("/dev/zero");
+  for (const sizes of [
+    [3, 5],
+    [200_000, 1],
+    [3, 0, 5],
+  ]) {
+    const arrays = sizes.map((size) => Buffer.alloc(size + 1, 7));
+    const outcomes = await lane.runAll(
+      arrays.map((bytes, index) => ({ fn: read, args: [zeros.fd, bytes, sizes[index] ?? 0] })),
+    );
+    assert.deepEqual(
+      outcomes.map(({ result }) => result),
+      sizes,
+    );
+    for (const bytes of arrays) {
+      assert.equal(bytes.indexOf(7), bytes.length - 1, "all but the last byte was written");
+    }
+  }
+  await lane.close();
+});
+
 test("short calls share one thread, a call that waits gets the others another", async () => {
-  const gettid = libcFunction("int gettid()");
   const threadsOf = async (lane: LongWaitLane, count: number): Promise<Set<number>> => {
     const calls = Array.from({ length: count }, () => lane.run(gettid, []));
     return new Set((await Promise.all(calls)).map(({ result }) => result));
@@ -111,9 +143,14 @@ test("short calls share one thread, a call that waits gets the others another", 
 });
 
 test("threads that were needed for a moment end, all but one", async () => {
-  const gettid = libcFunction("int gettid()");
-  const options = { name: "test", maxThreads: 2, maxQueued: 8, patienceMs: 0, idleMs: 20 };
-  const lane = new LongWaitLane(options);
+  const threads = new ThreadStore(20);
+  const lane = new LongWaitLane({
+    name: "test",
+    maxThreads: 2,
+    maxQueued: 8,
+    patienceMs: 0,
+    threads,
+  });
   const { readEnd, writeEnd } = openPipe();
   const waiting = lane.runAll([
     { fn: gettid, args: [] },
@@ -123,16 +160,35 @@ test("threads that were needed for a moment end, all but one", async () => {
   assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
   ids.push((await waiting)[0]?.result ?? 0);
   assert.equal(new Set(ids).size, 2);
-  const alive = (): readonly number[] => {
-    const present = readdirSync("/proc/self/task");
-    return ids.filter((id) => present.includes(String(id)));
-  };
   const deadline = performance.now() + LIMIT_MS;
-  while (alive().length > 1 && performance.now() < deadline) await sleep(20);
-  assert.equal(alive().length, 1);
+  while (alive(ids).length > 1 && performance.now() < deadline) await sleep(20);
+  assert.equal(alive(ids).length, 1);
   await sleep(100);
-  assert.deepEqual(alive(), [(await lane.run(gettid, [])).result], "the last one stays");
+  assert.deepEqual(alive(ids), [(await lane.run(gettid, [])).result], "the last one stays");
   await lane.close();
+  close.sync(readEnd);
+  close.sync(writeEnd);
+});
+
+test("lanes share idle threads, each within its own bound, until the last is closed", async () => {
+  const options = { name: "test", maxThreads: 1, maxQueued: 8, threads: new ThreadStore() };
+  const [one, other] = [new LongWaitLane(options), new LongWaitLane(options)];
+  const { result: shared } = await one.run(gettid, []);
+  assert.equal((await other.run(gettid, [])).result, shared);
+  const { readEnd, writeEnd } = openPipe();
+  const waiting = one.run(poll, [pollRequest(readEnd), 1, -1]);
+  const { result: second } = await other.run(gettid, []);
+  assert.notEqual(second, shared);
+  // An idle thread does not lift the bound.
+  const queued = one.run(gettid, []);
+  await other.run(gettid, []);
+  assert.equal(write.sync(writeEnd, Buffer.from("x"), 1).result, 1);
+  assert.equal((await waiting).result, 1);
+  assert.equal((await queued).result, shared);
+  await one.close();
+  assert.deepEqual(alive([shared, second]), [shared, second]);
+  await other.close();
+  assert.deepEqual(alive([shared, second]), []);
   close.sync(readEnd);
   close.sync(writeEnd);
 });
@@ -141,7 +197,10 @@ test("closing interrupts what waits", async () => {
   const lane = new LongWaitLane({ name: "test", maxThreads: 2, maxQueued: 0 });
   const { readEnd, writeEnd } = openPipe();
   const waiting = lane.run(poll, [pollRequest(readEnd), 1, -1]);
-  const ended = assert.rejects(waiting.then((outcome) => assert.fail(String(outcome.errno))));
+  const ended = assert.rejects(
+    waiting,
+    (error: unknown) => error instanceof NativeError && error.code === "NATIVE_REFUSED",
+  );
   await lane.close();
   await ended;
   close.sync(readEnd);
@@ -188,7 +247,7 @@ test("errno has a name, a code and a hint", () => {
 
 test("a thread that wakes without a message goes on waiting: the next call is answered by its own outcome", async (t) => {
   const posted = new Int32Array(new SharedArrayBuffer(4));
-  const setup: LongCallSetup = { posted: posted.buffer };
+  const setup: LongCallSetup = { posted: posted.buffer, memory: new SharedArrayBuffer(8) };
   const worker = new Worker(new URL("long-wait-worker.ts", import.meta.url), { workerData: setup });
   t.after(() => worker.terminate());
   const replies: LongCallReply[] = [];
@@ -201,12 +260,12 @@ test("a thread that wakes without a message goes on waiting: the next call is an
   // Until it sleeps again.
   while (Atomics.notify(posted, 0) === 0) assert.ok(performance.now() < deadline);
   const answered = next();
-  const request: LongCallRequest = [{ prototype: close.prototype, args: [-1] }];
+  const request: LongCallRequest = { calls: [{ prototype: close.prototype, args: [-1] }] };
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
   worker.postMessage(request);
   Atomics.add(posted, 0, 1);
   Atomics.notify(posted, 0);
   await answered;
-  const outcome = { result: -1, errno: ERRNO.EBADF };
-  assert.deepEqual(replies.slice(1), [{ kind: "done", calls: [{ outcome, args: [-1] }] }]);
+  const outcomes = [{ result: -1, errno: ERRNO.EBADF }];
+  assert.deepEqual(replies.slice(1), [{ kind: "done", outcomes }]);
 });

@@ -1,7 +1,7 @@
 /**
  * Looks at a pool again and again: when the device-mapper has an event, and at an interval, since the
- * kernel's low-water event comes once per resume and can be missed. Holds no thread of Node's pool,
- * does not keep the process alive, and ends by `stop`.
+ * kernel's low-water event comes once per resume and can be missed. Holds no thread, does not keep the
+ * process alive, and ends by `stop`.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DeviceMapper, DmEventPoll } from "@thinpool/dm-native";
@@ -87,8 +87,8 @@ export class Monitor {
       await usable.wait({ timeoutMs: this.#intervalMs, signal: stop, ref: false });
       return usable;
     } catch {
-      // Stopped; or this kernel has no event polling, or all waiters' threads are taken: then the
-      // interval alone must do, and the next turn tries anew.
+      // Stopped; or this kernel has no event polling: then the interval alone must do, and the next turn
+      // tries anew.
       await usable?.close();
       await pause(this.#intervalMs, stop);
       return undefined;

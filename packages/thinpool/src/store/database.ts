@@ -20,6 +20,8 @@ import { WalFile } from "./wal-file.ts";
 
 /** Of the file's pages in memory, as a negative number of KiB: the ledger of some 50,000 devices. */
 const CACHE_SIZE = -32_768;
+/** While each row is read once, for the index: few of these pages are needed again. */
+const INDEXING_CACHE_SIZE = -512;
 
 const SQLITE_FULL = 13;
 
@@ -82,7 +84,9 @@ export class LedgerDatabase {
         `PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = ${CACHE_SIZE}`,
       );
       migrate(this.#db, path);
+      this.#db.exec(`PRAGMA cache_size = ${INDEXING_CACHE_SIZE}`);
       indexDevices(this.#db);
+      this.#db.exec(`PRAGMA cache_size = ${CACHE_SIZE}`);
       this.#wal = new WalFile(this.#db);
     } catch (error) {
       this.#db.close();
