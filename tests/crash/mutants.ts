@@ -401,7 +401,7 @@ const RECOVERY: readonly Mutant[] = [
   without(
     "know adopted devices as active",
     "recover.ts",
-    '    states.set(device.uuid, "active");\n',
+    '  for (const uuid of plan.live) states.set(uuid, "active");\n',
     dying("^activate: the process"),
   ),
   without(

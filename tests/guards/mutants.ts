@@ -30,6 +30,11 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
   ]),
   ...inFile("idempotency/key-store.ts", "idempotency/key-store.test.ts", [
     ["sync the keys of a batch", "return this.#wal.sync();", "return Promise.resolve();"],
+    [
+      "write what was made for who waits for it",
+      "    this.#writeSoon();\n    return this.#lastUnwritten;",
+      "    return this.#lastUnwritten;",
+    ],
   ]),
   ...inFile("server/back.ts", "server/back.test.ts", [
     ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],

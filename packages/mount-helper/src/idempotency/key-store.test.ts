@@ -7,8 +7,9 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
+import { WalFile } from "@thinpool/thinpool";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
-import { KeyStore, PRUNE_STEP } from "./key-store.ts";
+import { KeyStore, MAX_SOON, PRUNE_STEP } from "./key-store.ts";
 
 const CALL = "0".repeat(64);
 
@@ -107,6 +108,24 @@ test("what is done soon is known at once, and on disk when it is settled", async
   assert.equal(store.find(1, "a")?.state, "done");
 });
 
+test("what is done soon is written together, without anybody who waits for it", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  using store = new KeyStore(":memory:");
+  const sync = t.mock.method(WalFile.prototype, "sync");
+  const commits = (): number => sync.mock.callCount();
+  const done = (key: string): void =>
+    store.doneSoon({ uid: 1, key, callSha256: CALL }, "{}", assert.ifError);
+  for (const key of ["a", "b"]) done(key);
+  await quiet();
+  assert.equal(commits(), 0);
+  t.mock.timers.tick(50);
+  await quiet();
+  assert.equal(commits(), 1);
+  for (let index = 0; index < MAX_SOON; index += 1) done(String(index));
+  await quiet();
+  assert.equal(commits(), 2);
+});
+
 test("who hears that it could not be written is told once, and nobody waits for ever", async () => {
   const store = new KeyStore(":memory:");
   const errors: unknown[] = [];
@@ -116,3 +135,8 @@ test("who hears that it could not be written is told once, and nobody waits for 
   assert.equal(errors.length, 1);
   assert.equal(store.settled(), undefined);
 });
+
+/** Until what was set off has come to its end. */
+async function quiet(): Promise<void> {
+  for (let turn = 0; turn < 10; turn += 1) await setImmediate();
+}

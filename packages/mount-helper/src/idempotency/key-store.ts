@@ -8,6 +8,9 @@ import { TurnBatch, WalFile } from "@thinpool/thinpool";
 import { inTransaction, openStoreFile } from "../store-file.ts";
 import type { StoreSchema } from "../store-file.ts";
 
+/** What is `doneSoon` is written after so long, or as soon as there are so many, or somebody waits for it. */
+const SOON_MS = 50;
+export const MAX_SOON = 16;
 /** Old keys go after so many writes: looking for them costs more than a write does. */
 export const PRUNE_STEP = 64;
 const CREATE = `
@@ -41,6 +44,13 @@ export type KeyRecord = UsedKey &
     | { readonly state: "done"; readonly outcome: string }
   );
 
+/** Done, and to be written soon. */
+interface Soon {
+  readonly used: UsedKey;
+  readonly record: KeyRecord & { readonly state: "done" };
+  readonly failed: (error: unknown) => void;
+}
+
 /** One of the two is there. */
 interface Written {
   readonly used: UsedKey;
@@ -56,6 +66,9 @@ export class KeyStore implements Disposable {
   readonly #together: TurnBatch<Written>;
   /** Done, and not yet on disk. */
   readonly #unwritten = new Map<string, KeyRecord>();
+  /** Those of them that are not on their way there. */
+  #soon: Soon[] = [];
+  #soonTimer: NodeJS.Timeout | undefined;
   #lastUnwritten: Promise<void> | undefined;
   /** Users whose keys were added to since their old ones went, and how many writes that were. */
   readonly #unpruned = new Set<number>();
@@ -80,7 +93,7 @@ export class KeyStore implements Disposable {
   }
 
   find(uid: number, key: string): KeyRecord | undefined {
-    const unwritten = this.#unwritten.get(`${uid} ${key}`);
+    const unwritten = this.#unwritten.get(nameOf({ uid, key }));
     if (unwritten !== undefined) return unwritten;
     const row = this.#statement(
       "SELECT * FROM keys WHERE uid = ? AND key = ? AND used_at_ms > ?",
@@ -113,25 +126,38 @@ export class KeyStore implements Disposable {
   }
 
   /**
-   * As `doneTogether`, for what is found again without it as long as it is there: on disk soon, and before
-   * anything is changed that waits for `settled`. `failed`: it could not be written.
+   * As `doneTogether`, for what is found again without it as long as it is there: on disk after SOON_MS at
+   * the latest, and before anything is changed that waits for `settled`. `failed`: it could not be written.
    */
   doneSoon(used: UsedKey, outcome: string, failed: (error: unknown) => void): void {
-    const name = `${used.uid} ${used.key}`;
-    const record: KeyRecord = { ...used, state: "done", outcome };
-    this.#unwritten.set(name, record);
-    const written = this.doneTogether(used, outcome)
-      .catch(failed)
-      .finally(() => {
-        if (this.#unwritten.get(name) === record) this.#unwritten.delete(name);
-        if (this.#lastUnwritten === written) this.#lastUnwritten = undefined;
-      });
-    this.#lastUnwritten = written;
+    const record = { ...used, state: "done", outcome } as const;
+    this.#unwritten.set(nameOf(used), record);
+    this.#soon.push({ used, record, failed });
+    if (this.#soon.length >= MAX_SOON) this.#writeSoon();
+    else this.#soonTimer ??= setTimeout(() => this.#writeSoon(), SOON_MS);
   }
 
   /** Resolves once all that was `doneSoon` before is on disk. Undefined: it is. */
   settled(): Promise<void> | undefined {
+    this.#writeSoon();
     return this.#lastUnwritten;
+  }
+
+  #writeSoon(): void {
+    clearTimeout(this.#soonTimer);
+    this.#soonTimer = undefined;
+    const soon = this.#soon;
+    this.#soon = [];
+    for (const { used, record, failed } of soon) {
+      const written = this.doneTogether(used, record.outcome)
+        .catch(failed)
+        .finally(() => {
+          const name = nameOf(used);
+          if (this.#unwritten.get(name) === record) this.#unwritten.delete(name);
+          if (this.#lastUnwritten === written) this.#lastUnwritten = undefined;
+        });
+      this.#lastUnwritten = written;
+    }
   }
 
   /** It was not done: the key is free. */
@@ -186,6 +212,10 @@ export class KeyStore implements Disposable {
     this.#statements.set(sql, statement);
     return statement;
   }
+}
+
+function nameOf({ uid, key }: Pick<UsedKey, "uid" | "key">): string {
+  return `${uid} ${key}`;
 }
 
 function recordFrom(row: Readonly<Record<string, unknown>>): KeyRecord {
