@@ -81,10 +81,13 @@ function useOf(status: ThinPoolStatus, blockBytes: bigint): Measure["use"] {
 }
 
 async function hostSpace(record: PoolRecord): Promise<HostSpace> {
-  const filesystem = await statfs(dirname(record.dataPath), { bigint: true });
+  const { dataPath, metadataPath } = record;
+  const [filesystem, ...files] = await Promise.all([
+    statfs(dirname(dataPath), { bigint: true }),
+    ...[dataPath, metadataPath].map((path) => stat(path, { bigint: true })),
+  ]);
   let unallocatedBytes = 0n;
-  for (const path of [record.dataPath, record.metadataPath]) {
-    const { size, blocks } = await stat(path, { bigint: true });
+  for (const { size, blocks } of files) {
     const allocated = blocks * STAT_BLOCK_BYTES;
     if (size > allocated) unallocatedBytes += size - allocated;
   }

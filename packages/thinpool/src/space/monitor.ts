@@ -11,10 +11,10 @@ export const DEFAULT_POLL_INTERVAL_MS = 10_000;
 export const MIN_POLL_INTERVAL_MS = 100;
 export const MAX_POLL_INTERVAL_MS = 3_600_000;
 /**
- * Between two looks at least: every dm device made or removed on the machine is an event, and a host
- * that makes hundreds of clones a second must not pay a look for each.
+ * From an event to the look: every dm device made or removed on the machine is an event, most come in the
+ * middle of an operation, and a host that makes hundreds of clones a second must not pay a look for each.
  */
-const MIN_PAUSE_MS = 50;
+const SETTLE_MS = 50;
 /** After failures in a row the pause doubles up to this. */
 const MAX_BACKOFF_MS = 300_000;
 
@@ -65,6 +65,7 @@ export class Monitor {
     let failures = 0;
     while (!stop.aborted) {
       poll = await this.#wait(poll, stop);
+      await pause(SETTLE_MS, stop);
       if (stop.aborted) break;
       try {
         await this.#look();
@@ -73,8 +74,8 @@ export class Monitor {
         failures += 1;
         this.#failed(error, failures);
       }
-      const backoffMs = Math.min(MAX_BACKOFF_MS, this.#intervalMs * 2 ** Math.min(failures, 16));
-      await pause(failures === 0 ? MIN_PAUSE_MS : backoffMs, stop);
+      if (failures === 0) continue;
+      await pause(Math.min(MAX_BACKOFF_MS, this.#intervalMs * 2 ** Math.min(failures, 16)), stop);
     }
     await poll?.close();
   }
