@@ -18,6 +18,9 @@ export interface Target {
   readonly processes?: number;
 }
 
+/** 100 MB, rounded down. */
+const ENGINE_MEMORY_MIB = 95;
+
 export function medianOf(series: AllSeries, name: string): number | undefined {
   const samples = series[name]?.samples;
   return samples === undefined || samples.length === 0 ? undefined : median(samples);
@@ -129,6 +132,20 @@ export function targets(series: AllSeries): readonly Target[] {
       "an operation's time with 10,000 devices over 10",
       growth(series),
       1.2,
+      "less",
+    ),
+    judged(
+      "engine_memory_mib",
+      "resident memory of a process with the engine alone, 10,000 devices, 1,000 of them active",
+      of("growth-engine-memory/10000"),
+      ENGINE_MEMORY_MIB,
+      "less",
+    ),
+    judged(
+      "open_10000_ms",
+      "opening with 10,000 devices, 1,000 of them active",
+      of("growth-open/10000"),
+      1000,
       "less",
     ),
     judged(
