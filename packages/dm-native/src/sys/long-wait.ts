@@ -47,6 +47,7 @@ export class LongWaitLane {
   /** It counts among the store's lanes: from its first call on. */
   #isOpen = false;
   #closed = false;
+  #closing: Promise<void> | undefined;
   #drained: (() => void) | undefined;
   readonly #user: ThreadUser = {
     ready: () => this.#started(),
@@ -99,8 +100,12 @@ export class LongWaitLane {
   }
 
   /** Interrupts what waits; resolves when all calls have ended, and the threads if no other lane is left. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#patience);
     for (const job of this.#queue.splice(0)) {
