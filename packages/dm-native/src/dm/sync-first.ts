@@ -1,6 +1,5 @@
 /** The file that is to be on its disk before a run of commands begins: `DmRunOptions.syncFirst`. */
 import { fdatasync } from "node:fs";
-import { promisify } from "node:util";
 import type { NativeError } from "../errors.ts";
 import { errnoOfNodeError, nativeErrorFromErrno } from "../sys/errno.ts";
 import type { OpenFile } from "./device-mapper.ts";
@@ -10,13 +9,13 @@ export function syncFailure(path: string, errno: number): NativeError {
 }
 
 /** On libuv's pool. Undefined: it is on the disk. */
-export async function syncByNode({ fd, path }: OpenFile): Promise<NativeError | undefined> {
-  try {
-    await promisify(fdatasync)(fd);
-    return undefined;
-  } catch (error) {
-    const errno = errnoOfNodeError(error);
-    if (errno === 0) throw error;
-    return syncFailure(path, errno);
-  }
+export function syncByNode({ fd, path }: OpenFile): Promise<NativeError | undefined> {
+  return new Promise((resolve, reject) => {
+    fdatasync(fd, (error) => {
+      const errno = error === null ? 0 : errnoOfNodeError(error);
+      if (error === null) resolve(undefined);
+      else if (errno === 0) reject(error);
+      else resolve(syncFailure(path, errno));
+    });
+  });
 }
