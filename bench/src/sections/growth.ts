@@ -5,6 +5,7 @@ import { UserProcess } from "../daemon/user-process.ts";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
 import type { Bench, Section } from "../section.ts";
 import { shell } from "../shell.ts";
+import { shuffled } from "../statistics.ts";
 
 /** Snapshots asked for at once while the pool is filled. */
 const FILL_AT_A_TIME = 64;
@@ -30,9 +31,16 @@ async function activate(pool: ThinPool, count: number): Promise<void> {
   for (let index = 1; index <= count; index += 1) await pool.activate({ name: `d${index}` });
 }
 
-async function operations(bench: Bench, pool: ThinPool, count: number): Promise<void> {
-  const { recorder } = bench;
-  const once = async (name: string, timed: boolean): Promise<void> => {
+interface Grown {
+  readonly count: number;
+  readonly path: string;
+  readonly pool: ThinPool;
+}
+
+/** In turn on each of the pools: what else changes in the meantime, changes for all. */
+async function operations(bench: Bench, grown: readonly Grown[]): Promise<void> {
+  const { recorder, random } = bench;
+  const once = async ({ pool, count }: Grown, name: string, timed: boolean): Promise<void> => {
     const time = async (operation: string, call: () => unknown): Promise<void> => {
       const start = performance.now();
       await call();
@@ -46,11 +54,17 @@ async function operations(bench: Bench, pool: ThinPool, count: number): Promise<
     await time("remove", () => pool.remove({ name }));
     await time("status", () => pool.status());
   };
-  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) await once(`warm-${round}`, false);
-  const plan = { quick: 30, full: 100, quickSeconds: 5 };
-  for (const round of bench.rounds(plan)) await once(`probe-${round}`, true);
-  for (let round = 0; round < 5; round += 1) {
-    await recorder.time(`growth-list/${count}`, () => pool.list());
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) {
+    for (const each of grown) await once(each, `warm-${round}`, false);
+  }
+  const plan = { quick: 30, full: 100, quickSeconds: 10 };
+  for (const round of bench.rounds(plan)) {
+    for (const each of shuffled(grown, random)) await once(each, `probe-${round}`, true);
+  }
+  for (const { pool, count } of grown) {
+    for (let round = 0; round < 5; round += 1) {
+      await recorder.time(`growth-list/${count}`, () => pool.list());
+    }
   }
 }
 
@@ -76,18 +90,21 @@ export const growth: Section = {
   needs: [],
   async run(bench) {
     const { recorder, kernel, memoryFolder: folder, quick } = bench;
-    const path = `${folder}/pool`;
-    await (await makeEnginePool(kernel, path)).detach();
+    const grown: Grown[] = [];
+    const isLargest = ({ count }: Pick<Grown, "count">): boolean => count === QUICK_COUNTS.at(-1);
     for (const count of quick ? QUICK_COUNTS : COUNTS) {
-      const pool = await openPool({ folder: path, kernel });
+      const path = `${folder}/pool-${count}`;
+      const pool = await makeEnginePool(kernel, path);
+      grown.push({ count, path, pool });
       const start = performance.now();
       await fill(pool, count);
       recorder.say(`growth: ${count} devices after ${Math.round(performance.now() - start)} ms`);
-      const isLargest = count === QUICK_COUNTS.at(-1);
-      if (isLargest) await activate(pool, ACTIVE_OF_LARGEST);
-      recorder.say("growth: each operation");
-      await operations(bench, pool, count);
-      await pool.detach();
+      if (isLargest({ count })) await activate(pool, ACTIVE_OF_LARGEST);
+    }
+    recorder.say("growth: each operation");
+    await operations(bench, grown);
+    for (const { pool } of grown) await pool.detach();
+    for (const { count, path } of grown) {
       // Each start of the daemon is longer than what is measured with it.
       for (let round = 0; round < 3; round += 1) {
         const again = await recorder.time(`growth-open/${count}`, () =>
@@ -99,10 +116,10 @@ export const growth: Section = {
       const [residentMiB = NaN, ownMiB = NaN] = memoryMiB;
       recorder.add(`growth-engine-memory/${count}`, "MiB", residentMiB);
       recorder.add(`growth-engine-own-memory/${count}`, "MiB", ownMiB);
-      if (quick && !isLargest) continue;
-      recorder.say("growth: through the daemon");
+      if (quick && !isLargest({ count })) continue;
+      recorder.say(`growth: ${count} devices through the daemon`);
       await throughDaemon(bench, path, count);
     }
-    await (await openPool({ folder: path, kernel })).close();
+    for (const { path } of grown) await (await openPool({ folder: path, kernel })).close();
   },
 };
