@@ -93,6 +93,14 @@ function checkIndex(): void {
   assert.deepEqual(all("device_index"), all("device"));
   const promised = ledger.db.get("SELECT coalesce(sum(size_bytes), 0) AS sum FROM device");
   assert.equal(ledger.space.promisedBytes(), promised?.["sum"]);
+  for (let current = 0; current < 6; current += 1) {
+    const counted = ledger.db.get(
+      `SELECT count(*) AS n FROM device WHERE transaction_id <= ?1 AND filling = 0
+         AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?1)`,
+      current,
+    );
+    assert.equal(BigInt(ledger.deviceCount(transactionId(current))), counted?.["n"]);
+  }
   const last = ledger.pool()?.lastTransactionId;
   ledger.close();
   ledger = Ledger.open(path);

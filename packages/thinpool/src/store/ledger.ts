@@ -414,10 +414,11 @@ export class Ledger {
     );
   }
 
+  /** All that count when the pool is at `current`; looks only at those that are there and don't. */
   deviceCount(current: TransactionId): number {
     const row = this.db.get(
-      `SELECT count(*) AS n FROM device_index AS found WHERE ${COUNTS}`,
-      current,
+      `SELECT devices - (SELECT count(*) FROM device_index WHERE transaction_id > ?1
+         OR filling = 1 OR deleting_transaction_id <= ?1) AS n FROM device_total`,
       current,
     );
     return Number(row?.["n"] ?? 0);
