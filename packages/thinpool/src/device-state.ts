@@ -43,6 +43,7 @@ export const VERBS: Readonly<Record<Verb, VerbStates>> = {
 /** States by device uuid. "inactive" takes no entry, so memory follows the devices in use. */
 export class DeviceStates {
   readonly #states = new Map<string, DeviceState>();
+  #activeCount = 0;
   /** Told when a device becomes active or is so no longer. */
   onActivity: (uuid: string, active: boolean) => void = () => undefined;
 
@@ -55,11 +56,14 @@ export class DeviceStates {
     if (state === "inactive") this.#states.delete(uuid);
     else this.#states.set(uuid, state);
     const active = this.isActive(uuid);
-    if (active !== before) this.onActivity(uuid, active);
+    if (active === before) return;
+    this.#activeCount += active ? 1 : -1;
+    this.onActivity(uuid, active);
   }
 
   /** Takes the device out: it no longer exists. */
   forget(uuid: string): void {
+    if (this.isActive(uuid)) this.#activeCount -= 1;
     this.#states.delete(uuid);
   }
 
@@ -70,8 +74,7 @@ export class DeviceStates {
     );
   }
 
-  /** The uuids of all active devices. */
-  active(): readonly string[] {
-    return [...this.#states.keys()].filter((uuid) => this.isActive(uuid));
+  get activeCount(): number {
+    return this.#activeCount;
   }
 }

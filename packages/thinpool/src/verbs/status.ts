@@ -25,7 +25,7 @@ export async function status(engine: Engine): Promise<PoolStatus> {
       metadataTotalBytes: use?.metadata.totalBytes ?? poolRecord.metadataBytes,
       lowWaterBytes: poolRecord.lowWaterBlocks * blockSizeBytes,
       deviceCount: ledger.deviceCount(engine.transactionId),
-      activeCount: states.active().length,
+      activeCount: states.activeCount,
       backing: poolRecord.backing === "files" ? "loop" : "block",
       discard: use?.discard,
       onNoSpace: use?.onNoSpace,
