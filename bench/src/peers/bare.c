@@ -5,6 +5,7 @@
  *
  *   snap POOL_UUID ORIGIN_ID ID T POOL_DEV SECTORS NAME UUID   five times, one for each ioctl
  *   drop POOL_UUID ID T UUID                                   three times, one for each ioctl
+ *   commit FILE                                                one time: what a durable record takes
  *   spawn PROGRAM ARGUMENT...                                  one time: vfork, exec and wait
  *
  * T is the pool's transaction id before the command. A failure is "error TEXT", and the end.
@@ -23,6 +24,11 @@
 
 #define MAX_WORDS 64
 #define BUFFER_BYTES 1024
+#define PAGE_BYTES 4096
+/* https://sqlite.org/fileformat2.html#walformat */
+#define FRAME_HEADER_BYTES 24
+#define COMMIT_PAGES 2
+#define LOG_BYTES (1000 * (FRAME_HEADER_BYTES + PAGE_BYTES))
 
 extern char **environ;
 static int control;
@@ -96,6 +102,33 @@ static void drop(char **w) {
   message(w[1], text);
 }
 
+/*
+ * What SQLite does for the engine's record of a snapshot: two pages of its log, each with a header, and one
+ * fdatasync. The log is written anew from its beginning every 1000 pages.
+ */
+static void commit(const char *path) {
+  static char page[PAGE_BYTES];
+  static int file = -1;
+  static char opened[256];
+  static off_t at;
+  if (strcmp(opened, path) != 0) {
+    if (file >= 0) close(file);
+    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0) fail(path);
+    snprintf(opened, sizeof opened, "%s", path);
+    at = 0;
+  }
+  unsigned long long start = now();
+  for (int index = 0; index < COMMIT_PAGES; index++) {
+    if (pwrite(file, page, FRAME_HEADER_BYTES, at) != FRAME_HEADER_BYTES) fail(path);
+    if (pwrite(file, page, PAGE_BYTES, at + FRAME_HEADER_BYTES) != PAGE_BYTES) fail(path);
+    at += FRAME_HEADER_BYTES + PAGE_BYTES;
+  }
+  if (fdatasync(file) < 0) fail(path);
+  printf("%llu ", now() - start);
+  if (at >= LOG_BYTES) at = 0;
+}
+
 static void spawn(char **words) {
   pid_t child;
   int status;
@@ -125,6 +158,7 @@ int main(void) {
       words[count++] = word;
     if (count == 9 && strcmp(words[0], "snap") == 0) snap(words);
     else if (count == 5 && strcmp(words[0], "drop") == 0) drop(words);
+    else if (count == 2 && strcmp(words[0], "commit") == 0) commit(words[1]);
     else if (count > 1 && strcmp(words[0], "spawn") == 0) spawn(words);
     else {
       errno = EINVAL;

@@ -68,6 +68,12 @@ export class Bare implements Disposable {
     return this.#send("drop", of.poolUuid, `${of.id}`, `${of.transactionId}`, of.uuid);
   }
 
+  /** Milliseconds of a durable record of a snapshot, in a log of that path. */
+  async commit(path: string): Promise<number> {
+    const [nanoseconds = 0] = await this.#send("commit", path);
+    return nanoseconds / 1e6;
+  }
+
   /** Milliseconds from vfork to the end of the program, which must succeed. */
   async spawn(program: string, ...args: readonly string[]): Promise<number> {
     const [nanoseconds = 0] = await this.#send("spawn", program, ...args);

@@ -49,7 +49,10 @@ async function pairs(
       await peer.remove();
     }
   }
-  for (const _ of bench.rounds(plan)) await round(bench, peers, series);
+  for (const _ of bench.rounds(plan)) {
+    await round(bench, peers, series);
+    bench.recorder.add(`commit${series}/c`, "ms", await bench.bare.commit(`${folder}/c-log`));
+  }
 }
 
 /** All five; what starts processes leaves cold caches to whoever comes next. */
