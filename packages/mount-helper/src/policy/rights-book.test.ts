@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
+import { withHeldSyncs } from "../held-syncs.test.support.ts";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import type { TokenUse } from "./rights-book.ts";
 import { MAX_CONNECT_TOKENS, MAX_TOKENS_PER_UID, RightsBook } from "./rights-book.ts";
@@ -168,4 +169,48 @@ test("a file from before there were tokens to connect by gets room for them", as
   assert.ok(again.tokenFor(use(secret)) !== undefined);
   assert.equal(again.connectTokenOf((await makeConnect(again)).secret)?.uid, 1000);
   again.close();
+});
+
+test("nobody is told of a right that is given or taken before that lasts", async () => {
+  const { path, book } = fresh();
+  const waits = async <T>(syncs: number, work: () => Promise<T>): Promise<T> => {
+    const found = await withHeldSyncs({ of: path, look: () => book.tokens().length }, work);
+    if (found.outcome.status === "rejected") throw found.outcome.reason;
+    assert.equal(found.syncs, syncs);
+    return found.outcome.value;
+  };
+  const secret = await waits(1, () => make(book));
+  const id = book.tokenFor(use(secret))?.id ?? assert.fail();
+  const connect = await waits(1, () => makeConnect(book));
+  for (const each of [id, connect.id]) await waits(1, () => book.revoke(each));
+  for (const isPublic of [true, false]) await waits(1, () => book.setPublic("image", isPublic));
+  await book.setPublic("image", true);
+  // What is left of it gives nobody anything.
+  await waits(0, async () => book.forgetDevice("image"));
+  book.close();
+});
+
+test("where it is not known whether a right lasts, it is not given, and not said to be taken", async () => {
+  const failing = async (
+    work: (book: RightsBook) => Promise<unknown>,
+    prepare: (book: RightsBook) => Promise<unknown> = () => Promise.resolve(),
+  ): Promise<RightsBook> => {
+    const { path, book } = fresh();
+    await prepare(book);
+    const options = { of: path, look: () => 0, failing: 1 };
+    assert.equal((await withHeldSyncs(options, () => work(book))).outcome.status, "rejected");
+    return book;
+  };
+  const published = await failing((book) => book.setPublic("image", true));
+  assert.equal(published.isPublic("image"), false);
+  let id = "";
+  const revoked = await failing(
+    (book) => book.revoke(id),
+    async (book) => {
+      const secret = await make(book);
+      ({ id } = book.tokenFor(use(secret)) ?? assert.fail());
+    },
+  );
+  assert.throws(() => revoked.tokenById(id), /the commit to/);
+  for (const book of [published, revoked]) book.close();
 });
