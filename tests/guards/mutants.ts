@@ -35,6 +35,8 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "    this.#writeSoon();\n    return this.#lastUnwritten;",
       "    return this.#lastUnwritten;",
     ],
+    ["sync that a key is free", "this.#follow(this.#wal.sync().catch(failed));", ""],
+    ["wait for all that was done before", "this.#both(this.#lastUnwritten, written)", "written"],
   ]),
   ...inFile("server/back.ts", "server/back.test.ts", [
     ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],
