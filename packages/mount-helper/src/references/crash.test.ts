@@ -171,17 +171,17 @@ const SCENARIOS: readonly Scenario[] = [
 ];
 
 for (const scenario of SCENARIOS) {
-  const { name, prepare, work, judge, endsWithBoot } = scenario;
+  const { name, endsWithBoot } = scenario;
   test(`dying anywhere in ${name}`, async (t) => {
     let boundary = 1;
     for (; boundary < MAX_BOUNDARIES; boundary += 1) {
       const world = await World.begin();
-      const references = await prepare(world);
-      const outcome = await world.dieAt(boundary, () => work(world, references));
+      const references = await scenario.prepare(world);
+      const outcome = await world.dieAt(boundary, () => scenario.work(world, references));
       assert.notEqual(outcome, "failed");
       await world.restart(outcome === "died" ? "killed" : "stopped");
       await settled(world);
-      judge(world, references, outcome);
+      scenario.judge(world, references, outcome);
       await world.drive();
       await world.check();
       assert.equal(world.references.store.loadSessions().length <= 1, true);
@@ -196,13 +196,13 @@ for (const scenario of SCENARIOS) {
     let boundary = 1;
     for (; boundary < MAX_BOUNDARIES; boundary += 1) {
       const world = await World.begin();
-      const references = await prepare(world);
-      const outcome = await world.dieAt(boundary, () => work(world, references));
+      const references = await scenario.prepare(world);
+      const outcome = await world.dieAt(boundary, () => scenario.work(world, references));
       assert.notEqual(outcome, "failed");
       await world.reboot();
       await settled(world);
       if (endsWithBoot === true) assert.deepEqual(world.held(), []);
-      else judge(world, references, outcome);
+      else scenario.judge(world, references, outcome);
       await world.drive();
       await world.check();
       assert.deepEqual(world.references.store.loadSessions(), []);
