@@ -208,7 +208,7 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "() => undefined,",
     ],
     ["sync no file that is closed", "this.#isClosed ? undefined : this", "this"],
-    ["sync what a dead process left written", "  syncLeftWal(path);\n", ""],
+    ["sync what a dead process left written", "    syncWal(path);\n", ""],
   ]),
   ...inFile("worker/spares.ts", "worker/worker-pool.test.ts", [
     [

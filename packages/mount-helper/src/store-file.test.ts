@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fs, { copyFileSync, readlinkSync } from "node:fs";
+import fs, { copyFileSync, existsSync, readlinkSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
@@ -108,7 +108,7 @@ test("after a sync that failed nothing is written; what waits for a file that is
   assert.deepEqual([closed.outcome.status, closed.syncs], ["fulfilled", 1]);
 });
 
-test("what a process that died left written lasts before it is read", () => {
+test("what a process that died left written lasts before it is read, and a new log's name does", () => {
   const file = new StoreFile(join(folder, "died"), ONE);
   file.write(() => file.database.exec("INSERT INTO t VALUES ('left')"));
   const left = join(folder, "left");
@@ -125,9 +125,15 @@ test("what a process that died left written lasts before it is read", () => {
     fsyncSync(fd);
   });
   try {
-    using again = new StoreFile(left, ONE);
-    assert.deepEqual(synced, [`${left}-wal`, folder]);
-    assert.equal(count(again), 1);
+    {
+      using again = new StoreFile(left, ONE);
+      assert.deepEqual(synced, [`${left}-wal`, folder]);
+      assert.equal(count(again), 1);
+    }
+    assert.equal(existsSync(`${left}-wal`), false, "a close leaves no log");
+    using anew = new StoreFile(left, ONE);
+    assert.deepEqual(synced.splice(2), [`${left}-wal`, folder]);
+    assert.equal(count(anew), 1);
   } finally {
     replace(fsyncSync);
   }

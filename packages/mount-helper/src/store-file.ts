@@ -1,6 +1,6 @@
 /** The daemon's own SQLite files in the pool's folder. */
 import { DatabaseSync } from "node:sqlite";
-import { TurnBatch, WalFile, syncLeftWal } from "@thinpool/thinpool";
+import { TurnBatch, WalFile, syncWal } from "@thinpool/thinpool";
 
 export interface StoreSchema {
   /** PRAGMA user_version. */
@@ -61,13 +61,14 @@ export class StoreFile implements Disposable {
 
 /** Opens or makes the file (WAL, synchronous=FULL); throws where a newer version of thinpoold wrote it. */
 export function openStoreFile(path: string, schema: StoreSchema): DatabaseSync {
-  syncLeftWal(path);
   const database = new DatabaseSync(path);
   try {
     // EXCLUSIVE before the first access: no -shm file, and no file locks around each commit.
     database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;");
     database.exec("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
     const found = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
+    // The log is there since something was read.
+    syncWal(path);
     if (found > schema.version) {
       throw new Error(
         `${path} has version ${found}, this thinpoold knows ${schema.version}: update it`,

@@ -13,7 +13,7 @@ import { EventTable } from "../events/event-table.ts";
 import { indexDevices } from "./device-index.ts";
 import { LedgerCommitError } from "./commit-error.ts";
 import { migrate } from "./schema.ts";
-import { WalFile, syncLeftWal } from "./wal-file.ts";
+import { WalFile, syncWal } from "./wal-file.ts";
 
 /** Of the file's pages in memory, as a negative number of KiB: the ledger of some 50,000 devices. */
 const CACHE_SIZE = -32_768;
@@ -61,7 +61,7 @@ export class LedgerDatabase {
   constructor(path: string, observer?: CommitObserver) {
     this.path = path;
     this.#observer = observer;
-    syncLeftWal(path);
+    syncWal(path);
     this.#db = new DatabaseSync(path, { enableForeignKeyConstraints: true });
     try {
       // The order matters: EXCLUSIVE before the first access in WAL mode, so that no -shm is made.

@@ -79,11 +79,11 @@ export class WalFile implements Disposable {
 }
 
 /**
- * Before the database is opened: a process that died between a commit and its sync left a WAL that is read
- * as committed, and may yet be lost with the power. What is read of it must last before anybody acts on it
- * (INV-3).
+ * Before anybody acts on what is read of the database: a process that died between a commit and its sync left
+ * a WAL that is read as committed, and may yet be lost with the power (INV-3). And a new one's name lasts: a
+ * sync of the file alone does not promise that.
  */
-export function syncLeftWal(path: string): void {
+export function syncWal(path: string): void {
   for (const left of [`${path}-wal`, dirname(path)]) {
     let file: number;
     try {
