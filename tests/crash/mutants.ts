@@ -59,7 +59,7 @@ const FSYNCS: readonly Mutant[] = [
   without(
     "sync a WAL whose process died in its commit",
     "store/database.ts",
-    "    syncLeftWal(path);\n",
+    "    syncWal(path);\n",
     folder("^repair: the process dies in a commit"),
   ),
   without(

@@ -35,6 +35,8 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "    this.#writeSoon();\n    return this.#lastUnwritten;",
       "    return this.#lastUnwritten;",
     ],
+    ["sync that a key is free", "this.#follow(this.#wal.sync().catch(failed));", ""],
+    ["wait for all that was done before", "this.#both(this.#lastUnwritten, written)", "written"],
   ]),
   ...inFile("server/back.ts", "server/back.test.ts", [
     ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],
@@ -200,6 +202,13 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
   ]),
   ...inFile("store-file.ts", "store-file.test.ts", [
     ["refuse a newer file", "if (found > schema.version) {", "if (found < 0) {"],
+    [
+      "sync what is waited for",
+      "() => (this.#isClosed ? undefined : this.#wal.sync()),",
+      "() => undefined,",
+    ],
+    ["sync no file that is closed", "this.#isClosed ? undefined : this", "this"],
+    ["sync what a dead process left written", "    syncWal(path);\n", ""],
   ]),
   ...inFile("worker/spares.ts", "worker/worker-pool.test.ts", [
     [
@@ -270,6 +279,93 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
     ["bound the addresses", "this.#meters.delete(oldest);", ""],
   ]),
+  ...inFile("references/records.ts", "references/lasting.test.ts", [
+    ["sync a mount's record", "await this.#store.lasting();", ""],
+    ["take back what may not last", "else this.#records.set(record.id, before);", ""],
+  ]),
+  ...inFile("references/steps.ts", "references/lasting.test.ts", [
+    [
+      "sync a mount's record before the mount",
+      "await this.#parts.records.save(record);",
+      "void this.#parts.records.save(record);",
+    ],
+    [
+      "sync a mount before it is told of",
+      "await records.save(confirmed);",
+      "void records.save(confirmed);",
+    ],
+    [
+      "sync that it is being unmounted before it is",
+      "await this.#parts.records.save(withdrawn);",
+      "void this.#parts.records.save(withdrawn);",
+    ],
+    [
+      "sync that a mount stays before its holder is told",
+      "await records.save(refused(record));",
+      "void records.save(refused(record));",
+    ],
+    [
+      "sync that a half-done mount is being undone",
+      "await records.save(leaving);",
+      "void records.save(leaving);",
+    ],
+    [
+      "sync that a mount was adopted",
+      "await records.save(confirm(record",
+      "void records.save(confirm(record",
+    ],
+    [
+      "sync that a lost mount's holders have lost it",
+      "if (references > 0) await records",
+      "if (references > 0) void records",
+    ],
+    [
+      "sync that only a device's deactivation is left",
+      "await records.save(unmounted(record));\n        return;",
+      "void records.save(unmounted(record));\n        return;",
+    ],
+    [
+      "sync that a mount is to be made again",
+      "await records.save(record);\n    await this",
+      "void records.save(record);\n    await this",
+    ],
+  ]),
+  ...inFile("references/mount-service.ts", "references/lasting.test.ts", [
+    [
+      "sync a further reference",
+      '=== "share") await records.save(record);',
+      '=== "share") void records.save(record);',
+    ],
+    [
+      "sync a release before the unmount and the answer",
+      "await records.save(released.record);",
+      "void records.save(released.record);",
+    ],
+    ["sync a renewed lease", "await records.save(changed);", "void records.save(changed);"],
+    [
+      "sync the end of references",
+      "await records.save(over.record);",
+      "void records.save(over.record);",
+    ],
+    [
+      "sync a lease's end on another boot's clock",
+      "if (moved) await records",
+      "if (moved) void records",
+    ],
+  ]),
+  ...inFile("references/ephemerals.ts", "references/lasting.test.ts", [
+    [
+      "sync an ephemeral clone's record before the clone",
+      "await store.lasting();\n      const device",
+      "const device",
+    ],
+    ["sync that a clone stays", "await store.lasting();\n    // Removed", "// Removed"],
+    [
+      "record the uuid that an ephemeral clone is to get",
+      "deviceUuid: uuid, session });",
+      "deviceUuid: undefined, session });",
+    ],
+  ]),
   ...inFile("mounts/block-nodes.ts", "references/mount-service.test.ts", [
     [
       "take block devices away that no record knows",
@@ -304,6 +400,9 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
   ...inFile("policy/access.ts", "daemon.test.ts", [
     ["ask for the right to act for another", "if (!allowed) {", "if (allowed === undefined) {"],
   ]),
+  ...inFile("policy/rights-store.ts", "policy/rights-book.test.ts", [
+    ["tell of no token that may be gone or not", "this.#file.assertSound();", ""],
+  ]),
   ...inFile("policy/policy-file.ts", "policy/policy-file.test.ts", [
     ["refuse a policy file that others can write", "assertOnlyRootWrites(path, path, stats);", ""],
     [
@@ -329,6 +428,27 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "Buffer.from(secret)",
     ],
     ["end tokens by revocation", "this.#store.removeToken(id);", ""],
+    [
+      "sync a token before its secret is told",
+      "hashOf(secret));\n    await this.#store.lasting();",
+      "hashOf(secret));",
+    ],
+    [
+      "sync a token to connect by before its secret is told",
+      "secretHash });\n    await this.#store.lasting();",
+      "secretHash });",
+    ],
+    [
+      "sync a revocation",
+      "this.#connect.delete(id);\n    await this.#store.lasting();",
+      "this.#connect.delete(id);",
+    ],
+    ["sync that a device is public", "try {\n      await this.#store.lasting();", "try {"],
+    [
+      "take back what may not be public",
+      "this.#public.delete(deviceUuid);\n      throw error;",
+      "throw error;",
+    ],
     ["limit a user's tokens", "held.length >= MAX_TOKENS_PER_UID", "held.length < 0"],
     [
       "end tokens to connect by at their time",

@@ -43,7 +43,7 @@ export type { CommitObserver } from "./store/database.ts";
 export type { JournalEntry } from "./store/journal.ts";
 export type { Labels } from "./store/records.ts";
 export { LinuxMetadataTools } from "./tools/linux-metadata-tools.ts";
-export { WalFile } from "./store/wal-file.ts";
+export { WalFile, syncWal } from "./store/wal-file.ts";
 export { TurnBatch } from "./turn-batch.ts";
 export type * from "./tools/metadata-tools.ts";
 export type { DevicePage, Lineage, ListFilter, PageOptions } from "./verbs/list.ts";

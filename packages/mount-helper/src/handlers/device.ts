@@ -42,14 +42,15 @@ export function deviceHandlers(
       const { uid } = principal;
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: origin });
+      const uuid = call.newUuid();
       const make = async (): Promise<Device> =>
-        (await pool.snapshot({ origin, name, ownerUid: uid, uuid: call.newUuid() })).device;
+        (await pool.snapshot({ origin, name, ownerUid: uid, uuid })).device;
       const more = { devices: 1, sizeBytes: judged.sizeBytes, copies: [judged] };
       const device = await within(principal, more, () => {
         if (!ephemeral) return make();
         const session = sessions.of(call.principal.uid, call.connection);
         sessions.keep(session);
-        return ephemerals.create(name, session, make);
+        return ephemerals.create({ name, uuid, session }, make);
       });
       if (device.originUuid !== judged.uuid) {
         // While this waited, the origin was removed and another took its name.
@@ -86,7 +87,7 @@ export function deviceHandlers(
 
     "device.get": ({ name }) => Promise.resolve(toWire(pool.get({ name }))),
 
-    "device.publish": ({ name, public: isPublic }) => {
+    "device.publish": async ({ name, public: isPublic }) => {
       const device = pool.get({ name });
       if (device.ownerUid !== 0) {
         throw new RequestError({
@@ -97,8 +98,8 @@ export function deviceHandlers(
           hint: "Its owner can give a token for it (thinpool token create).",
         });
       }
-      book.setPublic(device.uuid, isPublic);
-      return Promise.resolve(toWire(device));
+      await book.setPublic(device.uuid, isPublic);
+      return toWire(device);
     },
 
     "device.remove": async ({ name }) => {

@@ -186,7 +186,7 @@ test("an image's end is told to whoever saw it, also after a restart; a private 
   let w = await world();
   for (const name of ["image", "private"]) {
     const { device } = await w.pool.createDevice({ name, ...EMPTY });
-    w.book.setPublic(device.uuid, name === "image");
+    await w.book.setPublic(device.uuid, name === "image");
     await w.pool.remove({ name });
     w.book.forgetDevice(device.uuid);
     assert.equal(w.book.isPublic(device.uuid), false);

@@ -89,9 +89,9 @@ export function mountHandlers(
     "device.activate": ({ name, ...wish }, principal, call) =>
       create({ ...wish, device: name, block: true }, principal, call),
 
-    "mount.renew": ({ reference, ttlMs }) => {
-      const renewed = mounts.renew(reference, ttlMs);
-      if (renewed !== undefined) return Promise.resolve(mountToWire(renewed));
+    "mount.renew": async ({ reference, ttlMs }) => {
+      const renewed = await mounts.renew(reference, ttlMs);
+      if (renewed !== undefined) return mountToWire(renewed);
       throw new RequestError({
         code: "NOT_MOUNTED",
         operation: "mount.renew",

@@ -32,19 +32,20 @@ export function streamHandlers(
     options: {
       readonly operation: "device.import" | "device.export";
       readonly name: string;
+      readonly uuid: string;
       readonly make: () => Promise<Device>;
       readonly labels?: MethodParams<"device.import">["labels"] | undefined;
       readonly wish: Omit<TransferWish, "path">;
-      readonly settle: (device: Device, transferred: Transferred) => T;
+      readonly settle: (device: Device, transferred: Transferred) => Promise<T>;
     },
   ): Promise<T> => {
-    const { operation, name, make, labels, wish, settle } = options;
+    const { operation, name, uuid, make, labels, wish, settle } = options;
     const worker = workerOf(call, operation, name);
     const session = sessions.begin();
     try {
       const device = await inTurn(name, operation, () => {
         assertWanted(call);
-        return ephemerals.create(name, session, make);
+        return ephemerals.create({ name, uuid, session }, make);
       });
       const { path } = await inTurn(name, operation, async () => {
         if (labels !== undefined) await pool.update({ name, labels });
@@ -53,7 +54,7 @@ export function streamHandlers(
       });
       assertWanted(call);
       const transferred = await worker.transfer({ ...wish, path }, stopping);
-      return settle(device, transferred);
+      return await settle(device, transferred);
     } catch (error) {
       // Given up half way by the caller himself: who asks with the same key still gets it done.
       const isCancelled = error instanceof RequestError && error.code === "CANCELLED";
@@ -114,6 +115,7 @@ export function streamHandlers(
       const content = await streamed(call, {
         operation: "device.import",
         name,
+        uuid,
         make: () =>
           judged === undefined
             ? makeEmpty(params, principal, uuid)
@@ -125,9 +127,9 @@ export function streamHandlers(
           maxBytes: numberOf(maxBytes),
           sha256,
         },
-        settle: (device, { entries, streamBytes: bytes, sha256: sum, reduced }) => {
+        settle: async (device, { entries, streamBytes: bytes, sha256: sum, reduced }) => {
           // From here on it is there to stay; the worker has made its files durable.
-          ephemerals.keep(device);
+          await ephemerals.keep(device);
           return { entries, streamBytes: String(bytes), sha256: sum, withoutSetId: reduced };
         },
       });
@@ -141,12 +143,12 @@ export function streamHandlers(
       return streamed(call, {
         operation: "device.export",
         name,
+        uuid,
         // A snapshot: the files of one moment, in a filesystem that has recovered, and nobody is in the way.
         make: () => makeCopy(judged, name, principal.uid, uuid, principal),
         wish: { direction: "to-client" },
-        settle: (_device, { entries, streamBytes, sha256, reduced }) => {
-          return { entries, streamBytes: String(streamBytes), sha256, left: reduced };
-        },
+        settle: (_device, { entries, streamBytes, sha256, reduced }) =>
+          Promise.resolve({ entries, streamBytes: String(streamBytes), sha256, left: reduced }),
       });
     },
   };

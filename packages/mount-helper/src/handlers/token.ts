@@ -9,8 +9,8 @@ export function tokenHandlers(parts: HandlerParts): Topic<"token"> {
   const nameOf = ({ deviceUuid }: Token): string | undefined =>
     pool.list({ uuid: deviceUuid })[0]?.name;
   return {
-    "token.create": ({ device, allow, uid, lifetimeMs }, principal, call) => {
-      const { token, secret } = book.createToken({
+    "token.create": async ({ device, allow, uid, lifetimeMs }, principal, call) => {
+      const { token, secret } = await book.createToken({
         id: call.newUuid(),
         deviceUuid: pool.get({ name: device }).uuid,
         creatorUid: principal.uid,
@@ -18,10 +18,10 @@ export function tokenHandlers(parts: HandlerParts): Topic<"token"> {
         uid,
         expiresAtMs: Date.now() + lifetimeMs,
       });
-      return Promise.resolve({ ...tokenToWire(token, device), secret });
+      return { ...tokenToWire(token, device), secret };
     },
 
-    "token.createConnect": ({ uid, lifetimeMs }, principal, call) => {
+    "token.createConnect": async ({ uid, lifetimeMs }, principal, call) => {
       const creatorUid = principal.uid;
       const forUid = uid ?? creatorUid;
       const reason =
@@ -40,16 +40,16 @@ export function tokenHandlers(parts: HandlerParts): Topic<"token"> {
           hint: "Ask root on the daemon's machine for one.",
         });
       }
-      const { token, secret } = book.createConnectToken({
+      const { token, secret } = await book.createConnectToken({
         id: call.newUuid(),
         uid: forUid,
         creatorUid,
         expiresAtMs: Date.now() + lifetimeMs,
       });
-      return Promise.resolve({ ...token, secret });
+      return { ...token, secret };
     },
 
-    "token.revoke": ({ id }, principal) => {
+    "token.revoke": async ({ id }, principal) => {
       const token = book.tokenById(id);
       const connect = book.connectTokenById(id);
       const isAdmin = access.decide(principal, "admin", undefined).allowed;
@@ -65,9 +65,9 @@ export function tokenHandlers(parts: HandlerParts): Topic<"token"> {
           hint: "List your tokens to see which there are.",
         });
       }
-      book.revoke(id);
+      await book.revoke(id);
       if (connect !== undefined) parts.connectTokenEnded();
-      return Promise.resolve({});
+      return {};
     },
 
     "token.list": (_params, principal) => {

@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
 import { WalFile } from "@thinpool/thinpool";
+import { withHeldSyncs } from "../held-syncs.test.support.ts";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { KeyStore, MAX_SOON, PRUNE_STEP } from "./key-store.ts";
 
@@ -26,9 +27,10 @@ test("what was begun and what was done is there after a restart", async (t) => {
     using store = new KeyStore(path);
     store.begin({ uid: 1, key: "a", callSha256: CALL }, "1");
     store.begin({ uid: 1, key: "b", callSha256: CALL }, "2");
-    store.done({ uid: 1, key: "b", callSha256: CALL }, "{}");
-    store.begin({ uid: 1, key: "c", callSha256: CALL }, "3");
-    store.forget(1, "c");
+    await store.doneTogether({ uid: 1, key: "b", callSha256: CALL }, "{}");
+    const c = { uid: 1, key: "c", callSha256: CALL };
+    store.begin(c, "3");
+    store.forget(c, assert.ifError);
   }
   using store = new KeyStore(path);
   const a = { uid: 1, key: "a", callSha256: CALL };
@@ -38,15 +40,15 @@ test("what was begun and what was done is there after a restart", async (t) => {
   assert.equal(store.find(2, "a"), undefined, "another user's key is another key");
 });
 
-test("keys go when they are too old or too many; what is being done stays", () => {
+test("keys go when they are too old or too many; what is being done stays", async () => {
   let now = 1_000_000;
   using store = new KeyStore(":memory:", () => now);
   store.begin({ uid: 1, key: "begun", callSha256: CALL }, "1");
-  store.done({ uid: 1, key: "old", callSha256: CALL }, "{}");
-  store.done({ uid: 2, key: "other", callSha256: CALL }, "{}");
+  await store.doneTogether({ uid: 1, key: "old", callSha256: CALL }, "{}");
+  await store.doneTogether({ uid: 2, key: "other", callSha256: CALL }, "{}");
   for (let index = 0; index < MAX_KEYS_PER_UID + PRUNE_STEP; index += 1) {
     now += 1;
-    store.done({ uid: 1, key: `k${index}`, callSha256: CALL }, "{}");
+    await store.doneTogether({ uid: 1, key: `k${index}`, callSha256: CALL }, "{}");
   }
   assert.equal(store.find(1, "old"), undefined);
   assert.notEqual(store.find(1, "begun"), undefined);
@@ -124,6 +126,27 @@ test("what is done soon is written together, without anybody who waits for it", 
   for (let index = 0; index < MAX_SOON; index += 1) done(String(index));
   await quiet();
   assert.equal(commits(), 2);
+});
+
+test("a key that is free again is free on disk by when it is settled, with what was done before", async (t) => {
+  const folder = await mkdtemp(join(MEMORY_FOLDER, "thinpool-keys-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  using store = new KeyStore(join(folder, "keys.sqlite"));
+  const used = { uid: 1, key: "a", callSha256: CALL };
+  store.begin(used, "1");
+  store.doneSoon({ ...used, key: "b" }, "{}", assert.ifError);
+  let isSettled = false;
+  const look = (): unknown => [store.find(1, "a"), isSettled];
+  const { outcome, syncs } = await withHeldSyncs({ of: "keys.sqlite", look }, async () => {
+    // The one that was done is on its way.
+    void store.settled();
+    store.forget(used, assert.ifError);
+    await store.settled();
+    isSettled = true;
+  });
+  assert.deepEqual([outcome.status, syncs], ["fulfilled", 2]);
+  assert.equal(store.find(1, "a"), undefined);
+  assert.equal(store.settled(), undefined);
 });
 
 test("who hears that it could not be written is told once, and nobody waits for ever", async () => {

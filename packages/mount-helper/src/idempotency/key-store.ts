@@ -1,6 +1,6 @@
 /**
  * The idempotency keys that were used, in a SQLite file of their own beside the pool's ledger. What a
- * call writes is on disk when it returns, or resolves (synchronous=FULL).
+ * call writes is on disk when it resolves, or by when `settled` does.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
@@ -106,7 +106,10 @@ export class KeyStore implements Disposable {
     return this.#database.prepare("SELECT * FROM keys WHERE outcome IS NULL").all().map(recordFrom);
   }
 
-  /** It is about to be done: what to look for, should this be the last that is heard of it. */
+  /**
+   * It is about to be done: what to look for, should this be the last that is heard of it. On disk when it
+   * returns: only for whom a wait would be for nothing, since what he would write changes meanwhile.
+   */
   begin(used: UsedKey, evidence: string): void {
     this.#commit(() => this.#put(used, evidence, null));
   }
@@ -116,11 +119,7 @@ export class KeyStore implements Disposable {
     return this.#together.add({ used, evidence, outcome: null });
   }
 
-  done(used: UsedKey, outcome: string): void {
-    this.#commit(() => this.#put(used, null, outcome));
-  }
-
-  /** As `done`; what is asked for at the same moment shares one commit. */
+  /** It was done; what is asked for at the same moment shares one commit. */
   doneTogether(used: UsedKey, outcome: string): Promise<void> {
     return this.#together.add({ used, evidence: null, outcome });
   }
@@ -137,7 +136,7 @@ export class KeyStore implements Disposable {
     else this.#soonTimer ??= setTimeout(() => this.#writeSoon(), SOON_MS);
   }
 
-  /** Resolves once all that was `doneSoon` before is on disk. Undefined: it is. */
+  /** Resolves once all that was `doneSoon` or `forget` before is on disk. Undefined: it is. */
   settled(): Promise<void> | undefined {
     this.#writeSoon();
     return this.#lastUnwritten;
@@ -154,15 +153,30 @@ export class KeyStore implements Disposable {
         .finally(() => {
           const name = nameOf(used);
           if (this.#unwritten.get(name) === record) this.#unwritten.delete(name);
-          if (this.#lastUnwritten === written) this.#lastUnwritten = undefined;
         });
-      this.#lastUnwritten = written;
+      this.#follow(written);
     }
   }
 
-  /** It was not done: the key is free. */
-  forget(uid: number, key: string): void {
-    this.#database.prepare("DELETE FROM keys WHERE uid = ? AND key = ?").run(uid, key);
+  /** `settled` waits for it, and for those before it. */
+  #follow(written: Promise<void>): void {
+    const last = this.#both(this.#lastUnwritten, written).finally(() => {
+      if (this.#lastUnwritten === last) this.#lastUnwritten = undefined;
+    });
+    this.#lastUnwritten = last;
+  }
+
+  async #both(first: Promise<void> | undefined, second: Promise<void>): Promise<void> {
+    await first;
+    await second;
+  }
+
+  /** It was not done: the key is free. On disk as what is `doneSoon`; `failed` likewise. */
+  forget({ uid, key }: UsedKey, failed: (error: unknown) => void): void {
+    this.#wal.unsynced(() =>
+      this.#statement("DELETE FROM keys WHERE uid = ? AND key = ?").run(uid, key),
+    );
+    this.#follow(this.#wal.sync().catch(failed));
   }
 
   close(): void {

@@ -131,7 +131,7 @@ export class KeyedCalls {
     const rule = this.#parts.recognise(request.method);
     if (rule?.how !== "made") return undefined;
     const found = rule.find(request, (index) => this.#uuid(used, index));
-    if (found !== undefined) store.done(used, JSON.stringify(found));
+    if (found !== undefined) this.#record(used, found);
     return found;
   }
 
@@ -165,7 +165,7 @@ export class KeyedCalls {
         return undefined;
       },
       made: (outcome) => {
-        if (rule?.how === "made") this.#made(used, outcome);
+        if (rule?.how === "made") this.#record(used, outcome);
       },
     };
     try {
@@ -186,25 +186,28 @@ export class KeyedCalls {
   }
 
   /**
-   * What was made is found again by its uuid, so its caller need not wait for the record: that is for the
-   * time when it has been taken away, and whatever takes something away waits for it (INV-32).
+   * Soon: what was made is found again by its uuid, what was taken away or altered by comparing, so its caller
+   * need not wait for the record. That is for the time when others have changed that, and whatever takes
+   * something away or alters it waits for the record (INV-32).
    */
-  #made(used: UsedKey, outcome: unknown): void {
-    const { store, logger } = this.#parts;
-    const { uid, key } = used;
-    store.doneSoon(used, JSON.stringify(outcome), (error) =>
-      logger.log("error", "key-not-recorded", { uid, key, error: errorText(error) }),
+  #record(used: UsedKey, outcome: unknown): void {
+    this.#parts.store.doneSoon(used, JSON.stringify(outcome), (error) =>
+      this.#notRecorded(used, error),
     );
   }
 
-  /** What became of it; the record says so from now on, or is gone. */
+  #notRecorded({ uid, key }: UsedKey, error: unknown): void {
+    this.#parts.logger.log("error", "key-not-recorded", { uid, key, error: errorText(error) });
+  }
+
+  /** What became of it; the record says so from now on, or is gone, and lasts soon. */
   #settle(record: KeyRecord & { readonly state: "begun" }): unknown {
     const { store, recognise } = this.#parts;
     const { method, before } = JSON.parse(record.evidence) as Begun;
     const rule = recognise(method);
     const outcome = rule?.how === "compared" ? rule.find(before as never) : undefined;
-    if (outcome === undefined) store.forget(record.uid, record.key);
-    else store.done(record, JSON.stringify(outcome));
+    if (outcome === undefined) store.forget(record, (error) => this.#notRecorded(record, error));
+    else this.#record(record, outcome);
     return outcome;
   }
 

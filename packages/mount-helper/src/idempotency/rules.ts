@@ -55,7 +55,10 @@ export function recognitionRules(
   const mounted: Recognise = {
     how: "made",
     find: (_request, uuid) => {
-      const held = mounts.list().find(({ reference }) => reference === uuid(0));
+      // One that failed and could not be undone is "mounting" still: nobody has been told of it.
+      const held = mounts
+        .list()
+        .find(({ reference, state }) => reference === uuid(0) && state !== "mounting");
       return held === undefined ? undefined : mountToWire(held);
     },
   };

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
+import { withHeldSyncs } from "../held-syncs.test.support.ts";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import type { TokenUse } from "./rights-book.ts";
 import { MAX_CONNECT_TOKENS, MAX_TOKENS_PER_UID, RightsBook } from "./rights-book.ts";
@@ -21,8 +22,11 @@ function fresh(): { readonly path: string; readonly book: RightsBook } {
   return { path, book: new RightsBook(new RightsStore(path)) };
 }
 
-function make(book: RightsBook, more: { uid?: number; lifetimeMs?: number } = {}): string {
-  const { secret } = book.createToken({
+async function make(
+  book: RightsBook,
+  more: { uid?: number; lifetimeMs?: number } = {},
+): Promise<string> {
+  const { secret } = await book.createToken({
     id: randomUUID(),
     deviceUuid: "device",
     creatorUid: 1000,
@@ -37,9 +41,9 @@ function use(secret: string, more: Partial<TokenUse> = {}): TokenUse {
   return { secret, deviceUuid: "device", verb: "clone", uid: 1001, ...more };
 }
 
-test("a token does what it says and nothing else", () => {
+test("a token does what it says and nothing else", async () => {
   const { book } = fresh();
-  const secret = make(book, { uid: 1001 });
+  const secret = await make(book, { uid: 1001 });
   assert.match(secret, /^[A-Za-z0-9_-]{43}$/);
   assert.ok(book.tokenFor(use(secret)) !== undefined);
   assert.equal(book.tokenFor(use(secret, { deviceUuid: "another" })), undefined);
@@ -47,24 +51,24 @@ test("a token does what it says and nothing else", () => {
   assert.equal(book.tokenFor(use(secret, { uid: 1002 })), undefined);
   const [first = ""] = secret;
   assert.equal(book.tokenFor(use(`${first === "A" ? "B" : "A"}${secret.slice(1)}`)), undefined);
-  assert.notEqual(make(book), make(book));
+  assert.notEqual(await make(book), await make(book));
   book.close();
 });
 
-test("replayed after revocation, expiry or the device's end it does nothing", (t) => {
+test("replayed after revocation, expiry or the device's end it does nothing", async (t) => {
   t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
   const { book } = fresh();
-  const revoked = make(book);
+  const revoked = await make(book);
   const id = book.tokenFor(use(revoked))?.id ?? assert.fail();
-  book.revoke(id);
+  await book.revoke(id);
   assert.equal(book.tokenFor(use(revoked)), undefined);
-  const expired = make(book, { lifetimeMs: 1_000 });
+  const expired = await make(book, { lifetimeMs: 1_000 });
   t.mock.timers.tick(999);
   assert.ok(book.tokenFor(use(expired)) !== undefined);
   t.mock.timers.tick(1);
   assert.equal(book.tokenFor(use(expired)), undefined);
-  const orphaned = make(book);
-  book.setPublic("device", true);
+  const orphaned = await make(book);
+  await book.setPublic("device", true);
   book.forgetDevice("device");
   assert.equal(book.tokenFor(use(orphaned)), undefined);
   assert.equal(book.isPublic("device"), false);
@@ -72,10 +76,10 @@ test("replayed after revocation, expiry or the device's end it does nothing", (t
   book.close();
 });
 
-test("tokens and public images outlive the daemon; the secret is nowhere on disk", () => {
+test("tokens and public images outlive the daemon; the secret is nowhere on disk", async () => {
   const { path, book } = fresh();
-  const secret = make(book);
-  book.setPublic("image", true);
+  const secret = await make(book);
+  await book.setPublic("image", true);
   book.close();
   const again = new RightsBook(new RightsStore(path));
   assert.ok(again.tokenFor(use(secret)) !== undefined);
@@ -85,41 +89,42 @@ test("tokens and public images outlive the daemon; the secret is nowhere on disk
     assert.equal(bytes.includes(secret), false, name);
     assert.equal(bytes.includes(Buffer.from(secret, "base64url")), false, name);
   }
-  again.setPublic("image", false);
+  await again.setPublic("image", false);
   again.close();
   assert.equal(new RightsBook(new RightsStore(path)).isPublic("image"), false);
 });
 
-test("one user makes so many tokens, and expired ones do not count", (t) => {
+test("one user makes so many tokens, and expired ones do not count", async (t) => {
   t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
   const { book } = fresh();
-  for (let count = 0; count < MAX_TOKENS_PER_UID; count += 1) make(book, { lifetimeMs: 1_000 });
-  assert.throws(() => make(book), { code: "LIMIT" });
+  for (let count = 0; count < MAX_TOKENS_PER_UID; count += 1)
+    await make(book, { lifetimeMs: 1_000 });
+  await assert.rejects(make(book), { code: "LIMIT" });
   t.mock.timers.tick(1_000);
-  make(book);
+  await make(book);
   assert.equal(book.tokens().length, 1);
   book.close();
 });
 
-function makeConnect(
+async function makeConnect(
   book: RightsBook,
   more: { uid?: number; creatorUid?: number; lifetimeMs?: number } = {},
-): { readonly id: string; readonly secret: string } {
+): Promise<{ readonly id: string; readonly secret: string }> {
   const { uid = 1000, creatorUid = 0, lifetimeMs = HOUR_MS } = more;
   const expiresAtMs = Date.now() + lifetimeMs;
-  const made = book.createConnectToken({ id: randomUUID(), uid, creatorUid, expiresAtMs });
+  const made = await book.createConnectToken({ id: randomUUID(), uid, creatorUid, expiresAtMs });
   return { id: made.token.id, secret: made.secret };
 }
 
-test("a token to connect by stands for its user until its end, and is none for a device", (t) => {
+test("a token to connect by stands for its user until its end, and is none for a device", async (t) => {
   t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
   const { path, book } = fresh();
-  const { secret, id } = makeConnect(book, { uid: 1001, lifetimeMs: 1_000 });
-  const other = makeConnect(book, { uid: 1002 });
+  const { secret, id } = await makeConnect(book, { uid: 1001, lifetimeMs: 1_000 });
+  const other = await makeConnect(book, { uid: 1002 });
   assert.equal(book.connectTokenOf(secret)?.uid, 1001);
   assert.equal(book.connectTokenOf(other.secret)?.uid, 1002);
   assert.equal(book.tokenFor(use(secret)), undefined);
-  assert.equal(book.connectTokenOf(make(book)), undefined);
+  assert.equal(book.connectTokenOf(await make(book)), undefined);
   assert.equal(
     book.connectTokenOf(`${secret.slice(0, -1)}${secret.endsWith("A") ? "E" : "A"}`),
     undefined,
@@ -133,7 +138,7 @@ test("a token to connect by stands for its user until its end, and is none for a
   t.mock.timers.tick(1_000);
   assert.equal(again.connectTokenOf(secret), undefined);
   assert.equal(again.connectTokenById(id), undefined);
-  again.revoke(other.id);
+  await again.revoke(other.id);
   assert.equal(again.connectTokenOf(other.secret), undefined);
   assert.deepEqual(again.connectTokens(), []);
   again.close();
@@ -142,26 +147,70 @@ test("a token to connect by stands for its user until its end, and is none for a
   last.close();
 });
 
-test("one user makes so many tokens to connect by, and all together so many", () => {
+test("one user makes so many tokens to connect by, and all together so many", async () => {
   const { book } = fresh();
   for (let count = 0; count < MAX_CONNECT_TOKENS; count += 1) {
-    makeConnect(book, { creatorUid: 1000 + Math.trunc(count / MAX_TOKENS_PER_UID) });
+    await makeConnect(book, { creatorUid: 1000 + Math.trunc(count / MAX_TOKENS_PER_UID) });
     if (count !== MAX_TOKENS_PER_UID - 1) continue;
-    assert.throws(() => makeConnect(book, { creatorUid: 1000 }), { code: "LIMIT" });
+    await assert.rejects(makeConnect(book, { creatorUid: 1000 }), { code: "LIMIT" });
   }
-  assert.throws(() => makeConnect(book, { creatorUid: 5 }), { code: "LIMIT" });
+  await assert.rejects(makeConnect(book, { creatorUid: 5 }), { code: "LIMIT" });
   book.close();
 });
 
-test("a file from before there were tokens to connect by gets room for them", () => {
+test("a file from before there were tokens to connect by gets room for them", async () => {
   const { path, book } = fresh();
-  const secret = make(book);
+  const secret = await make(book);
   book.close();
   const database = new DatabaseSync(path);
   database.exec("DROP TABLE connect_tokens; PRAGMA user_version = 1;");
   database.close();
   const again = new RightsBook(new RightsStore(path));
   assert.ok(again.tokenFor(use(secret)) !== undefined);
-  assert.equal(again.connectTokenOf(makeConnect(again).secret)?.uid, 1000);
+  assert.equal(again.connectTokenOf((await makeConnect(again)).secret)?.uid, 1000);
   again.close();
+});
+
+test("nobody is told of a right that is given or taken before that lasts", async () => {
+  const { path, book } = fresh();
+  const waits = async <T>(syncs: number, work: () => Promise<T>): Promise<T> => {
+    const found = await withHeldSyncs({ of: path, look: () => book.tokens().length }, work);
+    if (found.outcome.status === "rejected") throw found.outcome.reason;
+    assert.equal(found.syncs, syncs);
+    return found.outcome.value;
+  };
+  const secret = await waits(1, () => make(book));
+  const id = book.tokenFor(use(secret))?.id ?? assert.fail();
+  const connect = await waits(1, () => makeConnect(book));
+  for (const each of [id, connect.id]) await waits(1, () => book.revoke(each));
+  for (const isPublic of [true, false]) await waits(1, () => book.setPublic("image", isPublic));
+  await book.setPublic("image", true);
+  // What is left of it gives nobody anything.
+  await waits(0, async () => book.forgetDevice("image"));
+  book.close();
+});
+
+test("where it is not known whether a right lasts, it is not given, and not said to be taken", async () => {
+  const failing = async (
+    work: (book: RightsBook) => Promise<unknown>,
+    prepare: (book: RightsBook) => Promise<unknown> = () => Promise.resolve(),
+  ): Promise<RightsBook> => {
+    const { path, book } = fresh();
+    await prepare(book);
+    const options = { of: path, look: () => 0, failing: 1 };
+    assert.equal((await withHeldSyncs(options, () => work(book))).outcome.status, "rejected");
+    return book;
+  };
+  const published = await failing((book) => book.setPublic("image", true));
+  assert.equal(published.isPublic("image"), false);
+  let id = "";
+  const revoked = await failing(
+    (book) => book.revoke(id),
+    async (book) => {
+      const secret = await make(book);
+      ({ id } = book.tokenFor(use(secret)) ?? assert.fail());
+    },
+  );
+  assert.throws(() => revoked.tokenById(id), /the commit to/);
+  for (const book of [published, revoked]) book.close();
 });

@@ -53,14 +53,22 @@ export class RightsBook {
     return this.isPublic(deviceUuid) || this.#store.wasPublic(deviceUuid);
   }
 
-  setPublic(deviceUuid: string, isPublic: boolean): void {
+  /** From now on, and durable when it resolves. */
+  async setPublic(deviceUuid: string, isPublic: boolean): Promise<void> {
     this.#store.setPublic(deviceUuid, isPublic);
     if (isPublic) this.#public.add(deviceUuid);
     else this.#public.delete(deviceUuid);
+    try {
+      await this.#store.lasting();
+    } catch (error) {
+      // It may or may not be public from the next start on; until then it is not.
+      this.#public.delete(deviceUuid);
+      throw error;
+    }
   }
 
-  /** The secret is told once, here: only its hash is kept. */
-  createToken(fields: NewToken): { readonly token: Token; readonly secret: string } {
+  /** The secret is told once, here: only its hash is kept, and that is durable then. */
+  async createToken(fields: NewToken): Promise<{ readonly token: Token; readonly secret: string }> {
     const now = Date.now();
     const held = this.#store
       .tokens(now)
@@ -70,15 +78,16 @@ export class RightsBook {
     }
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
     const token: Token = { ...fields, createdAtMs: now };
+    // Nothing was awaited since those that are held were counted.
     this.#store.addToken(token, hashOf(secret));
+    await this.#store.lasting();
     return { token, secret };
   }
 
   /** As `createToken`: the secret is told once. */
-  createConnectToken(fields: NewConnectToken): {
-    readonly token: ConnectToken;
-    readonly secret: string;
-  } {
+  async createConnectToken(
+    fields: NewConnectToken,
+  ): Promise<{ readonly token: ConnectToken; readonly secret: string }> {
     const operation = "token.createConnect";
     const all = this.connectTokens();
     const own = all.filter(({ creatorUid }) => creatorUid === fields.creatorUid);
@@ -93,6 +102,7 @@ export class RightsBook {
     const token: ConnectToken = { ...fields, createdAtMs: Date.now() };
     this.#store.addConnectToken(token, secretHash);
     this.#connect.set(token.id, { token, secretHash });
+    await this.#store.lasting();
     return { token, secret };
   }
 
@@ -131,17 +141,23 @@ export class RightsBook {
     return this.#store.tokens(Date.now());
   }
 
+  /** Throws where it may have been revoked or not. */
   tokenById(id: string): Token | undefined {
     return this.#store.tokenById(id);
   }
 
-  /** Of either kind. */
-  revoke(id: string): void {
+  /** Of either kind: it is none from now on, and durably so when it resolves. */
+  async revoke(id: string): Promise<void> {
     this.#store.removeToken(id);
     this.#store.removeConnectToken(id);
     this.#connect.delete(id);
+    await this.#store.lasting();
   }
 
+  /**
+   * The power may take this along: what is left then are rights on a device that is no more, which its uuid
+   * gives to no other.
+   */
   forgetDevice(deviceUuid: string): void {
     this.#store.forgetDevice(deviceUuid);
     this.#public.delete(deviceUuid);

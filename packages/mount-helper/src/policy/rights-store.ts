@@ -1,10 +1,11 @@
 /**
  * What rights there are besides the policy's: which devices are public, and the tokens. In a SQLite
- * file of its own in the pool's folder; each call is on disk when it returns (synchronous=FULL).
+ * file of its own in the pool's folder. What a call writes is read from when it returns; the power may take it
+ * along until `lasting` has resolved.
  */
-import type { DatabaseSync } from "node:sqlite";
+import type { SQLInputValue } from "node:sqlite";
 import { MAX_KEPT_EVENTS } from "@thinpool/thinpool";
-import { openStoreFile } from "../store-file.ts";
+import { StoreFile } from "../store-file.ts";
 import type { StoreSchema } from "../store-file.ts";
 
 /** Of so many the events can still tell (the engine keeps as many events). */
@@ -49,6 +50,8 @@ const SCHEMA: StoreSchema = {
   upgrades: { 2: CREATE_CONNECT_TOKENS },
 };
 
+type Row = Readonly<Record<string, unknown>>;
+
 /** What a token lets its bearer do with its one device. */
 export const tokenVerbs = ["clone", "mount-read-only"] as const;
 export type TokenVerb = (typeof tokenVerbs)[number];
@@ -74,23 +77,26 @@ export interface ConnectToken {
 }
 
 export class RightsStore implements Disposable {
-  readonly #database: DatabaseSync;
+  readonly #file: StoreFile;
 
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string) {
-    this.#database = openStoreFile(path, SCHEMA);
+    this.#file = new StoreFile(path, SCHEMA);
+  }
+
+  /** Resolves once all that was written before is on disk. */
+  lasting(): Promise<void> {
+    return this.#file.lasting();
   }
 
   publicDevices(): readonly string[] {
-    const rows = this.#database.prepare("SELECT device_uuid FROM public_devices").all();
+    const rows = this.#all("SELECT device_uuid FROM public_devices");
     return rows.map((row) => String(row["device_uuid"]));
   }
 
   wasPublic(deviceUuid: string): boolean {
     return (
-      this.#database
-        .prepare("SELECT 1 FROM removed_images WHERE device_uuid = ?")
-        .get(deviceUuid) !== undefined
+      this.#get("SELECT 1 FROM removed_images WHERE device_uuid = ?", deviceUuid) !== undefined
     );
   }
 
@@ -98,66 +104,61 @@ export class RightsStore implements Disposable {
     const sql = isPublic
       ? "INSERT OR IGNORE INTO public_devices VALUES (?)"
       : "DELETE FROM public_devices WHERE device_uuid = ?";
-    this.#database.prepare(sql).run(deviceUuid);
+    this.#write(sql, deviceUuid);
   }
 
   /** One of the same id is replaced. */
   addToken(token: Token, secretHash: Uint8Array): void {
-    this.#database
-      .prepare("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-      .run(
-        token.id,
-        secretHash,
-        token.deviceUuid,
-        token.creatorUid,
-        token.allow.join(","),
-        token.uid ?? null,
-        token.createdAtMs,
-        token.expiresAtMs,
-      );
+    this.#write(
+      "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      token.id,
+      secretHash,
+      token.deviceUuid,
+      token.creatorUid,
+      token.allow.join(","),
+      token.uid ?? null,
+      token.createdAtMs,
+      token.expiresAtMs,
+    );
   }
 
   /** Those that have expired go with it. */
   tokens(nowMs: number): readonly Token[] {
-    this.#database.prepare("DELETE FROM tokens WHERE expires_at_ms <= ?").run(nowMs);
-    return this.#database
-      .prepare("SELECT * FROM tokens ORDER BY created_at_ms, id")
-      .all()
-      .map(decode);
+    this.#write("DELETE FROM tokens WHERE expires_at_ms <= ?", nowMs);
+    return this.#all("SELECT * FROM tokens ORDER BY created_at_ms, id").map(decode);
   }
 
   tokenByHash(secretHash: Uint8Array): Token | undefined {
-    const row = this.#database
-      .prepare("SELECT * FROM tokens WHERE secret_hash = ?")
-      .get(secretHash);
+    const row = this.#get("SELECT * FROM tokens WHERE secret_hash = ?", secretHash);
     return row === undefined ? undefined : decode(row);
   }
 
+  /** Throws where a change may or may not last: that a token is gone is told by this. */
   tokenById(id: string): Token | undefined {
-    const row = this.#database.prepare("SELECT * FROM tokens WHERE id = ?").get(id);
+    this.#file.assertSound();
+    const row = this.#get("SELECT * FROM tokens WHERE id = ?", id);
     return row === undefined ? undefined : decode(row);
   }
 
   removeToken(id: string): void {
-    this.#database.prepare("DELETE FROM tokens WHERE id = ?").run(id);
+    this.#write("DELETE FROM tokens WHERE id = ?", id);
   }
 
   /** One of the same id is replaced. */
   addConnectToken(token: ConnectToken, secretHash: Uint8Array): void {
     const { id, uid, creatorUid, createdAtMs, expiresAtMs } = token;
-    this.#database
-      .prepare("INSERT OR REPLACE INTO connect_tokens VALUES (?, ?, ?, ?, ?, ?)")
-      .run(id, secretHash, uid, creatorUid, createdAtMs, expiresAtMs);
+    this.#write(
+      "INSERT OR REPLACE INTO connect_tokens VALUES (?, ?, ?, ?, ?, ?)",
+      ...[id, secretHash, uid, creatorUid, createdAtMs, expiresAtMs],
+    );
   }
 
   /** With the hashes of their secrets. Those that have expired go with it. */
   connectTokens(
     nowMs: number,
   ): readonly { readonly token: ConnectToken; readonly secretHash: Uint8Array }[] {
-    this.#database.prepare("DELETE FROM connect_tokens WHERE expires_at_ms <= ?").run(nowMs);
-    const rows = this.#database
-      .prepare("SELECT * FROM connect_tokens ORDER BY created_at_ms, id")
-      .all();
+    this.#write("DELETE FROM connect_tokens WHERE expires_at_ms <= ?", nowMs);
+    const rows = this.#all("SELECT * FROM connect_tokens ORDER BY created_at_ms, id");
     return rows.map((row) => ({
       token: {
         id: String(row["id"]),
@@ -171,31 +172,44 @@ export class RightsStore implements Disposable {
   }
 
   removeConnectToken(id: string): void {
-    this.#database.prepare("DELETE FROM connect_tokens WHERE id = ?").run(id);
+    this.#write("DELETE FROM connect_tokens WHERE id = ?", id);
   }
 
   /** The device is no more: nothing of it is left to be given to another of its name. */
   forgetDevice(deviceUuid: string): void {
-    this.#database
-      .prepare(
-        `INSERT OR IGNORE INTO removed_images (device_uuid)
-         SELECT device_uuid FROM public_devices WHERE device_uuid = ?`,
-      )
-      .run(deviceUuid);
-    this.#database.prepare("DELETE FROM public_devices WHERE device_uuid = ?").run(deviceUuid);
-    this.#database.prepare("DELETE FROM tokens WHERE device_uuid = ?").run(deviceUuid);
+    const statements = [
+      `INSERT OR IGNORE INTO removed_images (device_uuid)
+       SELECT device_uuid FROM public_devices WHERE device_uuid = ?`,
+      "DELETE FROM public_devices WHERE device_uuid = ?",
+      "DELETE FROM tokens WHERE device_uuid = ?",
+    ];
+    this.#file.write(() => {
+      for (const sql of statements) this.#file.database.prepare(sql).run(deviceUuid);
+    });
   }
 
   close(): void {
-    this.#database.close();
+    this.#file.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+
+  #write(sql: string, ...values: readonly SQLInputValue[]): void {
+    this.#file.write(() => this.#file.database.prepare(sql).run(...values));
+  }
+
+  #get(sql: string, ...values: readonly SQLInputValue[]): Row | undefined {
+    return this.#file.database.prepare(sql).get(...values);
+  }
+
+  #all(sql: string): readonly Row[] {
+    return this.#file.database.prepare(sql).all();
+  }
 }
 
-function decode(row: Record<string, unknown>): Token {
+function decode(row: Row): Token {
   const allow = String(row["allow"]).split(",");
   return {
     id: String(row["id"]),

@@ -1,8 +1,9 @@
 /**
- * The daemon's death before and after every kernel call and every write of a reference's life, and
- * again at every such point of the recovery.
+ * The daemon's death, and the power's, before and after every kernel call, every write and every sync of
+ * a reference's life, and again at every such point of the recovery.
  */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { after, test } from "node:test";
 import { World, GRACE_MS, removeFolders, self } from "./world.test.support.ts";
 
@@ -20,6 +21,8 @@ interface Scenario {
   prepare(world: World): Promise<readonly string[]>;
   work(world: World, references: readonly string[]): Promise<unknown>;
   judge(world: World, references: readonly string[], outcome: "died" | "done" | "failed"): void;
+  /** It is held by a session, and those end with the boot. */
+  readonly endsWithBoot?: true;
 }
 
 async function session(world: World): Promise<readonly string[]> {
@@ -50,6 +53,7 @@ const SCENARIOS: readonly Scenario[] = [
     name: "the first mount, by a session",
     prepare: () => Promise.resolve([]),
     work: session,
+    endsWithBoot: true,
     judge: (world, _references, outcome) => isTold(world, outcome, 1),
   },
   {
@@ -121,8 +125,7 @@ const SCENARIOS: readonly Scenario[] = [
       world.clock.advance(LEASE_MS / 2);
       return references;
     },
-    work: (world, [reference = ""]) =>
-      Promise.resolve().then(() => world.references.mounts.renew(reference, LEASE_MS)),
+    work: (world, [reference = ""]) => world.references.mounts.renew(reference, LEASE_MS),
     judge: (world, references, outcome) => {
       assert.deepEqual(world.held(), references);
       world.clock.advance(LEASE_MS * 0.75);
@@ -151,9 +154,10 @@ const SCENARIOS: readonly Scenario[] = [
     work: async (world, [id = ""]) => {
       const { pool, references } = world;
       references.sessions.keep(id);
-      await references.ephemerals.create("clone", id, async () => {
+      const made = { name: "clone", uuid: randomUUID() };
+      await references.ephemerals.create({ ...made, session: id }, async () => {
         const ownerUid = self().uid;
-        return (await pool.snapshot({ origin: "one", name: "clone", ownerUid })).device;
+        return (await pool.snapshot({ ...made, origin: "one", ownerUid })).device;
       });
       const holder = { type: "session", session: id } as const;
       const { reference } = await world.mount({ holder }, "clone");
@@ -167,7 +171,8 @@ const SCENARIOS: readonly Scenario[] = [
 ];
 
 for (const scenario of SCENARIOS) {
-  test(`dying anywhere in ${scenario.name}`, async (t) => {
+  const { name, endsWithBoot } = scenario;
+  test(`dying anywhere in ${name}`, async (t) => {
     let boundary = 1;
     for (; boundary < MAX_BOUNDARIES; boundary += 1) {
       const world = await World.begin();
@@ -180,6 +185,27 @@ for (const scenario of SCENARIOS) {
       await world.drive();
       await world.check();
       assert.equal(world.references.store.loadSessions().length <= 1, true);
+      await usable(world);
+      if (outcome === "done") break;
+    }
+    assert.ok(boundary > 2 && boundary < MAX_BOUNDARIES);
+    t.diagnostic(`${boundary - 1} boundaries`);
+  });
+
+  test(`a power cut anywhere in ${name}, and right after it`, async (t) => {
+    let boundary = 1;
+    for (; boundary < MAX_BOUNDARIES; boundary += 1) {
+      const world = await World.begin();
+      const references = await scenario.prepare(world);
+      const outcome = await world.dieAt(boundary, () => scenario.work(world, references));
+      assert.notEqual(outcome, "failed");
+      await world.reboot();
+      await settled(world);
+      if (endsWithBoot === true) assert.deepEqual(world.held(), []);
+      else scenario.judge(world, references, outcome);
+      await world.drive();
+      await world.check();
+      assert.deepEqual(world.references.store.loadSessions(), []);
       await usable(world);
       if (outcome === "done") break;
     }

@@ -2,8 +2,8 @@
  * Ephemeral clones: gone with their last reference. Until the first mount the session that made the
  * clone holds it, so that one whose maker dies before mounting is not left.
  *
- * The record is written before the clone is made, by its name: all operations on a name wait for each
- * other, and the name is free at that moment, so after a crash a device of that name is this one.
+ * The record is durable before the clone is made, with the uuid that it is to get: after a crash a device
+ * of that name and uuid is this one.
  */
 import type { Device, ThinPool } from "@thinpool/thinpool";
 import type { Logger } from "../log.ts";
@@ -11,16 +11,26 @@ import { errorText } from "../log.ts";
 
 export interface EphemeralRecord {
   readonly deviceName: string;
-  /** Undefined while it is being made. */
+  /** In memory undefined while it is being made; in the store only where an earlier version was making it. */
   readonly deviceUuid: string | undefined;
   /** Who holds it until it is mounted; undefined once it has been. */
   readonly session: string | undefined;
 }
 
+/** What is written may be lost with the power until `lasting` has resolved. */
 export interface EphemeralStore {
   loadEphemerals(): readonly EphemeralRecord[];
   saveEphemeral(record: EphemeralRecord): void;
   deleteEphemeral(deviceName: string): void;
+  lasting(): Promise<void>;
+}
+
+/** One that is to be made. */
+export interface NewEphemeral {
+  readonly name: string;
+  readonly uuid: string;
+  /** Holds it until it is mounted. */
+  readonly session: string;
 }
 
 export interface EphemeralsParts {
@@ -55,21 +65,25 @@ export class Ephemerals {
     }
   }
 
-  /** Makes the clone by `make`; it is `session`'s until it is mounted. */
-  async create(name: string, session: string, make: () => Promise<Device>): Promise<Device> {
-    const { pool } = this.#parts;
-    // A taken name is `make`'s to refuse; it must not be taken for the clone after a crash.
+  /** Makes the clone, of that uuid, by `make`. */
+  async create(
+    { name, uuid, session }: NewEphemeral,
+    make: () => Promise<Device>,
+  ): Promise<Device> {
+    const { pool, store } = this.#parts;
+    // A taken name is `make`'s to refuse.
     if (pool.has({ name })) return make();
-    this.#save({ deviceName: name, deviceUuid: undefined, session });
-    let device: Device;
+    store.saveEphemeral({ deviceName: name, deviceUuid: uuid, session });
+    this.#records.set(name, { deviceName: name, deviceUuid: undefined, session });
     try {
-      device = await make();
+      await store.lasting();
+      const device = await make();
+      this.#records.set(name, { deviceName: name, deviceUuid: device.uuid, session });
+      return device;
     } catch (error) {
       this.#delete(name);
       throw error;
     }
-    this.#save({ deviceName: name, deviceUuid: device.uuid, session });
-    return device;
   }
 
   get size(): number {
@@ -80,16 +94,27 @@ export class Ephemerals {
     return Array.from(this.#records.values()).some((record) => record.deviceUuid === deviceUuid);
   }
 
-  /** Its first mount is held: from now on it is the mounts' holders who keep it. */
+  /**
+   * Its first mount is held: from now on it is the mounts' holders who keep it. The power may take this along:
+   * the session does not outlive the boot.
+   */
   mounted({ name, uuid }: Device): void {
     const record = this.#records.get(name);
     if (record?.deviceUuid !== uuid || record.session === undefined) return;
-    this.#save({ ...record, session: undefined });
+    const held = { ...record, session: undefined };
+    this.#parts.store.saveEphemeral(held);
+    this.#records.set(name, held);
   }
 
-  /** From now on it stays, whoever holds it. */
-  keep({ name, uuid }: Device): void {
-    if (this.#records.get(name)?.deviceUuid === uuid) this.#delete(name);
+  /** From when it resolves it stays, whoever holds it; until then, and where it rejects, it is as before. */
+  async keep({ name, uuid }: Device): Promise<void> {
+    const record = this.#records.get(name);
+    if (record?.deviceUuid !== uuid) return;
+    const { store } = this.#parts;
+    store.deleteEphemeral(name);
+    await store.lasting();
+    // Removed by name meanwhile, another of that name may be there.
+    if (this.#records.get(name) === record) this.#records.delete(name);
   }
 
   /** Somebody removed it by name. */
@@ -125,11 +150,7 @@ export class Ephemerals {
     return session === undefined || !isAlive(session);
   }
 
-  #save(record: EphemeralRecord): void {
-    this.#parts.store.saveEphemeral(record);
-    this.#records.set(record.deviceName, record);
-  }
-
+  /** Of one that is not there. The power may take this along: `load` does it then. */
   #delete(name: string): void {
     this.#parts.store.deleteEphemeral(name);
     this.#records.delete(name);

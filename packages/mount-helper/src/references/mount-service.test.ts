@@ -152,7 +152,7 @@ test("what the rules do not give is refused: permanent, long and short leases", 
   const { reference, path } = await world.mount(LEASE);
   const [info] = await world.kernel.mounts.list();
   assert.ok(info?.mountPoint === path && info.options.includes("noexec"));
-  assert.throws(() => world.references.mounts.renew(reference, LEASE_MS + 1), {
+  await assert.rejects(world.references.mounts.renew(reference, LEASE_MS + 1), {
     code: "INVALID_PARAMS",
   });
   await world.end();
@@ -167,7 +167,7 @@ test("a lease ends on time over a restart and a change of the clock, and not bef
   await world.drive();
   assert.deepEqual(world.held(), [reference]);
   assert.equal(world.references.mounts.nextDueMs(), 1_000);
-  world.references.mounts.renew(reference, undefined);
+  await world.references.mounts.renew(reference, undefined);
   world.clock.setBack(-24 * 3_600_000);
   world.clock.advance(LEASE_MS - 1);
   await world.drive();
@@ -326,8 +326,9 @@ test("an ephemeral clone goes with its last reference, or with its maker before 
   const make = async (name: string): Promise<void> => {
     const session = sessions.of(self().uid, 1);
     sessions.keep(session);
-    await ephemerals.create(name, session, async () => {
-      const { device } = await world.pool.snapshot({ origin: "one", name });
+    const uuid = randomUUID();
+    await ephemerals.create({ name, uuid, session }, async () => {
+      const { device } = await world.pool.snapshot({ origin: "one", name, uuid });
       return device;
     });
   };

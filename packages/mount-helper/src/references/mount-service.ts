@@ -117,7 +117,7 @@ export class MountService {
     for (const record of records.all()) {
       const references = record.references.map((reference) => carryOver(reference, now));
       const moved = references.some((each, index) => each !== record.references[index]);
-      if (moved) records.save({ ...record, references });
+      if (moved) await records.save({ ...record, references });
     }
     for (const name of this.#names()) await this.tend(name);
     for (const name of ephemerals.due((id) => sessions.isAlive(id))) await this.tend(name);
@@ -146,7 +146,8 @@ export class MountService {
     if (wish.holder.type === "session") sessions.keep(wish.holder.session);
     const acquired = acquire(current, reference, fresh);
     let record = acquired.record;
-    if (acquired.step === "share") records.save(record);
+    // Nothing was awaited since its place was looked at: from here on it is taken, by the record or by `#taken`.
+    if (acquired.step === "share") await records.save(record);
     else {
       const { uid, gid, groups = [] } = claimant;
       const { namespace } = wish;
@@ -180,7 +181,7 @@ export class MountService {
       return gone ? { device, count: this.#countOfDevice(deviceUuid) } : this.release(id);
     }
     const released = release(record, id);
-    records.save(released.record);
+    await records.save(released.record);
     if (released.step === "unmount") await steps.unmount(released.record);
     if (released.step === "forget") await steps.deactivateAndForget(released.record);
     if (records.get(record.id) === undefined) this.#retries.done(record.id);
@@ -189,7 +190,7 @@ export class MountService {
   }
 
   /** A lease counts from now on. Undefined where there is no such lease. */
-  renew(id: string, ttlMs: number | undefined): HeldReference | undefined {
+  async renew(id: string, ttlMs: number | undefined): Promise<HeldReference | undefined> {
     const { records, clock, rulesFor, onChange } = this.#parts;
     const held = records.find(id);
     if (held === undefined) return undefined;
@@ -201,7 +202,7 @@ export class MountService {
     if (renewed === undefined) return undefined;
     const references = record.references.map((each) => (each.id === id ? renewed : each));
     const changed = { ...record, references };
-    records.save(changed);
+    await records.save(changed);
     onChange?.();
     return this.#describe(changed, renewed);
   }
@@ -334,7 +335,7 @@ export class MountService {
     const ended = this.#ended(record);
     if (ended.size > 0) {
       const over = end(record, ended);
-      records.save(over.record);
+      await records.save(over.record);
       const fields = { device: record.deviceName, references: ended.size, left: over.step };
       logger.log("info", "references-ended", fields);
     }

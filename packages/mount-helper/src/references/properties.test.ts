@@ -176,7 +176,7 @@ async function take(world: World, model: Model, action: Step): Promise<void> {
       const id = nth([...model.held.keys()], action.pick);
       const held = id === undefined ? undefined : model.held.get(id);
       if (id === undefined || held === undefined) return;
-      const renewed = mounts.renew(id, undefined);
+      const renewed = await mounts.renew(id, undefined);
       assert.equal(renewed !== undefined, held.holder === "lease");
       if (held.holder === "lease") held.endsInMs = LEASE_MS;
       return;

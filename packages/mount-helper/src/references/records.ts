@@ -40,12 +40,25 @@ export class Records {
     return undefined;
   }
 
-  /** Durable when it returns. */
-  save(record: MountRecord): void {
+  /** From now on it is so, for everybody here; durable when it resolves. Where it rejects it is as before. */
+  async save(record: MountRecord): Promise<void> {
+    const before = this.#records.get(record.id);
     this.#store.save(record);
     this.#records.set(record.id, record);
+    try {
+      await this.#store.lasting();
+    } catch (error) {
+      // Nothing is built on it, and nobody is told; whether it is on disk the next start reads.
+      if (before === undefined) this.#records.delete(record.id);
+      else this.#records.set(record.id, before);
+      throw error;
+    }
   }
 
+  /**
+   * Of what is not there any more; nobody waits for it. Should the power take this along, the record that
+   * comes back says that it was on its way, or is of a device that is no more: the next start forgets it.
+   */
   forget(record: MountRecord): void {
     this.#store.delete(record.id);
     this.#records.delete(record.id);

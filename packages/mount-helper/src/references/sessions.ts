@@ -23,6 +23,7 @@ export interface SessionRecord {
   readonly bootId: string;
 }
 
+/** None outlives the boot, so nobody waits for the disk: each is there for the next process. */
 export interface SessionStore {
   loadSessions(): readonly SessionRecord[];
   saveSession(session: SessionRecord): void;

@@ -1,5 +1,5 @@
 /**
- * The steps between a record and the kernel: each is in the store before the kernel is asked, so that
+ * The steps between a record and the kernel: each lasts in the store before the kernel is asked, so that
  * a death at any point leaves a record from which `settle` goes on.
  */
 import type { Device, ThinPool } from "@thinpool/thinpool";
@@ -31,7 +31,7 @@ export class MountSteps {
 
   /** `record` is "mounting". Whatever fails, nothing is mounted, and the record is gone. */
   async mount(device: Device, record: MountRecord, rights: FolderRights): Promise<MountRecord> {
-    this.#parts.records.save(record);
+    await this.#parts.records.save(record);
     try {
       return await this.#mountAndConfirm(device, record, rights);
     } catch (error) {
@@ -55,7 +55,8 @@ export class MountSteps {
         logger.log("warn", "mount-was-gone", { device: record.deviceName, path: record.target });
       }
     } catch (error) {
-      records.save(refused(record));
+      // Its holder is told that it stays.
+      await records.save(refused(record));
       throw error;
     }
     if (options.lazy === true) await mounter.removeAtLastClose(record.dmUuid);
@@ -65,7 +66,7 @@ export class MountSteps {
   /** `record` is "releasing": nobody holds it. Rejects, and it stays so, while it is busy. */
   async takeDown(record: MountRecord, options: { readonly lazy?: boolean } = {}): Promise<void> {
     const withdrawn = withdraw(record);
-    this.#parts.records.save(withdrawn);
+    await this.#parts.records.save(withdrawn);
     await this.unmount(withdrawn, options);
   }
 
@@ -79,7 +80,7 @@ export class MountSteps {
       case "keep":
         return;
       case "adopt":
-        records.save(confirm(record, { ...settlement, bootId }));
+        await records.save(confirm(record, { ...settlement, bootId }));
         return;
       case "remount":
         await this.#mountAgain(settlement.record);
@@ -89,7 +90,7 @@ export class MountSteps {
         logger.log("warn", "half-done-mount-undone", { device, state, mountId });
         // Nobody was told of it, or its last holder gave it up: no reference is left.
         const leaving = { ...record, state: "unmounting", mountId, dev, references: [] } as const;
-        records.save(leaving);
+        await records.save(leaving);
         await this.unmount(leaving);
         return;
       }
@@ -99,6 +100,8 @@ export class MountSteps {
         if (state !== "deactivating") {
           logger.log("warn", "record-dropped", { device, state, references, reason });
         }
+        // Who held it has lost it: it does not come back after a reboot.
+        if (references > 0) await records.save(unmounted(record));
         // Left by a death between making it and mounting on it; only an empty folder can go.
         await mounter.tidy(record);
         await this.deactivateAndForget(record);
@@ -117,7 +120,7 @@ export class MountSteps {
         await pool.deactivate({ name });
       } catch (error) {
         logger.log("warn", "device-stays-active", { device: name, error: errorText(error) });
-        records.save(unmounted(record));
+        await records.save(unmounted(record));
         return;
       }
     }
@@ -134,7 +137,7 @@ export class MountSteps {
     const made = await mounter.mount(active.device, record, rights);
     const confirmed = confirm(record, { ...made, bootId });
     try {
-      records.save(confirmed);
+      await records.save(confirmed);
     } catch (error) {
       await mounter.unmount(confirmed);
       throw error;
@@ -151,7 +154,7 @@ export class MountSteps {
       records.forget(record);
       return;
     }
-    records.save(record);
+    await records.save(record);
     await this.#mountAndConfirm(pool.get({ name }), record, await this.#rightsOfHolder(record));
     logger.log("info", "mounted-again", { device: name, path: record.target });
   }

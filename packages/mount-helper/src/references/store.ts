@@ -1,15 +1,14 @@
 /**
  * What must outlive the daemon, in a SQLite file of its own beside the pool's ledger: the records of
  * mounts with their references, the sessions that hold some, and the ephemeral clones. Each call is
- * one transaction that is on disk when it returns (synchronous=FULL): a crash finds it whole or not at
- * all.
+ * one transaction: a crash finds it whole or not at all. The next process reads it from when the call
+ * returns; the power may take it along, with all after it, until `lasting` has resolved.
  */
-import type { DatabaseSync } from "node:sqlite";
 import type { EphemeralRecord, EphemeralStore } from "./ephemerals.ts";
 import type { Holder, Reference } from "./holder.ts";
 import type { MountForm, MountRecord, MountState } from "./record.ts";
 import type { SessionRecord, SessionStore } from "./sessions.ts";
-import { inTransaction, openStoreFile } from "../store-file.ts";
+import { StoreFile } from "../store-file.ts";
 import type { StoreSchema } from "../store-file.ts";
 
 const CREATE = `
@@ -74,11 +73,16 @@ const SCHEMA: StoreSchema = {
 type Row = Readonly<Record<string, unknown>>;
 
 export class ReferenceStore implements Disposable, SessionStore, EphemeralStore {
-  readonly #database: DatabaseSync;
+  readonly #file: StoreFile;
 
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string) {
-    this.#database = openStoreFile(path, SCHEMA);
+    this.#file = new StoreFile(path, SCHEMA);
+  }
+
+  /** Resolves once all that was written before is on disk. */
+  lasting(): Promise<void> {
+    return this.#file.lasting();
   }
 
   load(): readonly MountRecord[] {
@@ -97,8 +101,9 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
   /** Writes the record as it is now, with exactly its references. */
   save(record: MountRecord): void {
     const { form } = record;
-    inTransaction(this.#database, () => {
-      this.#database
+    const { database } = this.#file;
+    this.#file.write(() => {
+      database
         .prepare(
           `INSERT INTO mounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (id) DO UPDATE SET target = excluded.target, state = excluded.state,
@@ -124,10 +129,8 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
           record.bootId,
           record.namespace ?? null,
         );
-      this.#database.prepare("DELETE FROM refs WHERE mount_id = ?").run(record.id);
-      const insert = this.#database.prepare(
-        "INSERT INTO refs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      );
+      database.prepare("DELETE FROM refs WHERE mount_id = ?").run(record.id);
+      const insert = database.prepare("INSERT INTO refs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
       for (const { id, holderUid, holder, createdAtMs } of record.references) {
         insert.run(id, record.id, holderUid, holder.type, ...holderColumns(holder), createdAtMs);
       }
@@ -135,7 +138,7 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
   }
 
   delete(id: string): void {
-    this.#database.prepare("DELETE FROM mounts WHERE id = ?").run(id);
+    this.#write("DELETE FROM mounts WHERE id = ?", id);
   }
 
   loadSessions(): readonly SessionRecord[] {
@@ -148,13 +151,11 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
   }
 
   saveSession({ id, uid, secretSha256, bootId }: SessionRecord): void {
-    this.#database
-      .prepare("INSERT INTO sessions VALUES (?, ?, ?, ?)")
-      .run(id, uid, secretSha256, bootId);
+    this.#write("INSERT INTO sessions VALUES (?, ?, ?, ?)", id, uid, secretSha256, bootId);
   }
 
   deleteSession(id: string): void {
-    this.#database.prepare("DELETE FROM sessions WHERE id = ?").run(id);
+    this.#write("DELETE FROM sessions WHERE id = ?", id);
   }
 
   loadEphemerals(): readonly EphemeralRecord[] {
@@ -166,25 +167,28 @@ export class ReferenceStore implements Disposable, SessionStore, EphemeralStore 
   }
 
   saveEphemeral({ deviceName, deviceUuid, session }: EphemeralRecord): void {
-    this.#database
-      .prepare("INSERT OR REPLACE INTO ephemerals VALUES (?, ?, ?)")
-      .run(deviceName, deviceUuid ?? null, session ?? null);
+    const columns = [deviceName, deviceUuid ?? null, session ?? null];
+    this.#write("INSERT OR REPLACE INTO ephemerals VALUES (?, ?, ?)", ...columns);
   }
 
   deleteEphemeral(deviceName: string): void {
-    this.#database.prepare("DELETE FROM ephemerals WHERE device_name = ?").run(deviceName);
+    this.#write("DELETE FROM ephemerals WHERE device_name = ?", deviceName);
   }
 
   close(): void {
-    this.#database.close();
+    this.#file.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
+  #write(statement: string, ...values: readonly (string | number | null)[]): void {
+    this.#file.write(() => this.#file.database.prepare(statement).run(...values));
+  }
+
   #all(query: string): readonly Row[] {
-    return this.#database.prepare(query).all();
+    return this.#file.database.prepare(query).all();
   }
 }
 

@@ -1,9 +1,10 @@
 /**
  * The counting of references on a simulated kernel, with clocks that tests set, and deaths at each
- * boundary: before and after every call to the kernel and every write to the store.
+ * boundary: before and after every call to the kernel, every write to the store and every sync of it.
+ * A power cut leaves of the store what its last sync began with.
  */
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
@@ -18,7 +19,8 @@ import { ROOT_MOUNT_RULES } from "../mounts/rules.ts";
 import type { Clock, ClockReading } from "./deadline.ts";
 import type { Claimant, HeldReference, MountWish } from "./mount-service.ts";
 import type { References } from "./open.ts";
-import { openReferences } from "./open.ts";
+import { STORE_FILE, openReferences } from "./open.ts";
+import type { ReferenceStore } from "./store.ts";
 
 const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
 /** The store's methods that write. */
@@ -78,6 +80,8 @@ export class World {
   #references: References | undefined;
   #dead = false;
   #countdown = Infinity;
+  /** The store's files as they are on the disk, whatever was written since. */
+  #lasting: ReadonlyMap<string, Buffer> = new Map();
 
   private constructor(parent: string) {
     this.parent = parent;
@@ -130,19 +134,36 @@ export class World {
       logger,
       clock,
       graceMs: GRACE_MS,
-      onStore: (store) => {
-        for (const name of WRITES) {
-          const write = store[name].bind(store) as (argument: unknown) => void;
-          Object.defineProperty(store, name, {
-            value: (argument: unknown) => {
-              this.#boundary();
-              write(argument);
-              this.#boundary();
-            },
-          });
-        }
+      onStore: (store) => this.#watch(store),
+    });
+  }
+
+  #watch(store: ReferenceStore): void {
+    this.#lasting = this.#storeFiles();
+    for (const name of WRITES) {
+      const write = store[name].bind(store) as (argument: unknown) => void;
+      Object.defineProperty(store, name, {
+        value: (argument: unknown) => {
+          this.#boundary();
+          write(argument);
+          this.#boundary();
+        },
+      });
+    }
+    const sync = store.lasting.bind(store);
+    Object.defineProperty(store, "lasting", {
+      value: async () => {
+        const files = this.#storeFiles();
+        await sync();
+        this.#lasting = files;
+        this.#boundary();
       },
     });
+  }
+
+  #storeFiles(): ReadonlyMap<string, Buffer> {
+    const paths = ["", "-wal"].map((end) => join(this.folder, `${STORE_FILE}${end}`));
+    return new Map(paths.filter((path) => existsSync(path)).map((p) => [p, readFileSync(p)]));
   }
 
   /** The process dies at the boundary of that number: nothing of it reaches kernel or store any more. */
@@ -164,9 +185,12 @@ export class World {
     await this.start();
   }
 
-  /** The power fails, and comes back; the daemon is not started yet. */
+  /** The power fails, and comes back; the daemon is not started yet. What the store did not sync is lost. */
   async powerOff(): Promise<void> {
+    const lasting = this.#lasting;
     await this.#stop();
+    for (const path of this.#storeFiles().keys()) rmSync(path);
+    for (const [path, bytes] of lasting) writeFileSync(path, bytes);
     this.kernel = this.kernel.powerCut();
     this.#dead = false;
     this.clock.reboot();

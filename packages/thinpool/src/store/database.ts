@@ -6,17 +6,14 @@
  * locking_mode=EXCLUSIVE keeps the WAL's index in memory: no -shm file, and no second process can
  * write even if it ignores our lock file. See docs/decisions/0002-ledger-and-transaction-ids.md.
  */
-import { closeSync, constants, fsyncSync, openSync } from "node:fs";
-import { dirname } from "node:path";
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import type { OpenFile } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
-import { isErrno } from "../errors-from-native.ts";
 import { EventTable } from "../events/event-table.ts";
 import { indexDevices } from "./device-index.ts";
 import { LedgerCommitError } from "./commit-error.ts";
 import { migrate } from "./schema.ts";
-import { WalFile } from "./wal-file.ts";
+import { WalFile, syncWal } from "./wal-file.ts";
 
 /** Of the file's pages in memory, as a negative number of KiB: the ledger of some 50,000 devices. */
 const CACHE_SIZE = -32_768;
@@ -64,7 +61,7 @@ export class LedgerDatabase {
   constructor(path: string, observer?: CommitObserver) {
     this.path = path;
     this.#observer = observer;
-    syncLeftWal(path);
+    syncWal(path);
     this.#db = new DatabaseSync(path, { enableForeignKeyConstraints: true });
     try {
       // The order matters: EXCLUSIVE before the first access in WAL mode, so that no -shm is made.
@@ -228,25 +225,4 @@ export class LedgerDatabase {
  */
 function isFull(error: unknown): boolean {
   return error instanceof Error && "errcode" in error && error.errcode === SQLITE_FULL;
-}
-
-/**
- * A process that died in its commit's fsync left a WAL that is read as committed, and may yet be lost
- * with the power: what is read of it must last before anybody acts on it (INV-3).
- */
-function syncLeftWal(path: string): void {
-  for (const left of [`${path}-wal`, dirname(path)]) {
-    let file: number;
-    try {
-      file = openSync(left, constants.O_RDONLY | constants.O_NOFOLLOW);
-    } catch (error) {
-      if (isErrno(error, "ENOENT")) return;
-      throw error;
-    }
-    try {
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-  }
 }

@@ -4,9 +4,11 @@
  * syncs nothing (https://sqlite.org/pragma.html#pragma_synchronous: such a commit may be lost with the power,
  * and leaves the database whole); one fdatasync of the log then makes it and all before it last.
  */
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, fsyncSync, openSync } from "node:fs";
+import { dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { type OpenFile, syncByNode } from "@thinpool/dm-native";
+import { isErrno } from "../errors-from-native.ts";
 import { LedgerCommitError } from "./commit-error.ts";
 
 export class WalFile implements Disposable {
@@ -28,7 +30,7 @@ export class WalFile implements Disposable {
 
   /** Commits of `body` sync nothing: what they wrote lasts after `sync`, and is read before that. */
   unsynced(body: () => void): void {
-    this.#assertSound();
+    this.assertSound();
     this.#database.exec("PRAGMA synchronous = NORMAL");
     try {
       body();
@@ -39,7 +41,7 @@ export class WalFile implements Disposable {
 
   /** All commits that were made before last when it resolves. Rejects with LedgerCommitError. */
   async sync(): Promise<void> {
-    this.#assertSound();
+    this.assertSound();
     if (this.file === undefined) return;
     this.#syncing += 1;
     const failure = await syncByNode(this.file).finally(() => {
@@ -48,7 +50,7 @@ export class WalFile implements Disposable {
     });
     if (failure !== undefined) throw this.failed(failure);
     // Another's may have failed meanwhile, and the kernel tells a descriptor only once.
-    this.#assertSound();
+    this.assertSound();
   }
 
   /** A sync of it failed. No later one tells whether what was written before lasts: all are refused. */
@@ -57,7 +59,8 @@ export class WalFile implements Disposable {
     return this.#failure;
   }
 
-  #assertSound(): void {
+  /** Throws once a sync has failed. */
+  assertSound(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -72,5 +75,27 @@ export class WalFile implements Disposable {
 
   #closeIfDone(): void {
     if (this.#disposed && this.#syncing === 0 && this.file !== undefined) closeSync(this.file.fd);
+  }
+}
+
+/**
+ * Before anybody acts on what is read of the database: a process that died between a commit and its sync left
+ * a WAL that is read as committed, and may yet be lost with the power (INV-3). And a new one's name lasts: a
+ * sync of the file alone does not promise that.
+ */
+export function syncWal(path: string): void {
+  for (const left of [`${path}-wal`, dirname(path)]) {
+    let file: number;
+    try {
+      file = openSync(left, constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return;
+      throw error;
+    }
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
   }
 }
