@@ -269,7 +269,8 @@ describe("device-mapper commands", () => {
       await sleep(20);
     }
     await fails(dm.deviceStatus({ name: upper }), "NATIVE_NOT_FOUND");
-    await dm.removeDevice({ name: lower });
+    // It lets go of the lower one after its name is gone.
+    await removeDeviceRetrying(dm, { name: lower });
     rmSync(dmNodePath(upper), { force: true });
   });
 
