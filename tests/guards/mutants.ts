@@ -29,14 +29,14 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
   ]),
   ...inFile("idempotency/key-store.ts", "idempotency/key-store.test.ts", [
-    ["sync the keys of a batch", "return this.#wal.sync();", "return Promise.resolve();"],
+    ["sync the keys of a batch", "return this.#file.lasting();", "return Promise.resolve();"],
     [
       "write what was made for who waits for it",
       "    this.#writeSoon();\n    return this.#lastUnwritten;",
       "    return this.#lastUnwritten;",
     ],
-    ["sync that a key is free", "this.#follow(this.#wal.sync().catch(failed));", ""],
-    ["wait for all that was done before", "this.#both(this.#lastUnwritten, written)", "written"],
+    ["sync that a key is free", "this.#follow(this.#file.lasting().catch(failed));", ""],
+    ["wait for all that was done before", "Promise.all([this.#lastUnwritten, written])", "written"],
   ]),
   ...inFile("server/back.ts", "server/back.test.ts", [
     ["serve nobody who was told to go", "if (connection.dismissed) return;", ""],

@@ -19,6 +19,14 @@ export class RequestError extends Error {
   }
 }
 
+/** The filesystem under a pool of files has no room: `reason` says for what. */
+export function hostFull(
+  about: Pick<ErrorDescription, "operation" | "object" | "reason">,
+): RequestError {
+  const hint = "Free some space on the filesystem that holds the pool's folder.";
+  return new RequestError({ ...about, code: "NO_SPACE", hint });
+}
+
 /** A call that was withdrawn, before its turn or half way: nothing of it was done, and nothing will be. */
 export class WithdrawnError extends RequestError {}
 

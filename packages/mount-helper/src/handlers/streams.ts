@@ -8,7 +8,7 @@ import type { Device, ThinPool } from "@thinpool/thinpool";
 import { DEFAULT_DEVICE_BYTES } from "@thinpool/thinpool";
 import type { MethodParams } from "@thinpool/protocol";
 import type { CallerWorker } from "../caller.ts";
-import { RequestError } from "../errors.ts";
+import { hostFull, RequestError } from "../errors.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { TransferOutcome, TransferWish } from "../server/channel.ts";
 import { deviceToWire } from "./device-to-wire.ts";
@@ -36,7 +36,7 @@ export function streamHandlers(
       readonly make: () => Promise<Device>;
       readonly labels?: MethodParams<"device.import">["labels"] | undefined;
       readonly wish: Omit<TransferWish, "path">;
-      readonly settle: (device: Device, transferred: Transferred) => Promise<T>;
+      readonly settle: (device: Device, transferred: Transferred) => Promise<T> | T;
     },
   ): Promise<T> => {
     const { operation, name, uuid, make, labels, wish, settle } = options;
@@ -60,7 +60,7 @@ export function streamHandlers(
       const isCancelled = error instanceof RequestError && error.code === "CANCELLED";
       if (isCancelled && call.signal.aborted) throw call.signal.reason;
       const isUnexplained = error instanceof RequestError && error.code === "INTERNAL";
-      throw isUnexplained ? await explained(pool, name, error) : error;
+      throw isUnexplained ? await explained(pool, { operation, object: name }, error) : error;
     } finally {
       sessions.end(session);
       // What can't be done now is due, and the reaper's.
@@ -108,9 +108,13 @@ export function streamHandlers(
       // The one that the policy has just judged: nothing was awaited since.
       const judged = origin === undefined ? undefined : pool.get({ name: origin });
       const uuid = call.newUuid();
+      // A pool on files may promise more than its host has. What fills the host up on the way fails with I/O
+      // errors, in the pool's metadata too, which then has to be repaired: what can't fit is not begun, and a
+      // stream of unknown length ends where the room did that there is now.
       const maxBytes = await hostFreeBytes(pool);
       if (streamBytes !== undefined && maxBytes !== undefined && maxBytes < BigInt(streamBytes)) {
-        throw hostFull(name, `the archive has ${streamBytes} bytes, ${freeText(maxBytes)}`);
+        const reason = `the archive has ${streamBytes} bytes, the host's filesystem under the pool ${maxBytes} free`;
+        throw hostFull({ operation: "device.import", object: name, reason });
       }
       const content = await streamed(call, {
         operation: "device.import",
@@ -147,8 +151,9 @@ export function streamHandlers(
         // A snapshot: the files of one moment, in a filesystem that has recovered, and nobody is in the way.
         make: () => makeCopy(judged, name, principal.uid, uuid, principal),
         wish: { direction: "to-client" },
-        settle: (_device, { entries, streamBytes, sha256, reduced }) =>
-          Promise.resolve({ entries, streamBytes: String(streamBytes), sha256, left: reduced }),
+        settle: (_device, { entries, streamBytes, sha256, reduced }) => {
+          return { entries, streamBytes: String(streamBytes), sha256, left: reduced };
+        },
       });
     },
   };
@@ -165,36 +170,25 @@ function assertWanted({ signal }: CallContext): void {
   if (signal.aborted) throw signal.reason;
 }
 
-/**
- * A pool on files may promise more than its host has. What fills the host up on the way fails with I/O
- * errors, in the pool's metadata too, which then has to be repaired: what can't fit is not begun, and a
- * stream of unknown length ends where the room did that there was at its beginning.
- */
+/** Of the filesystem under a pool of files. */
 async function hostFreeBytes(pool: ThinPool): Promise<bigint | undefined> {
   return (await pool.status()).space.hostFreeBytes;
 }
 
-function hostFull(object: string, reason: string): RequestError {
-  const hint = "Free some space on the filesystem that holds the pool's folder.";
-  return new RequestError({
-    code: "NO_SPACE",
-    operation: "device.import",
-    object,
-    reason,
-    hint,
-  });
-}
-
-/** The worker sees an I/O error and no more where others have filled the host meanwhile. */
-async function explained(pool: ThinPool, object: string, error: RequestError): Promise<unknown> {
-  const { blockSizeBytes, space } = await pool.status();
-  const { hostFreeBytes: free } = space;
-  if (free === undefined || free >= blockSizeBytes) return error;
-  return hostFull(object, "the host's filesystem under the pool is full");
-}
-
-function freeText(bytes: bigint): string {
-  return `the host's filesystem under the pool ${bytes} free`;
+/**
+ * The worker sees an I/O error and no more where others have filled the host meanwhile. A pool that can't say
+ * how it is explains nothing.
+ */
+async function explained(
+  pool: ThinPool,
+  about: { readonly operation: string; readonly object: string },
+  error: RequestError,
+): Promise<RequestError> {
+  const status = await pool.status().catch(() => undefined);
+  const freeBytes = status?.space.hostFreeBytes;
+  if (status === undefined || freeBytes === undefined) return error;
+  if (freeBytes >= status.blockSizeBytes) return error;
+  return hostFull({ ...about, reason: "the host's filesystem under the pool is full" });
 }
 
 function numberOf(amount: string | bigint | undefined): number | undefined {

@@ -2,10 +2,10 @@
  * The idempotency keys that were used, in a SQLite file of their own beside the pool's ledger. What a
  * call writes is on disk when it resolves, or by when `settled` does.
  */
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { StatementSync } from "node:sqlite";
 import { KEY_LIFETIME_MS, MAX_KEYS_PER_UID } from "@thinpool/protocol";
-import { TurnBatch, WalFile } from "@thinpool/thinpool";
-import { inTransaction, openStoreFile } from "../store-file.ts";
+import { TurnBatch } from "@thinpool/thinpool";
+import { inTransaction, StoreFile } from "../store-file.ts";
 import type { StoreSchema } from "../store-file.ts";
 
 /** What is `doneSoon` is written after so long, or as soon as there are so many, or somebody waits for it. */
@@ -46,7 +46,6 @@ export type KeyRecord = UsedKey &
 
 /** Done, and to be written soon. */
 interface Soon {
-  readonly used: UsedKey;
   readonly record: KeyRecord & { readonly state: "done" };
   readonly failed: (error: unknown) => void;
 }
@@ -59,8 +58,7 @@ interface Written {
 }
 
 export class KeyStore implements Disposable {
-  readonly #database: DatabaseSync;
-  readonly #wal: WalFile;
+  readonly #file: StoreFile;
   readonly #nowMs: () => number;
   readonly #statements = new Map<string, StatementSync>();
   readonly #together: TurnBatch<Written>;
@@ -77,17 +75,15 @@ export class KeyStore implements Disposable {
   /** Opens or makes the file; throws where a newer version of thinpoold wrote it. */
   constructor(path: string, nowMs: () => number = Date.now) {
     this.#nowMs = nowMs;
-    this.#database = openStoreFile(path, SCHEMA);
-    this.#wal = new WalFile(this.#database);
+    this.#file = new StoreFile(path, SCHEMA);
     this.#together = new TurnBatch((all) => {
-      this.#wal.unsynced(() =>
-        this.#commit(() => {
-          for (const { used, evidence, outcome } of all) this.#put(used, evidence, outcome);
-        }),
-      );
-      return this.#wal.sync();
+      this.#file.write(() => {
+        for (const { used, evidence, outcome } of all) this.#put(used, evidence, outcome);
+        this.#pruneInTime();
+      });
+      return this.#file.lasting();
     });
-    this.#database
+    this.#file.database
       .prepare("DELETE FROM keys WHERE outcome IS NOT NULL AND used_at_ms <= ?")
       .run(this.#oldestMs());
   }
@@ -103,7 +99,7 @@ export class KeyStore implements Disposable {
 
   /** Those that a crash cut short. */
   begun(): readonly KeyRecord[] {
-    return this.#database.prepare("SELECT * FROM keys WHERE outcome IS NULL").all().map(recordFrom);
+    return this.#statement("SELECT * FROM keys WHERE outcome IS NULL").all().map(recordFrom);
   }
 
   /**
@@ -111,7 +107,7 @@ export class KeyStore implements Disposable {
    * returns: only for whom a wait would be for nothing, since what he would write changes meanwhile.
    */
   begin(used: UsedKey, evidence: string): void {
-    this.#commit(() => this.#put(used, evidence, null));
+    inTransaction(this.#file.database, () => this.#put(used, evidence, null));
   }
 
   /** As `begin`; what is asked for at the same moment, `doneTogether` too, shares one commit. */
@@ -131,7 +127,7 @@ export class KeyStore implements Disposable {
   doneSoon(used: UsedKey, outcome: string, failed: (error: unknown) => void): void {
     const record = { ...used, state: "done", outcome } as const;
     this.#unwritten.set(nameOf(used), record);
-    this.#soon.push({ used, record, failed });
+    this.#soon.push({ record, failed });
     if (this.#soon.length >= MAX_SOON) this.#writeSoon();
     else this.#soonTimer ??= setTimeout(() => this.#writeSoon(), SOON_MS);
   }
@@ -147,11 +143,11 @@ export class KeyStore implements Disposable {
     this.#soonTimer = undefined;
     const soon = this.#soon;
     this.#soon = [];
-    for (const { used, record, failed } of soon) {
-      const written = this.doneTogether(used, record.outcome)
+    for (const { record, failed } of soon) {
+      const written = this.doneTogether(record, record.outcome)
         .catch(failed)
         .finally(() => {
-          const name = nameOf(used);
+          const name = nameOf(record);
           if (this.#unwritten.get(name) === record) this.#unwritten.delete(name);
         });
       this.#follow(written);
@@ -160,28 +156,23 @@ export class KeyStore implements Disposable {
 
   /** `settled` waits for it, and for those before it. */
   #follow(written: Promise<void>): void {
-    const last = this.#both(this.#lastUnwritten, written).finally(() => {
+    const both = Promise.all([this.#lastUnwritten, written]).then(() => undefined);
+    const last = both.finally(() => {
       if (this.#lastUnwritten === last) this.#lastUnwritten = undefined;
     });
     this.#lastUnwritten = last;
   }
 
-  async #both(first: Promise<void> | undefined, second: Promise<void>): Promise<void> {
-    await first;
-    await second;
-  }
-
   /** It was not done: the key is free. On disk as what is `doneSoon`; `failed` likewise. */
   forget({ uid, key }: UsedKey, failed: (error: unknown) => void): void {
-    this.#wal.unsynced(() =>
+    this.#file.write(() =>
       this.#statement("DELETE FROM keys WHERE uid = ? AND key = ?").run(uid, key),
     );
-    this.#follow(this.#wal.sync().catch(failed));
+    this.#follow(this.#file.lasting().catch(failed));
   }
 
   close(): void {
-    this.#wal[Symbol.dispose]();
-    this.#database.close();
+    this.#file.close();
   }
 
   [Symbol.dispose](): void {
@@ -190,13 +181,6 @@ export class KeyStore implements Disposable {
 
   #oldestMs(): number {
     return this.#nowMs() - KEY_LIFETIME_MS;
-  }
-
-  #commit(body: () => void): void {
-    inTransaction(this.#database, () => {
-      body();
-      if (this.#unprunedWrites >= PRUNE_STEP) this.#prune();
-    });
   }
 
   #put({ uid, key, callSha256 }: UsedKey, evidence: string | null, outcome: string | null): void {
@@ -208,7 +192,8 @@ export class KeyStore implements Disposable {
   }
 
   /** What is being done stays, however old: its outcome is still to be settled. */
-  #prune(): void {
+  #pruneInTime(): void {
+    if (this.#unprunedWrites < PRUNE_STEP) return;
     const statement = this.#statement(
       `DELETE FROM keys WHERE uid = ?1 AND outcome IS NOT NULL AND used_at_ms <= max(?2,
          coalesce((SELECT used_at_ms FROM keys WHERE uid = ?1
@@ -222,7 +207,7 @@ export class KeyStore implements Disposable {
   #statement(sql: string): StatementSync {
     const known = this.#statements.get(sql);
     if (known !== undefined) return known;
-    const statement = this.#database.prepare(sql);
+    const statement = this.#file.database.prepare(sql);
     this.#statements.set(sql, statement);
     return statement;
   }

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, test } from "node:test";
+import type { TestContext } from "node:test";
 import { World, GRACE_MS, removeFolders, self } from "./world.test.support.ts";
 
 /** Of the points of the longest runs every third is tried: before and after a step in turns. */
@@ -170,48 +171,50 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
+/** The scenario ends at each boundary, and `comeBack` starts what comes after; the last time it is done before. */
+async function atEachBoundary(
+  scenario: Scenario,
+  t: TestContext,
+  comeBack: (
+    world: World,
+    references: readonly string[],
+    outcome: "died" | "done",
+  ) => Promise<void>,
+): Promise<void> {
+  let boundary = 1;
+  for (; boundary < MAX_BOUNDARIES; boundary += 1) {
+    const world = await World.begin();
+    const references = await scenario.prepare(world);
+    const outcome = await world.dieAt(boundary, () => scenario.work(world, references));
+    assert.ok(outcome !== "failed");
+    await comeBack(world, references, outcome);
+    await world.drive();
+    await world.check();
+    assert.equal(world.references.store.loadSessions().length <= 1, true);
+    await usable(world);
+    if (outcome === "done") break;
+  }
+  assert.ok(boundary > 2 && boundary < MAX_BOUNDARIES);
+  t.diagnostic(`${boundary - 1} boundaries`);
+}
+
 for (const scenario of SCENARIOS) {
   const { name, endsWithBoot } = scenario;
-  test(`dying anywhere in ${name}`, async (t) => {
-    let boundary = 1;
-    for (; boundary < MAX_BOUNDARIES; boundary += 1) {
-      const world = await World.begin();
-      const references = await scenario.prepare(world);
-      const outcome = await world.dieAt(boundary, () => scenario.work(world, references));
-      assert.notEqual(outcome, "failed");
+  test(`dying anywhere in ${name}`, (t) =>
+    atEachBoundary(scenario, t, async (world, references, outcome) => {
       await world.restart(outcome === "died" ? "killed" : "stopped");
       await settled(world);
       scenario.judge(world, references, outcome);
-      await world.drive();
-      await world.check();
-      assert.equal(world.references.store.loadSessions().length <= 1, true);
-      await usable(world);
-      if (outcome === "done") break;
-    }
-    assert.ok(boundary > 2 && boundary < MAX_BOUNDARIES);
-    t.diagnostic(`${boundary - 1} boundaries`);
-  });
+    }));
 
-  test(`a power cut anywhere in ${name}, and right after it`, async (t) => {
-    let boundary = 1;
-    for (; boundary < MAX_BOUNDARIES; boundary += 1) {
-      const world = await World.begin();
-      const references = await scenario.prepare(world);
-      const outcome = await world.dieAt(boundary, () => scenario.work(world, references));
-      assert.notEqual(outcome, "failed");
+  test(`a power cut anywhere in ${name}, and right after it`, (t) =>
+    atEachBoundary(scenario, t, async (world, references, outcome) => {
       await world.reboot();
       await settled(world);
+      assert.deepEqual(world.references.store.loadSessions(), []);
       if (endsWithBoot === true) assert.deepEqual(world.held(), []);
       else scenario.judge(world, references, outcome);
-      await world.drive();
-      await world.check();
-      assert.deepEqual(world.references.store.loadSessions(), []);
-      await usable(world);
-      if (outcome === "done") break;
-    }
-    assert.ok(boundary > 2 && boundary < MAX_BOUNDARIES);
-    t.diagnostic(`${boundary - 1} boundaries`);
-  });
+    }));
 }
 
 /** What the start left to be done later is done; what waits for a client stays. */

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import type { StreamFrame } from "@thinpool/protocol";
 import { STREAM_WINDOW_BYTES } from "@thinpool/protocol";
-import { RequestError } from "../errors.ts";
+import { hostFull } from "../errors.ts";
 import { unpackTree } from "../tree/unpack.ts";
 import type { TransferWish } from "../server/channel.ts";
 import type { Done, FlowTimes } from "./flow.ts";
@@ -56,7 +56,8 @@ export class Inflow extends FlowBase implements Flow {
     } else if (at + payload.length > this.#window) {
       this.#refuse(`a part up to ${at + payload.length}, where the window ends at ${this.#window}`);
     } else if (at + payload.length > maxBytes) {
-      this.fail(noRoom(maxBytes));
+      const reason = `it has more than the ${maxBytes} bytes that the host's filesystem under the pool had free`;
+      this.fail(hostFull({ operation: "stream", object: "the stream", reason }));
     } else {
       // The socket's buffer is the socket's: what is kept longer is copied.
       this.#queue.push(Uint8Array.from(payload));
@@ -116,14 +117,4 @@ export class Inflow extends FlowBase implements Flow {
   #refuse(reason: string): void {
     this.fail(streamError("INVALID_REQUEST", reason));
   }
-}
-
-function noRoom(maxBytes: number): RequestError {
-  return new RequestError({
-    code: "NO_SPACE",
-    operation: "stream",
-    object: "the stream",
-    reason: `it has more than the ${maxBytes} bytes that the host's filesystem under the pool had free`,
-    hint: "Free some space on the filesystem that holds the pool's folder.",
-  });
 }
