@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { installMissing, LabError, runLab } from "thinpool-lab";
+import { compiler, installMissing, LabError, runLab } from "thinpool-lab";
 import { guestMachine, hostMachine } from "./machine.ts";
 import { measureRoundTrip, ROUND_TRIP } from "./native/round-trip.ts";
 import { parseOptions, USAGE, type BenchOptions } from "./options.ts";
@@ -58,10 +58,8 @@ async function measure(options: BenchOptions): Promise<Measured> {
 
 async function measureInGuest(options: BenchOptions): Promise<Measured> {
   const sections = chosenSections(options);
-  installMissing(
-    sections.flatMap((section) => section.needs),
-    say,
-  );
+  // The C program is compiled in each run.
+  installMissing([...compiler, ...sections.flatMap((section) => section.needs)], say);
   const folder = mkdtempSync(join(tmpdir(), "thinpool-bench-"));
   try {
     const resultFile = join(folder, "result.json");

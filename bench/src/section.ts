@@ -35,9 +35,3 @@ export interface Section {
   readonly needs: readonly Requirement[];
   run(bench: Bench): Promise<void>;
 }
-
-/** What every run needs: the C program is compiled in it. */
-export const COMPILER: readonly Requirement[] = [
-  { package: "gcc", needs: "gcc" },
-  { package: "libc6-dev", needs: "/usr/include/stdio.h" },
-];

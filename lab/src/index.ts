@@ -12,7 +12,7 @@ export { examine, healthText, type Health, type KernelHealth } from "./doctor.ts
 export { LabError } from "./lab-error.ts";
 export type { LabDisk, LabKernel, LabOptions } from "./options.ts";
 export { installMissing, prepare } from "./prepare.ts";
-export type { Requirement } from "./requirements.ts";
+export { compiler, type Requirement } from "./requirements.ts";
 export type { LabResult, LabStreams } from "./run.ts";
 
 /**

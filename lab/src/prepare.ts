@@ -4,6 +4,7 @@ import type { LabKernel } from "./options.ts";
 import { updateLists } from "./package-lists.ts";
 import { prepareKernel, type UnpackedKernel } from "./qemu-kernel.ts";
 import { installCommand, missing, type Requirement, requirementsOf } from "./requirements.ts";
+import { prepareRegisters } from "./uml-registers.ts";
 
 /**
  * Makes the machine able to run a kernel, doing nothing where it is. `say` gets one line before
@@ -22,6 +23,7 @@ export function prepare(
       "use --host as root on a machine with dm-thin",
     );
   installMissing(requirementsOf(kernel), say);
+  if (kernel === "uml") prepareRegisters(say);
   return kernel === "qemu" ? prepareKernel(say) : undefined;
 }
 

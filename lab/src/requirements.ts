@@ -1,5 +1,6 @@
 import { isUsable, findProgram } from "./commands.ts";
 import type { LabKernel } from "./options.ts";
+import { registersTooLarge } from "./uml-registers.ts";
 
 /** A Debian package and the file or program by whose presence we know it. */
 export interface Requirement {
@@ -29,6 +30,12 @@ const guestTools: readonly Requirement[] = [
   },
 ];
 
+/** To compile a program of C. */
+export const compiler: readonly Requirement[] = [
+  { package: "gcc", needs: "gcc" },
+  { package: "libc6-dev", needs: "/usr/include/stdio.h" },
+];
+
 const requirements: Readonly<Record<LabKernel, readonly Requirement[]>> = {
   uml: [{ package: "user-mode-linux", needs: "linux.uml" }, ...guestTools],
   qemu: [
@@ -45,7 +52,8 @@ const requirements: Readonly<Record<LabKernel, readonly Requirement[]>> = {
 
 /** What a kernel needs. */
 export function requirementsOf(kernel: LabKernel): readonly Requirement[] {
-  return requirements[kernel];
+  const needsCompiler = kernel === "uml" && registersTooLarge();
+  return [...requirements[kernel], ...(needsCompiler ? compiler : [])];
 }
 
 /** What of it this machine lacks. */

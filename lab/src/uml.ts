@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import type { Duplex, Readable } from "node:stream";
 import { pinned } from "./cpu.ts";
 import { guestModules, type MachineKind, type MachineStart } from "./machine.ts";
+import { registersLibrary, registersTooLarge } from "./uml-registers.ts";
 
 /** User Mode Linux: Linux as an ordinary process, the host's root its root through hostfs. */
 export const uml: MachineKind = {
@@ -49,7 +50,11 @@ stty raw -echo <&3; stty raw -echo <&4`,
       {
         detached: true,
         stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
-        env: { PATH: process.env["PATH"], TMPDIR: options.memoryFolder },
+        env: {
+          PATH: process.env["PATH"],
+          TMPDIR: options.memoryFolder,
+          ...(registersTooLarge() ? { LD_PRELOAD: registersLibrary() } : {}),
+        },
       },
     );
     const [, stdout, stderr, terminal, second] = child.stdio;

@@ -5,7 +5,7 @@ import { enginePeer } from "../peers/engine.ts";
 import { lvmPeer } from "../peers/lvm.ts";
 import type { Peer } from "../peers/peer.ts";
 import { processesStarted } from "../machine.ts";
-import { type Bench, COMPILER, type Rounds, type Section } from "../section.ts";
+import type { Bench, Rounds, Section } from "../section.ts";
 import { shuffled } from "../statistics.ts";
 
 /** Until V8 has compiled what is called, as in a program that has run for longer than a minute. */
@@ -79,7 +79,6 @@ export const snapshot: Section = {
   name: "snapshot",
   what: "snapshot and activation, then removal: engine, C, dmsetup, lvm2, containerd",
   needs: [
-    ...COMPILER,
     { package: "lvm2", needs: "lvm" },
     { package: "containerd", needs: "containerd" },
   ],
