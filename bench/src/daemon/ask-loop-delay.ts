@@ -21,7 +21,7 @@ export function loopDelayEnv(file: string): Record<string, string> {
   return { BENCH_LOOP_DELAY_FILE: file };
 }
 
-/** Since the last time it was asked, or the start; the daemon writes it when it is signalled. */
+/** Since the last time it was asked; the first time begins it. The daemon writes it when it is signalled. */
 export async function askLoopDelay(daemon: ChildProcess, file: string): Promise<LoopDelay> {
   rmSync(file, { force: true });
   daemon.kill("SIGUSR2");

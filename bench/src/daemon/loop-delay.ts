@@ -1,7 +1,11 @@
-/** Loaded into thinpoold before it starts: watches its event loop, and says what it saw at SIGUSR2. */
+/**
+ * Loaded into thinpoold before it starts. At the first SIGUSR2 it begins to watch the event loop, which costs
+ * some ten system calls a millisecond; at each it says what it saw since the one before.
+ */
 import { openSync, readSync, writeFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { isMainThread } from "node:worker_threads";
+import type { LoopDelay } from "./ask-loop-delay.ts";
 
 const RESOLUTION_MS = 1;
 /**
@@ -27,7 +31,8 @@ function waitedMsReader(): () => number {
   };
 }
 
-if (isMainThread && file !== undefined) {
+/** Begins to watch. What it returns says what was seen since it was called last. */
+function watch(): () => LoopDelay {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   const waitedMs = waitedMsReader();
@@ -39,9 +44,9 @@ if (isMainThread && file !== undefined) {
     heldMs = Math.max(heldMs, now.atMs - last.atMs - RESOLUTION_MS - waited);
     last = now;
   }, RESOLUTION_MS).unref();
-  process.on("SIGUSR2", () => {
-    // The sampling timer's own period is in each value.
-    const ms = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS);
+  // The sampling timer's own period is in each value.
+  const ms = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS);
+  return () => {
     const seen = {
       medianMs: ms(delay.percentile(50)),
       p99Ms: ms(delay.percentile(99)),
@@ -50,6 +55,14 @@ if (isMainThread && file !== undefined) {
     };
     delay.reset();
     heldMs = 0;
-    writeFileSync(file, `${JSON.stringify(seen)}\n`);
+    return seen;
+  };
+}
+
+if (isMainThread && file !== undefined) {
+  let seen: (() => LoopDelay) | undefined;
+  process.on("SIGUSR2", () => {
+    seen ??= watch();
+    writeFileSync(file, `${JSON.stringify(seen())}\n`);
   });
 }

@@ -73,7 +73,7 @@ export class Thinpoold implements AsyncDisposable {
     };
   }
 
-  /** Since the last time it was asked, or the start. */
+  /** Since the last time it was asked; the first time begins it. */
   loopDelay(): Promise<LoopDelay> {
     return askLoopDelay(this.#child, this.#delayFile);
   }
