@@ -13,7 +13,12 @@ import type { Random } from "./random.ts";
 const IMAGE_BYTES = 1 << 20;
 /** SQLite's `synchronous` from which on a commit syncs the WAL (FULL). */
 const FULL = 2;
+/** https://sqlite.org/fileformat2.html#walformat */
 const WAL_HEADER_BYTES = 32;
+const WAL_SALTS = { at: 16, bytes: 8 };
+const FRAME_HEADER_BYTES = 24;
+const FRAME_SALTS_AT = 8;
+const FRAME_BYTES = FRAME_HEADER_BYTES + 4096;
 
 interface Entry {
   readonly folder: boolean;
@@ -24,6 +29,25 @@ function isWal(name: string): boolean {
   return name.endsWith("-wal");
 }
 
+/** Where what was written of a log since it was begun anew ends; what comes behind is of no meaning. */
+function walEnd(path: string): number {
+  const file = real.openSync(path, "r");
+  try {
+    const read = (at: number, bytes: number): Buffer => {
+      const part = Buffer.alloc(bytes);
+      return part.subarray(0, real.readSync(file, part, 0, bytes, at));
+    };
+    const salts = read(WAL_SALTS.at, WAL_SALTS.bytes);
+    // Not yet begun.
+    if (salts.length < WAL_SALTS.bytes || salts.every((byte) => byte === 0)) return 0;
+    let end = WAL_HEADER_BYTES;
+    while (read(end + FRAME_SALTS_AT, WAL_SALTS.bytes).equals(salts)) end += FRAME_BYTES;
+    return end;
+  } finally {
+    real.closeSync(file);
+  }
+}
+
 export class VolatileFiles {
   /** Holds `pool`, the folder under test. */
   readonly #parent: string;
@@ -32,7 +56,7 @@ export class VolatileFiles {
   readonly #next: string;
   /** Durable names by folder. */
   #names = new Map<string, Map<string, Entry>>();
-  /** Durable sizes of images and WALs, durable bytes of small files, by inode. */
+  /** Durable sizes of images, ends of WALs, and bytes of small files, by inode. */
   #sizes = new Map<number, number>();
   #bytes = new Map<number, Buffer>();
   /** Renames since the last sync of the folder that they were in. */
@@ -75,7 +99,7 @@ export class VolatileFiles {
   closing(database: string): void {
     const wal = real.statSync(`${database}-wal`, { throwIfNoEntry: false });
     if (wal === undefined) return;
-    this.#sizes.set(wal.ino, wal.size);
+    this.#sizes.set(wal.ino, walEnd(`${database}-wal`));
     this.#own(database);
   }
 
@@ -92,7 +116,7 @@ export class VolatileFiles {
     const known = this.#names.get(dirname(database))?.get(basename(`${database}-wal`));
     const isNew = known?.inode !== wal.ino;
     if (isNew) this.#syncNames(dirname(database));
-    if (synchronous >= FULL) this.#sizes.set(wal.ino, wal.size);
+    if (synchronous >= FULL) this.#sizes.set(wal.ino, walEnd(`${database}-wal`));
     else if (isNew) this.#sizes.set(wal.ino, WAL_HEADER_BYTES);
   }
 
@@ -141,7 +165,7 @@ export class VolatileFiles {
   }
 
   #syncBytes(path: string, inode: number, size: number): void {
-    this.#sizes.set(inode, size);
+    this.#sizes.set(inode, isWal(path) ? walEnd(path) : size);
     if (size < IMAGE_BYTES && !isWal(path) && !this.#databases.has(inode)) {
       this.#bytes.set(inode, real.readFileSync(path));
     }
@@ -179,8 +203,14 @@ export class VolatileFiles {
     const durable = this.#sizes.get(inode) ?? 0;
     if (isWal(name)) {
       real.copyFileSync(from, to);
-      const least = Math.min(durable, size);
-      if (!random.chance(30)) real.truncateSync(to, least + random.below(size - least + 1));
+      const end = walEnd(from);
+      const least = Math.min(durable, end);
+      if (random.chance(30)) return;
+      // Its room is there already: what did not come to the disk is zeros there.
+      const lost = least + random.below(end - least + 1);
+      const file = real.openSync(to, "r+");
+      real.writeSync(file, Buffer.alloc(end - lost), 0, end - lost, lost);
+      real.closeSync(file);
     } else if (this.#databases.has(inode)) {
       real.copyFileSync(from, to);
     } else if (size < IMAGE_BYTES && durable < IMAGE_BYTES) {

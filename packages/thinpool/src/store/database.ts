@@ -2,7 +2,7 @@
  * The ledger's SQLite file: pragmas, prepared statements, and the one way to a durable commit.
  *
  * Journal: WAL with synchronous=FULL costs one fsync per commit (the WAL's), where a rollback journal
- * costs three or more (journal, database, folder); a checkpoint adds two about every 1000 pages.
+ * costs three or more (journal, database, folder); a checkpoint adds two once in some hundred commits.
  * locking_mode=EXCLUSIVE keeps the WAL's index in memory: no -shm file, and no second process can
  * write even if it ignores our lock file. See docs/decisions/0002-ledger-and-transaction-ids.md.
  */

@@ -107,12 +107,24 @@ function checkIndex(): void {
   assert.equal(ledger.pool()?.lastTransactionId, last);
 }
 
-/** How many pages of the file a commit writes: each is one frame of the WAL. */
+/**
+ * How many pages of the file a commit writes: each is one frame of the WAL, which is begun anew now and then
+ * (https://sqlite.org/fileformat2.html#walformat: the salts of its frames are then others).
+ */
 function pagesOf(commit: () => void): number {
-  const frames = (): number => Math.floor(statSync(`${path}-wal`).size / (4096 + 24));
-  const before = frames();
+  const [headerBytes, frameBytes] = [32, 24 + 4096];
+  const log = (): { readonly salts: Buffer; readonly frames: number } => {
+    const bytes = readFileSync(`${path}-wal`);
+    const salts = bytes.subarray(16, 24);
+    const isOfIt = (at: number): boolean => bytes.subarray(at + 8, at + 16).equals(salts);
+    let frames = 0;
+    while (isOfIt(headerBytes + frames * frameBytes)) frames += 1;
+    return { salts, frames };
+  };
+  const before = log();
   commit();
-  return frames() - before;
+  const after = log();
+  return after.salts.equals(before.salts) ? after.frames - before.frames : after.frames;
 }
 
 afterEach(() => {

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import fs, {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -35,6 +43,54 @@ test("a commit is read at once, and lasts once its log was synced", async () => 
   syncs.release();
   await sync;
   assert.ok(lasts);
+});
+
+test("the log has its size from the beginning, and no commit changes it; a crash's copy reads the same", () => {
+  using db = database("size");
+  using wal = new WalFile(db);
+  const path = join(folder, "size");
+  const sizes = new Set([statSync(`${path}-wal`).size]);
+  const insert = db.prepare("INSERT INTO t VALUES (?)");
+  for (let number = 0; number < 1000; number += 1) {
+    if (number % 2 === 0) wal.unsynced(() => void insert.run(number));
+    else insert.run(number);
+    sizes.add(statSync(`${path}-wal`).size);
+  }
+  assert.deepEqual([...sizes], [32 + (256 + 64) * (24 + 4096)]);
+  for (const end of ["", "-wal"]) copyFileSync(path + end, join(folder, `copy${end}`));
+  using copy = new DatabaseSync(join(folder, "copy"));
+  const count = copy.prepare("SELECT count(*) AS n FROM t").get();
+  assert.equal(count?.["n"], 1000);
+});
+
+/** What writeSync of node:fs throws until it is disposed of. */
+function failingWrites(code: "ENOSPC" | "EIO"): Disposable {
+  const { writeSync } = fs;
+  const replace = (by: unknown): void => {
+    Reflect.set(fs, "writeSync", by);
+    syncBuiltinESMExports();
+  };
+  replace(() => {
+    throw Object.assign(new Error(code), { code });
+  });
+  return { [Symbol.dispose]: () => replace(writeSync) };
+}
+
+test("a log for which there is no room yet grows with its commits", () => {
+  using db = database("no-room");
+  const size = (): number => statSync(join(folder, "no-room-wal")).size;
+  const before = size();
+  const open = (code: "ENOSPC" | "EIO"): WalFile => {
+    using _ = failingWrites(code);
+    return new WalFile(db);
+  };
+  const files = readdirSync("/proc/self/fd").length;
+  assert.throws(() => open("EIO"), { code: "EIO" });
+  assert.equal(readdirSync("/proc/self/fd").length, files, "no descriptor is left");
+  using wal = open("ENOSPC");
+  assert.equal(size(), before);
+  wal.unsynced(() => db.exec("INSERT INTO t VALUES (1)"));
+  assert.equal(size(), before + 24 + 4096);
 });
 
 test("after a sync that failed nothing is said to last", async () => {
