@@ -18,8 +18,10 @@ export interface Bench {
   readonly bare: Bare;
   /** Empty, writable, of the section alone; on ext4 on a disk of the guest's, a file of the host's. */
   readonly folder: string;
-  /** The same in the guest's memory: a flush costs nothing there. */
+  /** The same in the guest's memory: no flush is asked for there. */
   readonly memoryFolder: string;
+  /** The same on a disk whose flushes take some 20 ms: a spinning disk's time. */
+  readonly slowFolder: string;
   readonly quick: boolean;
   /** 0, 1 and so on: one for each run that is still to be made. */
   rounds(plan: Rounds): Iterable<number>;

@@ -4,22 +4,34 @@ import { CONNECTIONS, UserProcess } from "../daemon/user-process.ts";
 import { startsOfCommandLine } from "../command-line.ts";
 import { openPool } from "@thinpool/thinpool";
 import { BASE, makeEnginePool } from "../peers/engine.ts";
-import type { Bench, Section } from "../section.ts";
+import type { Bench, Rounds, Section } from "../section.ts";
 import { shuffled } from "../statistics.ts";
 
 /** Until V8 has compiled what is called, in all three processes. */
 const WARM_UP_ROUNDS = 150;
+/** Each takes more than a second. */
+const WARM_UP_ROUNDS_SLOW = 5;
 const AT_A_TIME = [1, 10, 100];
 
-async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void> {
-  const { recorder, kernel, folder } = bench;
+interface Clones extends Rounds {
+  /** Has the engine's pool. */
+  readonly folder: string;
+  /** Behind the first word of each series' name. */
+  readonly series: string;
+  readonly warmUp: number;
+}
+
+/** One clone and its removal by each, in an order drawn anew. */
+async function clonesBesideEngine(bench: Bench, user: UserProcess, plan: Clones): Promise<void> {
+  const { recorder, kernel } = bench;
+  const { folder, series } = plan;
   const pool = await makeEnginePool(kernel, `${folder}/engine`);
   const measure = {
     engine: async (name: string, timed: boolean) => {
       const start = performance.now();
       await pool.snapshot({ origin: BASE, name });
       const ms = performance.now() - start;
-      if (timed) recorder.add("clone/engine", "ms", ms);
+      if (timed) recorder.add(`clone${series}/engine`, "ms", ms);
       await pool.remove({ name });
     },
     daemon: async (name: string, timed: boolean) => {
@@ -27,19 +39,34 @@ async function clonesBesideEngine(bench: Bench, user: UserProcess): Promise<void
       const [roundTripMs = 0] = await user.run({ call: "get", name });
       const [removeMs = 0] = await user.run({ call: "remove", name });
       if (!timed) return;
-      recorder.add("clone/daemon", "ms", ms);
-      recorder.add("remove-clone/daemon", "ms", removeMs);
-      recorder.add("round-trip/sdk", "ms", roundTripMs);
+      recorder.add(`clone${series}/daemon`, "ms", ms);
+      recorder.add(`remove-clone${series}/daemon`, "ms", removeMs);
+      recorder.add(`round-trip${series}/sdk`, "ms", roundTripMs);
     },
   };
-  const plan = { quick: 40, full: 200, quickSeconds: 6 };
   const pair = async (name: string, timed: boolean): Promise<void> => {
     const order = shuffled(["engine", "daemon"] as const, bench.random);
     for (const who of order) await measure[who](name, timed);
   };
-  for (let index = 0; index < WARM_UP_ROUNDS; index += 1) await pair(`w${index}`, false);
+  for (let index = 0; index < plan.warmUp; index += 1) await pair(`w${index}`, false);
   for (const index of bench.rounds(plan)) await pair(`c${index}`, true);
   await pool.close();
+}
+
+/** Where each flush takes its time, as on a disk that keeps its word. */
+async function clonesWithSlowFlushes(bench: Bench): Promise<void> {
+  const { recorder, kernel, slowFolder: folder } = bench;
+  recorder.say("daemon: clones beside the engine's where a flush is slow");
+  await (await makeEnginePool(kernel, `${folder}/daemon`)).detach();
+  {
+    await using thinpoold = await Thinpoold.start(`${folder}/daemon`);
+    await using user = await UserProcess.start(thinpoold.socketPath, 1);
+    await clonesBesideEngine(bench, user, {
+      ...{ folder, series: "-slow-flush", warmUp: WARM_UP_ROUNDS_SLOW },
+      ...{ quick: 6, full: 30, quickSeconds: 6 },
+    });
+  }
+  await (await openPool({ folder: `${folder}/daemon`, kernel })).close();
 }
 
 export const daemon: Section = {
@@ -56,7 +83,10 @@ export const daemon: Section = {
       await using user = await UserProcess.start(thinpoold.socketPath, CONNECTIONS);
       recorder.add("memory/daemon-at-start", "MiB", thinpoold.memoryMiB().daemon);
       recorder.say("daemon: clones beside the engine's");
-      await clonesBesideEngine(bench, user);
+      await clonesBesideEngine(bench, user, {
+        ...{ folder, series: "", warmUp: WARM_UP_ROUNDS },
+        ...{ quick: 40, full: 200, quickSeconds: 6 },
+      });
       recorder.say("daemon: mounts");
       for (const index of bench.rounds({ quick: 15, full: 60, quickSeconds: 5 })) {
         const name = `ready-${index}`;
@@ -89,5 +119,6 @@ export const daemon: Section = {
       recorder.say("daemon: it ends");
     }
     await (await openPool({ folder: `${folder}/daemon`, kernel })).close();
+    await clonesWithSlowFlushes(bench);
   },
 };

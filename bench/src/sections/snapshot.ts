@@ -12,6 +12,8 @@ import { shuffled } from "../statistics.ts";
 const WARM_UP_ROUNDS = 300;
 /** Of a further pool: until its caches are warm. */
 const WARM_UP_ROUNDS_AGAIN = 20;
+/** Each takes half a second on the disk with slow flushes. */
+const WARM_UP_ROUNDS_SLOW = 5;
 const WARM_UP_ROUNDS_OF_ALL = 2;
 const TRUE = "/bin/true";
 
@@ -83,10 +85,12 @@ export const snapshot: Section = {
     { package: "containerd", needs: "containerd" },
   ],
   async run(bench) {
-    const { folder, memoryFolder } = bench;
+    const { folder, memoryFolder, slowFolder } = bench;
     const plan = { quick: 60, full: 300, quickSeconds: 6 };
     await pairs(bench, memoryFolder, "-memory", { ...plan, warmUp: WARM_UP_ROUNDS });
     await pairs(bench, `${folder}/pairs`, "-pair", { ...plan, warmUp: WARM_UP_ROUNDS_AGAIN });
+    const slow = { quick: 8, full: 40, quickSeconds: 5 };
+    await pairs(bench, slowFolder, "-slow-flush", { ...slow, warmUp: WARM_UP_ROUNDS_SLOW });
     await all(bench, { quick: 8, full: 60, quickSeconds: 14 });
   },
 };
