@@ -1,9 +1,11 @@
 /** `BlockDevices` on the kernel: ioctls of linux/fs.h. Needs read or write access to the node. */
+import { statSync } from "node:fs";
 import { chmod, lchown, lstat, open as openFile, readdir, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { BigIntStats } from "node:fs";
 import { devNumberOf, stDevOf } from "../dev-number.ts";
 import type { DevNumber } from "../dev-number.ts";
+import { isInDmFolder } from "../dm/nodes.ts";
 import { NativeError } from "../errors.ts";
 import {
   checkPath,
@@ -16,8 +18,9 @@ import {
   withDescriptor,
 } from "../sys/descriptor.ts";
 import { ERRNO, errnoOfNodeError, nativeErrorFromErrno } from "../sys/errno.ts";
-import { ioctl, ioctlLong, requestNone, requestRead } from "../sys/ioctl.ts";
-import { mknod, open } from "../sys/libc.ts";
+import { ioctl, requestNone, requestRead } from "../sys/ioctl.ts";
+import { close, ioctlPointer, mknod, open } from "../sys/libc.ts";
+import type { SyscallResult } from "../sys/libc.ts";
 import { LongWaitLane } from "../sys/long-wait.ts";
 import { MAX_READ_BYTES } from "./block-devices.ts";
 import type { BlockDevices, BlockSignature, ByteRange, NodeRequest } from "./block-devices.ts";
@@ -36,6 +39,8 @@ const MAX_WAITING_THREADS = 2;
 const MAX_WAITING_QUEUED = 256;
 /** Both ends of a range are at whole sectors of 512 bytes, whatever the device's own size is. */
 const RANGE_ALIGNMENT_BYTES = 512n;
+/** loff_t. The kernel adds a range's two numbers up without looking (block/ioctl.c, before 6.10). */
+const MAX_RANGE_END_BYTES = (1n << 63n) - 1n;
 
 export interface LinuxBlockDevicesOptions {
   /** Threads for discards and zeroings; by default two of its own. */
@@ -45,6 +50,8 @@ export interface LinuxBlockDevicesOptions {
 async function statOf(path: string): Promise<BigIntStats> {
   checkPath("stat", path);
   try {
+    // There a look waits for no disk, and takes far less time than a way to another thread.
+    if (isInDmFolder(path)) return statSync(path, { bigint: true });
     return await stat(path, { bigint: true });
   } catch (error) {
     throw nativeErrorOf("stat", path, error);
@@ -65,6 +72,16 @@ function notBlock(operation: string, path: string): NativeError {
     reason: "it is no block device",
     hint: "Give the node of a block device, for example /dev/loop0.",
   });
+}
+
+/** As `expectResult`, of a call in a run of several that was made, or else one before it has failed. */
+function expectOutcome(
+  outcome: SyscallResult | undefined,
+  operation: string,
+  path: string,
+): number {
+  if (outcome === undefined) throw new Error(`${operation}: it was not called`);
+  return expectResult(outcome, { operation, object: path });
 }
 
 /** Opens a block device; anything else is refused before it is opened. */
@@ -250,16 +267,15 @@ export class LinuxBlockDevices implements BlockDevices {
     });
   }
 
+  /** Opens, clears and closes on one thread; that the range ends inside the device is the kernel's own check. */
   async #clear(
     operation: string,
     path: string,
     request: number,
     { offsetBytes, lengthBytes }: ByteRange,
   ): Promise<void> {
-    const sizeBytes = await this.sizeBytes(path);
-    const aligned = (offsetBytes | lengthBytes) % RANGE_ALIGNMENT_BYTES === 0n;
-    const inside = offsetBytes >= 0n && lengthBytes > 0n && offsetBytes + lengthBytes <= sizeBytes;
-    if (!aligned || !inside) {
+    const endBytes = offsetBytes + lengthBytes;
+    const refuse = (sizeBytes: bigint): never => {
       throw new NativeError({
         code: "NATIVE_INVALID",
         operation,
@@ -267,13 +283,28 @@ export class LinuxBlockDevices implements BlockDevices {
         reason: `${lengthBytes} bytes at ${offsetBytes} are no range of whole sectors inside its ${sizeBytes} bytes`,
         hint: "Give a range of whole sectors that lies inside the device.",
       });
-    }
+    };
+    const aligned = (offsetBytes | lengthBytes) % RANGE_ALIGNMENT_BYTES === 0n;
+    const possible = offsetBytes >= 0n && lengthBytes > 0n && endBytes <= MAX_RANGE_END_BYTES;
+    if (!aligned || !possible) refuse(await this.sizeBytes(path));
+    if (!(await statOf(path)).isBlockDevice()) throw notBlock(operation, path);
+    const size = Buffer.alloc(8);
     const range = Buffer.alloc(16);
     range.writeBigUInt64LE(offsetBytes, 0);
     range.writeBigUInt64LE(lengthBytes, 8);
-    await withBlockDevice(operation, path, O_RDWR, async (fd) => {
-      const outcome = await ioctlLong(this.#lane, fd, request, range);
-      expectResult(outcome, { operation, object: path });
-    });
+    const fd = { resultOf: 0 };
+    const [opened, sized, cleared, closed] = await this.#lane.runAll([
+      { fn: open, args: [path, O_RDWR | O_CLOEXEC, 0] },
+      { fn: ioctlPointer, args: [fd, BLKGETSIZE64, size] },
+      { fn: ioctlPointer, args: [fd, request, range] },
+      { fn: close, args: [fd] },
+    ]);
+    const file = expectOutcome(opened, "open", path);
+    // After a failure the last call was not made.
+    if (closed === undefined) await closeDescriptor(file);
+    expectOutcome(sized, "BLKGETSIZE64", path);
+    const sizeBytes = size.readBigUInt64LE();
+    if (cleared?.errno === ERRNO.EINVAL && endBytes > sizeBytes) refuse(sizeBytes);
+    expectOutcome(cleared, operation, path);
   }
 }

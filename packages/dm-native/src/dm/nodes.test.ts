@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mountPointsOf } from "./holders.ts";
-import { parseControlNumber } from "./nodes.ts";
+import { isInDmFolder, parseControlNumber } from "./nodes.ts";
 
 const DEVICES = "Character devices:\n  1 mem\n 10 misc\n\nBlock devices:\n254 device-mapper\n";
 
@@ -10,6 +10,15 @@ test("the control node's number comes from /proc/misc and /proc/devices", () => 
   assert.deepEqual(parseControlNumber(misc, DEVICES), { major: 10, minor: 236 });
   assert.equal(parseControlNumber("232 kvm\n", DEVICES), undefined);
   assert.equal(parseControlNumber(misc, ""), undefined);
+});
+
+test("what lies right below /dev/mapper is told from all else", () => {
+  assert.equal(isInDmFolder("/dev/mapper/vm-a\\x20b"), true);
+  for (const path of ["/dev/mapper", "/dev/mapper/..", "/dev/mapper/../sda", "/dev/mapper/a/b"]) {
+    assert.equal(isInDmFolder(path), false, path);
+  }
+  assert.equal(isInDmFolder("/mnt/dev/mapper/a"), false);
+  assert.equal(isInDmFolder("dev/mapper/a"), false);
 });
 
 test("mounts of a device are found in mountinfo", () => {

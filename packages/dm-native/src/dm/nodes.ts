@@ -4,6 +4,7 @@
  */
 import { existsSync, lstatSync, mkdirSync, readFileSync, statSync, unlinkSync } from "node:fs";
 import type { Stats } from "node:fs";
+import { basename, dirname } from "node:path";
 import type { DevNumber } from "../dev-number.ts";
 import { formatDevNumber } from "../dev-number.ts";
 import { NativeError } from "../errors.ts";
@@ -19,6 +20,11 @@ const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 /** As libdevmapper: for root only. */
 const NODE_MODE = 0o600;
+
+/** A path right below /dev/mapper: to look at what lies there waits for no disk. */
+export function isInDmFolder(path: string): boolean {
+  return dirname(path) === DM_FOLDER && basename(path) !== "..";
+}
 
 /** The errno, or 0. */
 function tryNode(path: string, type: number, dev: DevNumber): number {

@@ -14,10 +14,16 @@ import { ERRNO } from "./errno.ts";
 import { libcAddress, libcFunction } from "./libc.ts";
 import type { LibcArgument, LibcFunction, SyscallResult } from "./libc.ts";
 
+/** What an earlier call of the same job returned: a descriptor that it opened. */
+export interface ResultOf {
+  /** The call's place in the job. */
+  readonly resultOf: number;
+}
+
 /** One call of a job. */
 export interface LaneCall {
   readonly fn: LibcFunction;
-  readonly args: readonly LibcArgument[];
+  readonly args: readonly (LibcArgument | ResultOf)[];
 }
 
 /** Where in the memory that both threads share a byte array lies. */
@@ -30,7 +36,7 @@ export interface SharedBytes {
 export interface LongCallRequest {
   readonly calls: readonly {
     readonly prototype: string;
-    readonly args: readonly (Exclude<LibcArgument, Uint8Array> | SharedBytes)[];
+    readonly args: readonly (Exclude<LibcArgument, Uint8Array> | SharedBytes | ResultOf)[];
   }[];
   /** In place of the thread's own, which is too small for this request. */
   readonly memory?: SharedArrayBuffer;

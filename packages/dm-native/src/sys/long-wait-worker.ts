@@ -38,11 +38,11 @@ function run({ calls, memory = setup.memory }: LongCallRequest): LongCallReply {
     for (const { prototype, args } of calls) {
       const outcome = call(
         prototype,
-        args.map((argument) =>
-          typeof argument === "object" && argument !== null
-            ? new Uint8Array(memory, argument.at, argument.length)
-            : argument,
-        ),
+        args.map((argument) => {
+          if (typeof argument !== "object" || argument === null) return argument;
+          if ("resultOf" in argument) return outcomes[argument.resultOf]?.result;
+          return new Uint8Array(memory, argument.at, argument.length);
+        }),
       );
       outcomes.push(outcome);
       if (outcome.result < 0) break;

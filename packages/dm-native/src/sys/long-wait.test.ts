@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { NativeError } from "../errors.ts";
 import { ERRNO, errnoName, nativeErrorFromErrno } from "./errno.ts";
-import { libcFunction, poll } from "./libc.ts";
+import { libcFunction, open as libcOpen, poll } from "./libc.ts";
 import { ThreadStore } from "./long-wait-threads.ts";
 import type { LongCallReply, LongCallRequest, LongCallSetup } from "./long-wait-threads.ts";
 import { LongWaitLane } from "./long-wait.ts";
@@ -93,6 +93,28 @@ test("several calls run in their order on one thread, up to the first that fails
   const made = [fds.readInt32LE(0), fds.readInt32LE(4)];
   // All four are open: what came after the failure was not tried.
   for (const fd of [readEnd, writeEnd, ...made]) assert.equal(close.sync(fd).result, 0);
+  await lane.close();
+});
+
+test("a call is given what an earlier one of its job returned", async () => {
+  const read = libcFunction("long read(int fd, void *bytes, size_t count)");
+  const lane = new LongWaitLane({ name: "test", maxThreads: 1, maxQueued: 0 });
+  const bytes = Buffer.alloc(3, 7);
+  const fd = { resultOf: 1 };
+  const [, opened, ...others] = await lane.runAll([
+    { fn: gettid, args: [] },
+    { fn: libcOpen, args: ["/dev/zero", 0, 0] },
+    { fn: read, args: [fd, bytes, 3] },
+    { fn: close, args: [fd] },
+    { fn: close, args: [fd] },
+  ]);
+  assert.ok((opened?.result ?? -1) > 2);
+  assert.deepEqual(others, [
+    { result: 3, errno: 0 },
+    { result: 0, errno: 0 },
+    { result: -1, errno: ERRNO.EBADF },
+  ]);
+  assert.deepEqual(bytes, Buffer.alloc(3));
   await lane.close();
 });
 

@@ -76,7 +76,8 @@ export class LongWaitLane {
 
   /**
    * As `run`, for several calls on one thread with no way back in between: a way there and back costs
-   * more than most calls do. Stops at the first that fails; its outcome is the last of the result.
+   * more than most calls do. Stops at the first that fails; its outcome is the last of the result. An argument
+   * may be what an earlier one of them returned: what that one opened the caller closes, where none of them does.
    */
   runAll(
     calls: readonly LaneCall[],
