@@ -23,6 +23,7 @@ import type { PoolDevice } from "./pool-device.ts";
 import { Limiter } from "./limiter.ts";
 import { Renames } from "./renames.ts";
 import { KeyedLocks } from "./locks.ts";
+import { Emptyings } from "./space/emptyings.ts";
 import type { MonitorOptions } from "./space/monitor.ts";
 import type { SpacePolicy } from "./space/policy.ts";
 import { Space } from "./space/space.ts";
@@ -30,7 +31,6 @@ import type { DeviceRecord, Ledger, PoolRecord } from "./store/ledger.ts";
 import type { ThinDevices } from "./thin-devices.ts";
 import { ThinMaker } from "./thin-maker.ts";
 import { type Committed, type Member, Transactions } from "./transactions.ts";
-import { TurnBatch } from "./turn-batch.ts";
 import { degradedError, isDoubt } from "./undo.ts";
 
 /** How many mkfs and the like run at a time: each reads and writes as much as the disk gives. */
@@ -90,8 +90,7 @@ export class Engine {
   policy: SpacePolicy;
   readonly events: EventLog;
   readonly space: Space;
-  /** Removals that begin: see `Ledger.beginEmptying`. */
-  readonly emptyings: TurnBatch<DeviceRecord>;
+  readonly emptyings: Emptyings = new Emptyings(this);
   /** mkfs and the like. */
   readonly tools: Limiter = new Limiter(MAX_PARALLEL_TOOLS);
   readonly renames: Renames = new Renames();
@@ -106,10 +105,6 @@ export class Engine {
     this.kernel = parts.kernel;
     this.folder = parts.folder;
     this.ledger = parts.ledger;
-    this.emptyings = new TurnBatch(
-      (devices) => this.ledger.beginEmptying(devices),
-      () => this.operations,
-    );
     this.pool = parts.pool;
     this.thins = parts.thins;
     this.states = parts.states;

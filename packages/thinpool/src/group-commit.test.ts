@@ -10,6 +10,7 @@ import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
 import { openPool } from "./open-pool.ts";
 import { heldSyncs } from "./store/held-syncs.test.support.ts";
+import type { ThinPool } from "./pool.ts";
 import { Pool } from "./thin-pool.ts";
 import { MAX_GROUP_DEVICES } from "./transactions.ts";
 
@@ -40,6 +41,12 @@ function snapshots(count: number): Promise<PromiseSettledResult<unknown>[]> {
       pool.snapshot({ origin: "base", name: `clone-${index}` }),
     ),
   );
+}
+
+/** The same pool without a monitor, whose looks are calls as well. */
+async function unwatched(watched: ThinPool): Promise<ThinPool> {
+  await watched.detach();
+  return openPool({ folder: watched.folder, kernel, monitor: false });
 }
 
 async function transactions(body: () => Promise<unknown>): Promise<number> {
@@ -236,6 +243,87 @@ test("a disk that fails a group's sync degrades the pool, and no message is sent
   await assert.rejects(pool.snapshot({ origin: "base", name: "two" }), { code: "POOL_DEGRADED" });
   assert.equal(kernel.calls["DM_TARGET_MSG"], undefined);
   await pool.close();
+});
+
+test("that a device is removed lasts before anything of it goes: alone, together, where no run can be made", async () => {
+  const { dm } = kernel;
+  const run = dm.run.bind(dm);
+  const quiet = await unwatched(pool);
+  const refusal = { operation: "waiting call", object: "a lane", reason: "full", hint: "Wait." };
+  for (const [names, refuses] of [
+    [["a"], false],
+    [["b"], true],
+    [["c", "d"], false],
+  ] as const) {
+    for (const name of names) {
+      await quiet.snapshot({ origin: "base", name, readOnly: true, activate: true });
+    }
+    using syncs = heldSyncs();
+    // The first is the activation's.
+    let left = Number(refuses);
+    dm.run = (...args) => {
+      left -= 1;
+      if (left < 0) return run(...args);
+      return Promise.reject(new NativeError({ ...refusal, code: "NATIVE_REFUSED" }));
+    };
+    kernel.resetCalls();
+    const removals = Promise.all(names.map((name) => quiet.remove({ name })));
+    while (syncs.paths.length === 0) await setImmediate();
+    for (let turn = 0; turn < 10; turn += 1) await setImmediate();
+    assert.equal(syncs.paths.length, 1);
+    assert.deepEqual({ ...kernel.calls }, { DM_DEV_REMOVE: names.length });
+    syncs.release();
+    // The deletions'.
+    while (syncs.paths.length === 1) await setImmediate();
+    assert.equal(kernel.calls["BLKDISCARD"], names.length);
+    assert.equal(kernel.calls["DM_DEV_CREATE"], names.length);
+    syncs.release();
+    await removals;
+    assert.deepEqual(
+      quiet.list().map(({ name }) => name),
+      ["base"],
+    );
+  }
+  dm.run = run;
+  await quiet.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("a disk that fails a removal's sync degrades the pool, and nothing of the device goes", async () => {
+  for (const run of ["refused", "cut", "made"] as const) {
+    const folder = await mkdtemp(join(parent, "pool-"));
+    const other = await unwatched(await createPool({ folder, kernel, backing: SIZES }));
+    await other.createDevice({ name: "base", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+    await other.activate({ name: "base" });
+    const { path } = other.get({ name: "base" });
+    await kernel.write(path, 0, Buffer.alloc(4096, "x"));
+    using syncs = heldSyncs();
+    const { dm } = kernel;
+    const original = dm.run.bind(dm);
+    const refusal = { operation: "a call", object: "a lane", reason: "full", hint: "Wait." };
+    const failure =
+      run === "cut"
+        ? new Error("the thread ended")
+        : new NativeError({ ...refusal, code: "NATIVE_REFUSED" });
+    if (run !== "made") {
+      dm.run = () => {
+        dm.run = original;
+        return Promise.reject(failure);
+      };
+    }
+    kernel.resetCalls();
+    const removal = assert.rejects(other.remove({ name: "base" }), { code: "POOL_DEGRADED" });
+    if (run !== "cut") {
+      while (syncs.paths.length === 0) await setImmediate();
+      syncs.fail("EIO");
+    }
+    await removal;
+    await assert.rejects(other.snapshot({ origin: "base", name: "two" }), {
+      code: "POOL_DEGRADED",
+    });
+    assert.deepEqual({ ...kernel.calls }, { DM_DEV_REMOVE: 1 });
+    await other.close();
+  }
 });
 
 test("a host that is full when a change begins refuses it, and nothing has happened", async () => {

@@ -70,10 +70,14 @@ export class ThinDevices {
   }
 
   /** What `activate` does first; undefined where it has to look something up. */
-  activationSteps(device: DeviceRecord): readonly DmStep[] | undefined {
+  activationSteps(
+    device: DeviceRecord,
+    options: { readonly writable?: boolean } = {},
+  ): readonly DmStep[] | undefined {
     if (device.externalOrigin !== undefined) return undefined;
+    const readOnly = device.readOnly && options.writable !== true;
     const table = thinTable(this.#poolDev, device);
-    return activationSteps(this.#liveOptions(device, table, device.readOnly));
+    return activationSteps(this.#liveOptions(device, table, readOnly));
   }
 
   #liveOptions(

@@ -293,6 +293,16 @@ test("a removed device's blocks go back to the host; without the policy they sta
   await pool.close();
 });
 
+test("a read-only device is given back as well", async () => {
+  const { pool, kernel } = await bench();
+  await pool.snapshot({ origin: "d", name: "s", readOnly: true, activate: true });
+  kernel.resetCalls();
+  await pool.remove({ name: "s" });
+  assert.equal(kernel.calls["BLKDISCARD"], 1);
+  assert.equal((await typesOf(pool)).includes("not-given-back"), false);
+  await pool.close();
+});
+
 test("a discard that fails does not keep the device, and is told", async () => {
   const { pool, kernel } = await bench();
   kernel.failNext({ operation: "BLKDISCARD", errno: "EIO" });

@@ -260,10 +260,10 @@ export class Ledger {
 
   /**
    * From now on they count no longer, and opening removes them (INV-12): their content may go, their
-   * names are free, once it resolves. No name of a device has a slash.
+   * names are free, once the commit lasts. No name of a device has a slash.
    */
-  beginEmptying(devices: readonly DeviceRecord[]): Promise<void> {
-    const commit = this.db.writeUnsynced("removal", () => {
+  beginEmptying(devices: readonly DeviceRecord[]): UnsyncedCommit {
+    return this.db.writeUnsynced("removal", () => {
       for (const { uuid } of devices) {
         this.db.run(
           `UPDATE device SET filling = 1, name = name || '/' || uuid WHERE ${BY_UUID}`,
@@ -271,7 +271,6 @@ export class Ledger {
         );
       }
     });
-    return commit.sync();
   }
 
   /** What somebody else had under this id is gone: it is free. */

@@ -35,8 +35,8 @@ export function remove(engine: Engine, options: { readonly name: string }): Prom
  * is left to do (INV-12). So what fails after it is no reason to keep the device: an event tells it.
  */
 async function deleteEmptied(engine: Engine, record: DeviceRecord): Promise<void> {
-  await engine.emptyings.add(record);
-  await giveBack(engine, record);
+  const { begun } = await engine.emptyings.add(record);
+  await giveBack(engine, record, begun);
   try {
     await deleteRecord(engine, record);
   } catch (error) {
