@@ -44,20 +44,42 @@ test("zero-out and discard act on the range and on nothing else", async () => {
   assert.ok((await stat(backingFile)).blocks < usedBefore, "the discard made a hole");
 });
 
-test("a range that does not fit is refused before the kernel is asked", async () => {
+test("a range that does not fit is refused, and nothing of it is cleared", async () => {
   const { loops } = work;
-  const { path } = await loops.attach({ backingFile: await work.sparseFile(MIB) });
+  const backingFile = await work.sparseFile(MIB);
+  await writeFile(backingFile, Buffer.alloc(MIB, 0xaa));
+  const { path } = await loops.attach({ backingFile });
   for (const range of [
     { offsetBytes: 0n, lengthBytes: BigInt(MIB) + 512n },
+    { offsetBytes: BigInt(MIB), lengthBytes: 512n },
+    // Its end is past what the kernel counts in, and would come out as 4096.
+    { offsetBytes: 1n << 63n, lengthBytes: (1n << 63n) + 4096n },
     { offsetBytes: -512n, lengthBytes: 512n },
     { offsetBytes: 1n, lengthBytes: 512n },
     { offsetBytes: 0n, lengthBytes: 100n },
     { offsetBytes: 0n, lengthBytes: 0n },
   ]) {
-    await assert.rejects(blocks.discard(path, range), { code: "NATIVE_INVALID" });
-    await assert.rejects(blocks.zeroOut(path, range), { code: "NATIVE_INVALID" });
+    const refusal = { code: "NATIVE_INVALID", message: /inside its 1048576 bytes/ };
+    await assert.rejects(blocks.discard(path, range), refusal);
+    await assert.rejects(blocks.zeroOut(path, range), refusal);
   }
+  await blocks.flush(path);
   assert.equal(await loops.detach(path), "detached");
+  assert.deepEqual(await readFile(backingFile), Buffer.alloc(MIB, 0xaa));
+});
+
+test("what the kernel does not clear says why, and is not left open", async () => {
+  const { loops } = work;
+  const backingFile = await work.sparseFile(MIB);
+  const range = { offsetBytes: 0n, lengthBytes: 4096n };
+  const { path } = await loops.attach({ backingFile, readOnly: true });
+  const refusal = { code: "NATIVE_PERMISSION", object: path };
+  await assert.rejects(blocks.discard(path, range), refusal);
+  await assert.rejects(blocks.zeroOut(path, range), refusal);
+  // A device that is open is detached at its last close only.
+  assert.equal(await loops.detach(path), "detached");
+  await assert.rejects(blocks.discard("/dev/mapper/none", range), { code: "NATIVE_NOT_FOUND" });
+  await assert.rejects(blocks.discard("/dev/mapper/control", range), { code: "NATIVE_INVALID" });
 });
 
 test("what real tools write is recognised, on the file and on the device", async () => {

@@ -74,7 +74,7 @@ function notBlock(operation: string, path: string): NativeError {
   });
 }
 
-/** As `expectResult`, of a call in a run of several that was made, or else one before it has failed. */
+/** As `expectResult`, of one of several calls whose turn came. */
 function expectOutcome(
   outcome: SyscallResult | undefined,
   operation: string,
@@ -288,23 +288,22 @@ export class LinuxBlockDevices implements BlockDevices {
     const possible = offsetBytes >= 0n && lengthBytes > 0n && endBytes <= MAX_RANGE_END_BYTES;
     if (!aligned || !possible) refuse(await this.sizeBytes(path));
     if (!(await statOf(path)).isBlockDevice()) throw notBlock(operation, path);
-    const size = Buffer.alloc(8);
     const range = Buffer.alloc(16);
     range.writeBigUInt64LE(offsetBytes, 0);
     range.writeBigUInt64LE(lengthBytes, 8);
     const fd = { resultOf: 0 };
-    const [opened, sized, cleared, closed] = await this.#lane.runAll([
+    const [opened, cleared, closed] = await this.#lane.runAll([
       { fn: open, args: [path, O_RDWR | O_CLOEXEC, 0] },
-      { fn: ioctlPointer, args: [fd, BLKGETSIZE64, size] },
       { fn: ioctlPointer, args: [fd, request, range] },
       { fn: close, args: [fd] },
     ]);
     const file = expectOutcome(opened, "open", path);
     // After a failure the last call was not made.
     if (closed === undefined) await closeDescriptor(file);
-    expectOutcome(sized, "BLKGETSIZE64", path);
-    const sizeBytes = size.readBigUInt64LE();
-    if (cleared?.errno === ERRNO.EINVAL && endBytes > sizeBytes) refuse(sizeBytes);
+    if (cleared?.errno === ERRNO.EINVAL) {
+      const sizeBytes = await this.sizeBytes(path);
+      if (endBytes > sizeBytes) refuse(sizeBytes);
+    }
     expectOutcome(cleared, operation, path);
   }
 }

@@ -184,10 +184,10 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
       flags: options.deferred === true ? DM_FLAG.DEFERRED_REMOVE : 0,
     };
     // The reply no longer knows the name by which the node goes away.
-    const { name } = await this.deviceStatus(device);
-    const reply = await this.#change(request);
+    const present = await this.deviceStatus(device);
+    const reply = await this.#change(request, present);
     if ((reply.header.flags & DM_FLAG.DEFERRED_REMOVE) !== 0) return "deferred";
-    removeNode(name);
+    removeNode(present.name);
     return "removed";
   }
 
@@ -195,11 +195,14 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     checkNotReserved("DM_DEV_RENAME", name);
     const before = await this.deviceStatus(device);
     // The kernel looks the device up by name only (dm-ioctl.c, dm_hash_rename).
-    await this.#change({
-      command: "DM_DEV_RENAME",
-      device: { name: before.name },
-      payload: encodeText(mangle(name)),
-    });
+    await this.#change(
+      {
+        command: "DM_DEV_RENAME",
+        device: { name: before.name },
+        payload: encodeText(mangle(name)),
+      },
+      before,
+    );
     const info = await this.deviceStatus({ dev: before.dev });
     removeNode(before.name);
     if (info.hasLiveTable) this.#settleNode(info, name);
@@ -442,11 +445,14 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
     }
   }
 
-  /** A command that makes udev act: waits for its rules, or where no udevd runs, for nothing. */
-  async #change(request: DmRequest): Promise<DmReply> {
+  /**
+   * A command that makes udev act: waits for its rules, or where no udevd runs, for nothing. `present`: what
+   * the caller knows of the device, which is asked for otherwise.
+   */
+  async #change(request: DmRequest, present?: DmDeviceInfo): Promise<DmReply> {
     if (!udevIsRunning() || request.device === undefined) return this.#issue(request);
-    const device = await this.deviceStatus(request.device);
-    const cookie = this.#cookie(device.name, device.uuid);
+    const { name, uuid } = present ?? (await this.deviceStatus(request.device));
+    const cookie = this.#cookie(name, uuid);
     let reply: DmReply;
     try {
       reply = await this.#issue({ ...request, eventNr: cookie.eventNr });
