@@ -413,9 +413,8 @@ async function cutAt(operation: Operation, cut: Cut): Promise<number> {
       pool = await operation.run(world, pool);
       ended = true;
       // What goes on in the background at its end has come so far with one seed, and not yet with another.
-      for (let step = 0; point !== undefined && step < STEPS_AFTER_END; step += 1) {
-        await Promise.resolve();
-      }
+      const steps = point === undefined ? 0 : STEPS_AFTER_END;
+      for (let step = 0; step < steps; step += 1) await Promise.resolve();
     } catch (error) {
       if (world.dead === undefined) throw error;
     }
