@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { chmod, lstat, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import fs, { chmod, lstat, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -50,6 +51,34 @@ test(
     const names = Array.from({ length: 20 }, (_, index) => `device-${index}`);
     await Promise.all(names.map((name) => folders.makeTarget(ANOTHER, name, NONE)));
     assert.equal((await lstat(join(folders.root, "4242"))).uid, ANOTHER.uid);
+  },
+);
+
+test(
+  "a folder that is given away between two looks at it is its user's",
+  {
+    skip: ROOT_ONLY,
+  },
+  async (t) => {
+    const { folders } = await place(t);
+    await folders.prepareRoot();
+    // The daemon died before it gave it away.
+    await mkdir(join(folders.root, "4242"));
+    const { readdir } = fs;
+    const replace = (by: unknown): void => {
+      Reflect.set(fs, "readdir", by);
+      syncBuiltinESMExports();
+    };
+    t.after(() => replace(readdir));
+    let looks = 0;
+    replace(async (path: string) => {
+      looks += 1;
+      if (looks === 1) await folders.makeTarget(ANOTHER, "two", NONE);
+      return readdir(path);
+    });
+    await folders.makeTarget(ANOTHER, "one", NONE);
+    assert.equal(looks, 2);
+    assert.deepEqual((await readdir(join(folders.root, "4242"))).toSorted(), ["one", "two"]);
   },
 );
 

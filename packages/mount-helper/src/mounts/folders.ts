@@ -71,7 +71,9 @@ export async function ensureFolder(path: string, mode: number, owner: FolderOwne
   try {
     const stat = await handle.stat();
     if (stat.uid !== owner.uid) {
-      if (stat.uid !== self().uid || (await readdir(path)).length > 0) {
+      const isOurs = stat.uid === self().uid && (await readdir(path)).length === 0;
+      // Another call may have given it away meanwhile, and put its target into it.
+      if (!isOurs && (await handle.stat()).uid !== owner.uid) {
         const reason = `it belongs to uid ${stat.uid}, not ${owner.uid}`;
         refuse(path, reason, "Remove it: the daemon makes it anew.");
       }
