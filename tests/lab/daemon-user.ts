@@ -87,7 +87,8 @@ const scenarios: Readonly<Record<string, (client: Client) => Promise<unknown>>> 
     await writeFile(join(first.path, "file"), "first");
     await writeFile(join(second.path, "file"), "second");
     const files = [first.path, second.path].map((path) => readFile(join(path, "file"), "utf8"));
-    return Promise.all(files);
+    // Not before they are read: what is `using` ends with the function, not with what it returns.
+    return await Promise.all(files);
   },
 
   /** Clones two, mounts one once and the other twice, writes, and leaves them mounted. */
