@@ -34,11 +34,12 @@ export class ClosedPool {
 
   /** Closes the ledger, lets `replace` put another file in its place, and opens that. */
   async replaceLedger(replace: () => Promise<void>): Promise<void> {
-    this.#ledger.close();
+    this.closeLedger();
     try {
       await replace();
     } finally {
       this.#ledger = Ledger.open(this.paths.ledger);
+      this.#closed = false;
     }
   }
 }

@@ -93,6 +93,16 @@ test("a log for which there is no room yet grows with its commits", () => {
   assert.equal(size(), before + 24 + 4096);
 });
 
+test("it closes its descriptor once, and not what has the number afterwards", () => {
+  using db = database("closed");
+  const wal = new WalFile(db);
+  wal[Symbol.dispose]();
+  const other = fs.openSync("/dev/null", "r");
+  assert.equal(other, wal.file?.fd);
+  wal[Symbol.dispose]();
+  fs.closeSync(other);
+});
+
 test("after a sync that failed nothing is said to last", async () => {
   using syncs = heldSyncs();
   using db = database("fails");

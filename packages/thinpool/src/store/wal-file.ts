@@ -37,6 +37,7 @@ export class WalFile implements Disposable {
   #failure: LedgerCommitError | undefined;
   #syncing = 0;
   #disposed = false;
+  #closed = false;
 
   /** Of a database in WAL mode from which something has been read or written: its log is there then. */
   constructor(database: DatabaseSync) {
@@ -101,7 +102,10 @@ export class WalFile implements Disposable {
   }
 
   #closeIfDone(): void {
-    if (this.#disposed && this.#syncing === 0 && this.file !== undefined) closeSync(this.file.fd);
+    if (!this.#disposed || this.#closed || this.#syncing > 0 || this.file === undefined) return;
+    // Once: its number is another file's from then on.
+    this.#closed = true;
+    closeSync(this.file.fd);
   }
 }
 
