@@ -219,7 +219,7 @@ async function boot(): Promise<void> {
     states = await check(task.record);
     say("survived");
     if (task.fresh) {
-      await kernel.mounts.unmount(DISK);
+      await unmountDisk();
       await dm.removeDevice(FLAKEY);
     }
   }
