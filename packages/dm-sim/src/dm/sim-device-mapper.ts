@@ -90,15 +90,16 @@ export class SimDeviceMapper implements DeviceMapper {
   ): Promise<DmDeviceInfo> {
     return this.#gate.call("DM_DEV_CREATE", name, options.uuid ?? "", () => {
       refuseReserved(name);
-      const taken = (device: DmDevice): boolean =>
-        device.name === name ||
-        (options.uuid !== undefined && device.uuid === options.uuid) ||
-        device.dev.minor === options.minor;
-      if ([...this.#devices].some(taken)) {
-        throw new Refusal("EBUSY", "the name, uuid or minor is taken", "NATIVE_EXISTS");
+      const minors = new Set<number>();
+      for (const { name: others, uuid, dev } of this.#devices) {
+        minors.add(dev.minor);
+        const isTaken = others === name || (uuid !== undefined && uuid === options.uuid);
+        if (isTaken || dev.minor === options.minor) {
+          throw new Refusal("EBUSY", "the name, uuid or minor is taken", "NATIVE_EXISTS");
+        }
       }
       let minor = options.minor ?? 0;
-      while ([...this.#devices].some((device) => device.dev.minor === minor)) minor += 1;
+      while (minors.has(minor)) minor += 1;
       const device = new DmDevice({
         machine: this.#machine,
         minor,
@@ -351,13 +352,10 @@ export class SimDeviceMapper implements DeviceMapper {
   }
 
   #device(ref: DmDeviceRef): DmDevice {
-    const device = [...this.#devices].find((candidate) => {
-      if ("name" in ref) return candidate.name === ref.name;
-      if ("uuid" in ref) return candidate.uuid === ref.uuid;
-      return sameDevNumber(candidate.dev, ref.dev);
-    });
-    if (device === undefined) throw new Refusal("ENXIO", "there is no such dm device");
-    return device;
+    for (const device of this.#devices) {
+      if (isMeant(device, ref)) return device;
+    }
+    throw new Refusal("ENXIO", "there is no such dm device");
   }
 
   /** A rename wakes who waits for the device's events, where it has a table. */
@@ -378,6 +376,12 @@ export class SimDeviceMapper implements DeviceMapper {
     this.#globalEvents += 1;
     this.#pollWaiters.wake("all");
   }
+}
+
+function isMeant(device: DmDevice, ref: DmDeviceRef): boolean {
+  if ("name" in ref) return device.name === ref.name;
+  if ("uuid" in ref) return device.uuid === ref.uuid;
+  return sameDevNumber(device.dev, ref.dev);
 }
 
 /** The control node has this name in /dev/mapper. */
