@@ -1,22 +1,29 @@
 /*
  * The limit: the device-mapper ioctls of a snapshot that is activated, of a removal, and a program's
- * start, with nothing around them. Reads one command a line, answers with one line of nanoseconds.
+ * start, with nothing around them. Reads one command a line, answers with how many nanoseconds it took.
  * A tab stands between words.
  *
- *   snap POOL_UUID ORIGIN_ID ID T POOL_DEV SECTORS NAME UUID   five times, one for each ioctl
- *   drop POOL_UUID ID T UUID                                   three times, one for each ioctl
- *   commit FILE                                                one time: what a durable record takes
- *   spawn PROGRAM ARGUMENT...                                  one time: vfork, exec and wait
+ *   snap POOL_UUID ORIGIN_ID ID T POOL_DEV SECTORS NAME UUID   five ioctls
+ *   keep POOL_UUID ORIGIN_ID ID T POOL_DEV SECTORS NAME UUID LOG
+ *        the same by a program that records durably what it makes, and whose event loop does not wait for a
+ *        disk: the record is written to LOG, then a thread syncs it and issues the ioctls
+ *   drop POOL_UUID ID T UUID                                   three ioctls
+ *   spawn PROGRAM ARGUMENT...                                  vfork, exec and wait
  *
  * T is the pool's transaction id before the command. A failure is "error TEXT", and the end.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,6 +41,12 @@ extern char **environ;
 static int control;
 static _Alignas(8) char buffer[BUFFER_BYTES];
 static struct dm_ioctl *const request = (struct dm_ioctl *)buffer;
+
+/* The log of what is made, and the thread that waits for disks. */
+static int record = -1;
+static sem_t asked;
+static int answered;
+static char **asked_words;
 
 static void fail(const char *what) {
   printf("error %s: %s\n", what, strerror(errno));
@@ -55,11 +68,8 @@ static void begin(const char *uuid) {
   snprintf(request->uuid, sizeof request->uuid, "%s", uuid);
 }
 
-/* Issues the request and prints how long it took. */
 static void issue(unsigned long command, const char *what) {
-  unsigned long long start = now();
   if (ioctl(control, command, buffer) < 0) fail(what);
-  printf("%llu ", now() - start);
 }
 
 static void message(const char *pool_uuid, const char *text) {
@@ -102,37 +112,71 @@ static void drop(char **w) {
   message(w[1], text);
 }
 
-/*
- * What SQLite does for the engine's record of a snapshot: two pages of its log, each with a header, and one
- * fdatasync. The log has its full size from the beginning, and is written anew every 256 pages.
- */
-static void commit(const char *path) {
-  static char page[PAGE_BYTES];
-  static int file = -1;
-  static char opened[256];
-  static off_t at;
-  if (strcmp(opened, path) != 0) {
-    if (file >= 0) close(file);
-    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0) fail(path);
-    snprintf(opened, sizeof opened, "%s", path);
-    for (at = 0; at < LOG_BYTES; at += FRAME_HEADER_BYTES + PAGE_BYTES)
-      if (pwrite(file, page, sizeof page, at) != sizeof page) fail(path);
-    if (fdatasync(file) < 0) fail(path);
-    at = 0;
-  }
-  unsigned long long start = now();
-  for (int index = 0; index < COMMIT_PAGES; index++) {
-    if (pwrite(file, page, FRAME_HEADER_BYTES, at) != FRAME_HEADER_BYTES) fail(path);
-    if (pwrite(file, page, PAGE_BYTES, at + FRAME_HEADER_BYTES) != PAGE_BYTES) fail(path);
-    at += FRAME_HEADER_BYTES + PAGE_BYTES;
-  }
-  if (fdatasync(file) < 0) fail(path);
-  printf("%llu ", now() - start);
-  if (at >= LOG_BYTES) at = 0;
+/* The log has its full size from the beginning, as the engine's. */
+static void open_record(const char *path) {
+  static const char page[PAGE_BYTES];
+  if (record >= 0) close(record);
+  record = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (record < 0) fail(path);
+  for (off_t at = 0; at < LOG_BYTES; at += FRAME_HEADER_BYTES + PAGE_BYTES)
+    if (pwrite(record, page, sizeof page, at) != sizeof page) fail(path);
+  if (fdatasync(record) < 0) fail(path);
 }
 
-static void spawn(char **words) {
+/* What SQLite does for the engine's record of a snapshot: two pages of its log, each with a header. */
+static void write_record(const char *path) {
+  static const char page[PAGE_BYTES];
+  static off_t at;
+  if (at >= LOG_BYTES) at = 0;
+  for (int index = 0; index < COMMIT_PAGES; index++) {
+    if (pwrite(record, page, FRAME_HEADER_BYTES, at) != FRAME_HEADER_BYTES) fail(path);
+    if (pwrite(record, page, PAGE_BYTES, at + FRAME_HEADER_BYTES) != PAGE_BYTES) fail(path);
+    at += FRAME_HEADER_BYTES + PAGE_BYTES;
+  }
+}
+
+static void *wait_for_disks(void *nothing) {
+  uint64_t one = 1;
+  while (sem_wait(&asked) == 0) {
+    if (fdatasync(record) < 0) fail("fdatasync");
+    snap(asked_words);
+    if (write(answered, &one, sizeof one) != sizeof one) fail("eventfd");
+  }
+  return nothing;
+}
+
+/* As a program with an event loop does it: two ways to be woken, and no work for anybody else. */
+static void keep(char **words) {
+  struct pollfd loop = {.events = POLLIN};
+  uint64_t answers;
+  write_record(words[9]);
+  asked_words = words;
+  sem_post(&asked);
+  loop.fd = answered;
+  if (poll(&loop, 1, -1) != 1 || read(answered, &answers, sizeof answers) != sizeof answers) fail("poll");
+}
+
+static void prepare_keeping(const char *path) {
+  static char opened[256];
+  if (strcmp(opened, path) == 0) return;
+  if (record < 0) {
+    pthread_t thread;
+    answered = eventfd(0, EFD_CLOEXEC);
+    if (answered < 0 || sem_init(&asked, 0, 0) < 0) fail("eventfd");
+    errno = pthread_create(&thread, NULL, wait_for_disks, NULL);
+    if (errno != 0) fail("pthread_create");
+  }
+  open_record(path);
+  snprintf(opened, sizeof opened, "%s", path);
+}
+
+static unsigned long long timed(void (*command)(char **), char **words) {
+  unsigned long long start = now();
+  command(words);
+  return now() - start;
+}
+
+static unsigned long long spawn(char **words) {
   pid_t child;
   int status;
   posix_spawn_file_actions_t quiet;
@@ -147,7 +191,7 @@ static void spawn(char **words) {
   posix_spawn_file_actions_destroy(&quiet);
   errno = 0;
   if (status != 0) fail(words[1]);
-  printf("%llu ", end - start);
+  return end - start;
 }
 
 int main(void) {
@@ -159,15 +203,18 @@ int main(void) {
     int count = 0;
     for (char *word = strtok(line, "\t\n"); word != NULL && count < MAX_WORDS; word = strtok(NULL, "\t\n"))
       words[count++] = word;
-    if (count == 9 && strcmp(words[0], "snap") == 0) snap(words);
-    else if (count == 5 && strcmp(words[0], "drop") == 0) drop(words);
-    else if (count == 2 && strcmp(words[0], "commit") == 0) commit(words[1]);
-    else if (count > 1 && strcmp(words[0], "spawn") == 0) spawn(words);
+    unsigned long long taken = 0;
+    if (count == 9 && strcmp(words[0], "snap") == 0) taken = timed(snap, words);
+    else if (count == 5 && strcmp(words[0], "drop") == 0) taken = timed(drop, words);
+    else if (count == 10 && strcmp(words[0], "keep") == 0) {
+      prepare_keeping(words[9]);
+      taken = timed(keep, words);
+    } else if (count > 1 && strcmp(words[0], "spawn") == 0) taken = spawn(words);
     else {
       errno = EINVAL;
       fail("the command");
     }
-    putchar('\n');
+    printf("%llu\n", taken);
     fflush(stdout);
   }
   return 0;

@@ -26,22 +26,23 @@ export class Bare implements Disposable {
   /** Compiles it into `folder` and starts it. */
   static start(folder: string): Bare {
     const program = `${folder}/bare`;
-    execFileSync("gcc", ["-O2", "-o", program, SOURCE]);
+    execFileSync("gcc", ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, SOURCE]);
     const log = `${program}.log`;
     return new Bare(spawn(program, { stdio: ["pipe", "pipe", openSync(log, "a")] }), log);
   }
 
-  /** Nanoseconds of each step, as the program's own clock has them. */
-  async #send(...words: readonly string[]): Promise<readonly number[]> {
+  /** Milliseconds, by the program's own clock. */
+  async #send(...words: readonly string[]): Promise<number> {
     this.#child.stdin?.write(`${words.join("\t")}\n`);
     const { value, done } = await this.#answers.next();
     if (done === true) throw new Error("bare ended");
     if (value.startsWith("error")) {
       throw new Error(`bare: ${value}\n${readFileSync(this.#log, "utf8").slice(-MAX_LOG_CHARS)}`);
     }
-    return value.trim().split(" ").map(Number);
+    return Number(value) / 1e6;
   }
 
+  /** Milliseconds. `recordIn`: by a program that keeps a durable record, in this file, and holds no event loop. */
   snap(of: {
     readonly poolUuid: string;
     readonly originId: number;
@@ -51,33 +52,29 @@ export class Bare implements Disposable {
     readonly sectors: bigint;
     readonly name: string;
     readonly uuid: string;
-  }): Promise<readonly number[]> {
-    const { poolUuid, originId, id, transactionId, poolDev, sectors, name, uuid } = of;
+    readonly recordIn?: string | undefined;
+  }): Promise<number> {
+    const { poolUuid, originId, id, transactionId, poolDev, sectors, name, uuid, recordIn } = of;
     return this.#send(
-      ...["snap", poolUuid, `${originId}`, `${id}`, `${transactionId}`, poolDev, `${sectors}`],
-      ...[name, uuid],
+      ...[recordIn === undefined ? "snap" : "keep", poolUuid, `${originId}`, `${id}`],
+      ...[`${transactionId}`, poolDev, `${sectors}`, name, uuid],
+      ...(recordIn === undefined ? [] : [recordIn]),
     );
   }
 
+  /** Milliseconds. */
   drop(of: {
     readonly poolUuid: string;
     readonly id: number;
     readonly transactionId: bigint;
     readonly uuid: string;
-  }): Promise<readonly number[]> {
+  }): Promise<number> {
     return this.#send("drop", of.poolUuid, `${of.id}`, `${of.transactionId}`, of.uuid);
   }
 
-  /** Milliseconds of a durable record of a snapshot, in a log of that path. */
-  async commit(path: string): Promise<number> {
-    const [nanoseconds = 0] = await this.#send("commit", path);
-    return nanoseconds / 1e6;
-  }
-
   /** Milliseconds from vfork to the end of the program, which must succeed. */
-  async spawn(program: string, ...args: readonly string[]): Promise<number> {
-    const [nanoseconds = 0] = await this.#send("spawn", program, ...args);
-    return nanoseconds / 1e6;
+  spawn(program: string, ...args: readonly string[]): Promise<number> {
+    return this.#send("spawn", program, ...args);
   }
 
   [Symbol.dispose](): void {

@@ -9,33 +9,46 @@ import type { Peer } from "./peer.ts";
 const SECTORS = DEVICE_BYTES / SECTOR_SIZE_BYTES;
 const DMSETUP = "/sbin/dmsetup";
 
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+/** The very ioctls and nothing around them: the limit. */
+export function barePeer(kernel: Kernel, folder: string, bare: Bare): Promise<Peer> {
+  return cPeer({ kernel, folder, bare, name: "c" });
 }
 
-/** The very ioctls and nothing around them: the limit. */
-export async function barePeer(kernel: Kernel, folder: string, bare: Bare): Promise<Peer> {
-  const pool = await makeRawPool(kernel, `${folder}/c`, "bench-c");
+/** The same by a program that keeps a durable record and holds no event loop: the limit of any such. */
+export function recordingPeer(kernel: Kernel, folder: string, bare: Bare): Promise<Peer> {
+  return cPeer({ kernel, folder, bare, name: "c-recording", recordIn: `${folder}/c-log` });
+}
+
+async function cPeer(options: {
+  readonly kernel: Kernel;
+  readonly folder: string;
+  readonly bare: Bare;
+  readonly name: Peer["name"];
+  readonly recordIn?: string;
+}): Promise<Peer> {
+  const { kernel, folder, bare, name: peer, recordIn } = options;
+  const pool = await makeRawPool(kernel, `${folder}/${peer}`, `bench-${peer}`);
   await makeRawBase(kernel, pool);
-  const device = () => ({ id: pool.nextId, uuid: `BENCH-c-${pool.nextId}` });
+  const device = () => ({ id: pool.nextId, uuid: `BENCH-${peer}-${pool.nextId}` });
   return {
-    name: "c",
+    name: peer,
     async snapshot() {
       pool.nextId += 1;
       const { id, uuid } = device();
       const { uuid: poolUuid, transactionId, dev: poolDev } = pool;
-      const name = `bench-c-${id}`;
-      const steps = await bare.snap({
+      const name = `bench-${peer}-${id}`;
+      const ms = await bare.snap({
         ...{ poolUuid, originId: 0, id, transactionId, poolDev, sectors: SECTORS, name, uuid },
+        recordIn,
       });
       pool.transactionId += 1n;
-      return sum(steps) / 1e6;
+      return ms;
     },
     async remove() {
       const { transactionId, uuid: poolUuid } = pool;
-      const steps = await bare.drop({ ...device(), poolUuid, transactionId });
+      const ms = await bare.drop({ ...device(), poolUuid, transactionId });
       pool.transactionId += 1n;
-      return sum(steps) / 1e6;
+      return ms;
     },
     close: async () => pool[Symbol.asyncDispose](),
   };

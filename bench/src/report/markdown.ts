@@ -1,7 +1,7 @@
 /** The result as the part of docs/BENCHMARKS.md that a run writes. */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Report } from "./report.ts";
-import { number, verdict } from "./text.ts";
+import { aim, number } from "./text.ts";
 
 const BEGIN = "<!-- figures: written by ./run bench --update-docs -->";
 const END = "<!-- end of figures -->";
@@ -23,8 +23,7 @@ export function figures(made: Report, plots: readonly string[]): string {
   const goals = made.targets.map((target) => [
     `\`${target.name}\`: ${target.what}`,
     number(target.measured),
-    `${target.better === "less" ? "at most" : "at least"} ${target.wanted}`,
-    verdict(target.met),
+    ...aim(target),
     target.withoutStarts === undefined
       ? ""
       : `${number(target.withoutStarts)} (${target.processes ?? 0})`,

@@ -21,6 +21,7 @@ test("the peer's median over ours, ours over the C program's; what was not measu
   const { ratios, further, targets } = reportOf({
     "snapshot-activate-pair/engine": ms(6, 5, 7),
     "snapshot-activate-pair/c": ms(5, 4, 9),
+    "snapshot-activate-pair/c-recording": ms(7.5),
     "snapshot-activate/engine": ms(10),
     "snapshot-activate/dmsetup": ms(150),
     "snapshot-activate-processes/dmsetup": count(4),
@@ -32,10 +33,14 @@ test("the peer's median over ours, ours over the C program's; what was not measu
   // Three processes of 40 ms off 150 ms.
   assert.equal(further["snapshot_activate_vs_dmsetup_without_starts"], 3);
   assert.equal(ratios["snapshot_activate_vs_lvm"], null);
+  // Nothing is aimed at: no verdict on what is possible.
+  assert.equal(further["c_recording_vs_c"], 1.5);
+  assert.equal(further["snapshot_activate_vs_c_recording"], 0.8);
   const met = Object.fromEntries(targets.map((target) => [target.name, target.met]));
   assert.equal(met["snapshot_activate_vs_c"], true);
   assert.equal(met["snapshot_activate_vs_dmsetup"], true);
   assert.equal(met["snapshot_activate_vs_lvm"], undefined);
+  assert.equal(met["c_recording_vs_c"], undefined);
 });
 
 test("a missed target and an unfavourable figure are printed like any other", () => {

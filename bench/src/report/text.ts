@@ -1,5 +1,6 @@
 /** The result as text for people. */
 import type { Report } from "./report.ts";
+import type { Target } from "./targets.ts";
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) =>
@@ -21,9 +22,14 @@ export function number(value: number | undefined): string {
   return Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-export function verdict(met: boolean | undefined): string {
-  if (met === undefined) return "not measured";
-  return met ? "met" : "MISSED";
+/** What was aimed at, and whether it was reached. */
+export function aim(target: Target): readonly [string, string] {
+  const { better, wanted, measured, met } = target;
+  const aimedAt =
+    wanted === undefined ? "" : `${better === "less" ? "at most" : "at least"} ${wanted}`;
+  if (measured === undefined) return [aimedAt, "not measured"];
+  if (met === undefined) return [aimedAt, ""];
+  return [aimedAt, met ? "met" : "MISSED"];
 }
 
 export function reportText(made: Report): string {
@@ -31,8 +37,7 @@ export function reportText(made: Report): string {
   const goals = made.targets.map((target) => [
     target.name,
     number(target.measured),
-    `${target.better === "less" ? "at most" : "at least"} ${target.wanted}`,
-    verdict(target.met),
+    ...aim(target),
     target.withoutStarts === undefined
       ? ""
       : `${number(target.withoutStarts)} (${target.processes ?? 0} processes)`,

@@ -1,5 +1,5 @@
 /** A snapshot and its activation, and the removal, by the engine and by all others: in pairs. */
-import { barePeer, dmsetupPeer } from "../peers/raw.ts";
+import { barePeer, dmsetupPeer, recordingPeer } from "../peers/raw.ts";
 import { containerdPeer } from "../peers/containerd.ts";
 import { enginePeer } from "../peers/engine.ts";
 import { lvmPeer } from "../peers/lvm.ts";
@@ -31,7 +31,7 @@ async function round(bench: Bench, peers: readonly Peer[], series: string): Prom
   }
 }
 
-/** Engine and C in turn, with no large process between them. */
+/** Engine, C and C with a record in turn, with no large process between them. */
 async function pairs(
   bench: Bench,
   folder: string,
@@ -40,7 +40,7 @@ async function pairs(
 ): Promise<void> {
   await using closing = new AsyncDisposableStack();
   const peers: Peer[] = [];
-  for (const start of [enginePeer, barePeer]) {
+  for (const start of [enginePeer, barePeer, recordingPeer]) {
     const peer = await start(bench.kernel, folder, bench.bare);
     closing.defer(() => peer.close());
     peers.push(peer);
@@ -51,10 +51,7 @@ async function pairs(
       await peer.remove();
     }
   }
-  for (const _ of bench.rounds(plan)) {
-    await round(bench, peers, series);
-    bench.recorder.add(`commit${series}/c`, "ms", await bench.bare.commit(`${folder}/c-log`));
-  }
+  for (const _ of bench.rounds(plan)) await round(bench, peers, series);
 }
 
 /** All five; what starts processes leaves cold caches to whoever comes next. */
