@@ -310,7 +310,7 @@ suite("every command on a real kernel", () => {
     refuses(ROOT, 2, "POOL_OPTION_INVALID", "pool create --block-size 96KiB");
     refuses(ROOT, 2, "USAGE", "pool create --data-device /dev/null");
     refuses(ROOT, 2, "USAGE", "pool create --data-size 100");
-    refuses(ROOT, 1, "POOL_TOO_SMALL", "pool create --data-size 64KiB --metadata-size 8MiB");
+    refuses(ROOT, 2, "POOL_TOO_SMALL", "pool create --data-size 64KiB --metadata-size 8MiB");
     works(ROOT, `pool create ${sizes}`, /^[0-9a-f-]{36}$/m, {
       field: "uuid",
       again: `pool create --folder {pool2} ${sizes}`,

@@ -57,14 +57,13 @@ export async function exists(path: string): Promise<boolean> {
  * a process may have died between making one and syncing it. Returns its path without symlinks.
  */
 export async function prepareFolder(folder: string, undo: Undo): Promise<string> {
-  const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-  if (first !== undefined) undo.push("removing the folder", () => removeFolders(first, folder));
+  await makeFolders(folder, undo);
   const path = await realpath(folder);
   await syncNamesOf(path);
   const stat = await lstat(path);
   if (!stat.isDirectory() || stat.uid !== process.geteuid?.()) {
     throw new PoolError({
-      code: "POOL_PERMISSION",
+      code: stat.isDirectory() ? "POOL_PERMISSION" : "POOL_OPTION_INVALID",
       operation: "check of the folder",
       object: path,
       reason: stat.isDirectory() ? `it belongs to uid ${stat.uid}` : "it is no folder",
@@ -105,9 +104,23 @@ async function syncNamesOf(path: string): Promise<void> {
   }
 }
 
-/** Removes the folders from `last` up to `first`; all were made by us and hold nothing else. */
-async function removeFolders(first: string, last: string): Promise<void> {
-  for (let path = last; path.length >= first.length; path = dirname(path)) await rmdir(path);
+/**
+ * Makes what is missing of the path. Not by node:fs' `recursive`, which asks for ever where the kernel
+ * lets nothing be made in a folder that is there and says ENOENT: in /proc, or below an automounter.
+ */
+async function makeFolders(folder: string, undo: Undo): Promise<void> {
+  const missing: string[] = [];
+  for (let path = folder; !(await exists(path)); path = dirname(path)) missing.push(path);
+  for (const path of missing.toReversed()) {
+    try {
+      await mkdir(path, { mode: FOLDER_MODE });
+    } catch (error) {
+      // Another made it meanwhile, and may have put something into it.
+      if (isErrno(error, "EEXIST")) continue;
+      throw error;
+    }
+    undo.push(`removing ${path}`, () => rmdir(path));
+  }
 }
 
 /** A file that must not exist yet, 0600, of this size without blocks, synced. */

@@ -27,7 +27,7 @@ const ofPool: Readonly<Record<PoolErrorCode, ExitCode>> = {
   POOL_EXISTS: exitCodes.failed,
   POOL_MISMATCH: exitCodes.needsRepair,
   POOL_DEVICE_NOT_EMPTY: exitCodes.refused,
-  POOL_TOO_SMALL: exitCodes.failed,
+  POOL_TOO_SMALL: exitCodes.usage,
   POOL_NO_SPACE: exitCodes.noSpace,
   POOL_NEEDS_REPAIR: exitCodes.needsRepair,
   POOL_NEEDS_CHECK: exitCodes.needsRepair,

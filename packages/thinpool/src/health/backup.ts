@@ -3,7 +3,7 @@ import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
 import { poolErrorFrom } from "../errors-from-native.ts";
-import { checkFolderName, checkRoom, folderPaths } from "../folder.ts";
+import { checkFolderName, checkRoom, exists, folderPaths } from "../folder.ts";
 import {
   type Backup,
   DEFAULT_BACKUPS_KEPT,
@@ -13,6 +13,7 @@ import {
   pruneBackups,
   stageBackup,
 } from "./backup-files.ts";
+import { noPoolIn } from "./closed-pool.ts";
 import { LONG_SNAPSHOT_HOLD_MS } from "./metadata-snapshot.ts";
 import { toolCall } from "./tool-calls.ts";
 
@@ -60,13 +61,21 @@ export async function backup(engine: Engine, options: BackupOptions = {}): Promi
   }
 }
 
-/** The backups of a pool, open or closed, the newest first. */
+/**
+ * The backups of a pool, open or closed, the newest first. POOL_NOT_FOUND where there is neither one nor a
+ * pool: a folder whose name was mistyped would else look like a pool that nobody ever backed up.
+ */
 export async function listBackups(options: {
   readonly folder: string;
 }): Promise<readonly Backup[]> {
   try {
     checkFolderName(options.folder);
-    return await listBackupFiles(folderPaths(options.folder));
+    const paths = folderPaths(options.folder);
+    const backups = await listBackupFiles(paths);
+    if (backups.length === 0 && !(await exists(paths.ledger))) {
+      throw noPoolIn(options.folder, "list of backups");
+    }
+    return backups;
   } catch (error) {
     throw poolErrorFrom(error, { operation: "list of backups", object: options.folder });
   }

@@ -58,7 +58,7 @@ export async function withClosedPool<T>(
   const { folder, kernel, operation } = options;
   try {
     checkFolderName(folder);
-    if (!(await exists(folderPaths(folder).ledger))) throw notFound(operation, folder);
+    if (!(await exists(folderPaths(folder).ledger))) throw noPoolIn(folder, operation);
     const paths = folderPaths(await realpath(folder));
     using lock = lockPool(paths, operation);
     void lock;
@@ -68,7 +68,7 @@ export async function withClosedPool<T>(
       try {
         const record = ledger.pool();
         if (record === undefined || (record.state !== "created" && options.unfinished !== true)) {
-          throw notFound(operation, folder);
+          throw noPoolIn(folder, operation);
         }
         pool = new ClosedPool(kernel, paths, record, ledger);
         return await body(pool, undo);
@@ -83,7 +83,7 @@ export async function withClosedPool<T>(
   }
 }
 
-function notFound(operation: string, folder: string): PoolError {
+export function noPoolIn(folder: string, operation: string): PoolError {
   return new PoolError({
     code: "POOL_NOT_FOUND",
     operation,

@@ -6,6 +6,7 @@ import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize } from "../../lib/size.ts";
 
 const SECTOR_BYTES = 512n;
+const BLOCK_STEP_BYTES = 65536n;
 
 export default class PoolCreate extends PoolCommand {
   static override summary = "Make a new pool, on two sparse files or on two block devices.";
@@ -35,11 +36,19 @@ export default class PoolCreate extends PoolCommand {
     "low-water": sizeFlag({ summary: "Warn when less data space is free; without it 2 GiB." }),
   };
 
+  protected override hints(): Readonly<Record<string, string>> {
+    return {
+      POOL_LOCKED: "There is a pool already, in use: choose another --folder for a new one.",
+    };
+  }
+
   async run() {
     const { flags } = await this.parse(PoolCreate);
     const { createPool, DEFAULT_BLOCK_SECTORS, DEFAULT_DATA_BYTES, DEFAULT_METADATA_BYTES } =
       await import("@thinpool/thinpool");
-    const blockSectors = wholeUnits(flags["block-size"], SECTOR_BYTES, "--block-size");
+    const blockSteps = wholeUnits(flags["block-size"], BLOCK_STEP_BYTES, "--block-size");
+    const blockSectors =
+      blockSteps === undefined ? undefined : (blockSteps * BLOCK_STEP_BYTES) / SECTOR_BYTES;
     const blockBytes = (blockSectors ?? DEFAULT_BLOCK_SECTORS) * SECTOR_BYTES;
     const lowWaterBlocks = wholeUnits(flags["low-water"], blockBytes, "--low-water");
     const dataPath = flags["data-device"];
@@ -85,7 +94,7 @@ function wholeUnits(
   if (bytes === undefined) return undefined;
   if (bytes % unitBytes !== 0n) {
     throw new UsageError({
-      reason: `${flag} is no multiple of ${unitBytes} bytes`,
+      reason: `${flag} is no multiple of ${unitBytes} bytes (${formatSize(unitBytes)})`,
       hint: "Choose the next multiple.",
     });
   }

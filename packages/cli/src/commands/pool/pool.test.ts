@@ -10,6 +10,7 @@ import { json, MEMORY_FOLDER, ok, refused, run } from "../../lib/in-process.test
 
 /** As the daemon tells them: commands.test.ts. */
 const CHECK_FIELDS = ["atMs", "findings", "findingsLeftOut", "metadata", "report"];
+const HEADER_OF_BACKUPS = "NAME  TIME  TRANSACTION  SIZE";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const parents: string[] = [];
 after(async () => {
@@ -79,6 +80,9 @@ test("the pool must be there, and nobody else's", async () => {
   for (const verb of verbs) {
     await refused(kernel, ["pool", verb, "--folder", `${folder}-no`, ...needed(verb)], missing);
   }
+  const elsewhere = ["--direct", "--folder", `${folder}-no`];
+  await refused(kernel, ["pool", "backup", "--list", ...elsewhere], missing);
+  assert.equal(await ok(kernel, pool("backup", "--list", "--direct")), HEADER_OF_BACKUPS);
   await using open = await openPool({ folder, kernel, monitor: false });
   const locked = { exitCode: 5, code: "POOL_LOCKED" };
   for (const verb of verbs) {
@@ -87,7 +91,18 @@ test("the pool must be there, and nobody else's", async () => {
     const asks = needed(verb).includes("--direct");
     assert.match(said, asks ? /Leave --direct out .* or stop / : /closed pool: stop its daemon/);
   }
+  assert.match(await refused(kernel, pool("create"), locked), /choose another --folder/);
   assert.equal(open.list().length, 1);
+});
+
+test("a pool's folder that can't be: a file, one in /proc", async () => {
+  const { kernel, folder } = await world();
+  const create = (path: string): string[] => ["pool", "create", "--folder", path];
+  const file = { exitCode: 2, code: "POOL_OPTION_INVALID" };
+  await refused(kernel, create(join(folder, "pool.sqlite")), file);
+  await refused(kernel, create(join(folder, "pool.sqlite/below")), file);
+  // Where nothing can be made and the kernel says ENOENT: this must end.
+  await refused(kernel, create("/proc/pool/deep"), { exitCode: 3, code: "POOL_NOT_FOUND" });
 });
 
 test("without a daemon, check, backup and extend say how they go all the same", async () => {
