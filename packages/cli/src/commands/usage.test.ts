@@ -56,6 +56,34 @@ for (const args of mistakes) {
   });
 }
 
+const explained: readonly (readonly [args: string, said: RegExp])[] = [
+  ["device lst --json-no", /there is no command "device lst"\./],
+  ["pool create mine", /`thinpool pool create` takes no argument "mine"\./],
+  ["--socket /x device list", /"--socket" comes before the command\./],
+  ["-v", /"-v" comes before the command\./],
+  ["umount", /missing argument: The device's name, or the reference that `mounts` shows\./],
+  ["device clone", /missing arguments: The device to start from; Name of the new device\.\n/],
+  [
+    "pool create --data-device /dev/x --data-size 1GiB",
+    /^Error: --data-size=\d+ cannot also be provided when using --data-device; All of /,
+  ],
+  ["logs --lines x", /^Error: --lines: Expected an integer but received: x\./],
+  ["pool create --block-size 100KiB", /no multiple of 65536 bytes \(64 KiB\)/],
+  ["pool create --data-size 64KiB --folder /dev/shm/never-made", /at least 4194304 bytes/],
+];
+for (const [line, said] of explained) {
+  test(`usage, and what is wrong: ${line}`, async () => {
+    const { exitCode, stderr } = await run(kernel, line.split(" "));
+    assert.match(stderr, said);
+    assert.equal(exitCode, 2);
+  });
+}
+
+test("-h is --help", async () => {
+  assert.equal(await ok(kernel, ["-h"]), await ok(kernel, ["--help"]));
+  assert.equal(await ok(kernel, ["mount", "-h"]), await ok(kernel, ["mount", "--help"]));
+});
+
 const daemonCommands = [
   ["pool", "status"],
   ["device", "create", "x"],

@@ -76,14 +76,26 @@ function textField(fields: Readonly<Record<string, unknown>>, name: string): str
 }
 
 /** oclif's parser throws errors that carry what it was parsing, with a message of several lines. */
-function ofParser(message: string): Failure {
-  const said = message.split(/\n+See more help/)[0] ?? message;
+function ofParser(thrown: Error): Failure {
+  const said = (thrown.message.split(/\n+See more help/)[0] ?? "")
+    .replace(/^The following errors? occurred:\s*/, "")
+    .replace(/^Parsing (--\S+)\s+/, "$1: ");
+  const message = missingArguments(thrown) ?? said.split(/\n\s*/).join("; ");
   return {
     code: "USAGE",
     exitCode: exitCodeOf("USAGE"),
-    message: withoutDot(oneLine(said)),
+    message: withoutDot(oneLine(message)),
     hint: "Run it with --help to see how it is called.",
   };
+}
+
+/** By what they are: oclif's own message has a table of them, whose names are not those of the usage. */
+function missingArguments(thrown: Error): string | undefined {
+  if (!thrown.message.startsWith("Missing ") || !("args" in thrown)) return undefined;
+  const missing = (thrown.args as readonly { readonly description?: string }[]).map(
+    ({ description = "" }) => withoutDot(description),
+  );
+  return `missing argument${missing.length === 1 ? "" : "s"}: ${missing.join("; ")}`;
 }
 
 function withoutDot(sentence: string): string {
@@ -92,7 +104,7 @@ function withoutDot(sentence: string): string {
 
 export function failureOf(thrown: unknown): Failure {
   if (!(thrown instanceof Error)) return internal(String(thrown));
-  if ("oclif" in thrown) return ofParser(thrown.message);
+  if ("oclif" in thrown) return ofParser(thrown);
   const fields = thrown as unknown as Readonly<Record<string, unknown>>;
   const code = textField(fields, "code");
   const hint = textField(fields, "hint");

@@ -30,6 +30,7 @@ export async function runThinpool({ argv, root, manifest, target }: RunOptions):
         bin: "thinpool",
         dirname: "thinpool",
         topicSeparator: " ",
+        additionalHelpFlags: ["-h"],
         topics: {
           completion: { description: "The shells' completion." },
           device: { description: "Devices of the pool." },
@@ -45,12 +46,33 @@ export async function runThinpool({ argv, root, manifest, target }: RunOptions):
     },
   });
   const [id = ""] = normalizeArgv(config, [...argv]);
-  const asksForHelp = argv.length === 0 || argv.some((word) => word === "--help");
+  const asksForHelp = argv.length === 0 || argv.some((word) => word === "--help" || word === "-h");
   if (!asksForHelp && config.findCommand(id) === undefined && config.findTopic(id) === undefined) {
-    throw new UsageError({
-      reason: `there is no command ${JSON.stringify(argv.filter((word) => !word.startsWith("-")).join(" "))}`,
-      hint: "Run `thinpool --help` to see all.",
-    });
+    throw notACommand(config, argv);
   }
   await run([...argv], config);
+}
+
+/** What is wrong with the words before the first flag, of which oclif makes one command's name. */
+function notACommand(config: Config, argv: readonly string[]): UsageError {
+  const firstFlag = argv.findIndex((word) => word.startsWith("-"));
+  const words = argv.slice(0, firstFlag < 0 ? argv.length : firstFlag);
+  if (words.length === 0) {
+    return new UsageError({
+      reason: `${JSON.stringify(argv[0] ?? "")} comes before the command`,
+      hint: "Write the command first and its flags after it; `thinpool --help` shows all commands.",
+    });
+  }
+  for (let known = words.length - 1; known > 0; known--) {
+    if (config.findCommand(words.slice(0, known).join(":")) === undefined) continue;
+    const surplus = words.slice(known).map((word) => JSON.stringify(word));
+    return new UsageError({
+      reason: `\`thinpool ${words.slice(0, known).join(" ")}\` takes no argument ${surplus.join(" ")}`,
+      hint: "Run it with --help to see how it is called.",
+    });
+  }
+  return new UsageError({
+    reason: `there is no command ${JSON.stringify(words.join(" "))}`,
+    hint: "Run `thinpool --help` to see all.",
+  });
 }
