@@ -292,8 +292,8 @@ export class Dispatcher {
       const verdict = access.judge(principal, request);
       trail.rule = verdict.rule;
       if (!verdict.allowed) {
-        const { code, reason } = verdict;
-        throw new RequestError({ code, operation, object, reason });
+        const { code, reason, device = object } = verdict;
+        throw new RequestError({ code, operation, object: device, reason });
       }
       const beginning = work.begin();
       if (beginning === undefined) break;

@@ -35,6 +35,12 @@ test("an engine's error keeps its reason, hint and errno, under the call's own n
   assert.equal(wire.message, "device.remove of one: it is so (EBUSY). Do this.");
 });
 
+test("a name that is taken is the new device's, not that of the device it was to be made of", () => {
+  const error = new PoolError({ ...INIT, object: "new", code: "DEVICE_EXISTS" });
+  const wire = toErrorObject(error, { operation: "device.clone", object: "origin" });
+  assert.deepEqual([wire.data.code, wire.data.object], ["EXISTS", "new"]);
+});
+
 test("INTERNAL says nothing of the inside: no path, no stack, no message", () => {
   const errors = [
     new Error("/secret/path"),

@@ -101,8 +101,11 @@ export function describeError(
     return { ...call, code: "INTERNAL", reason: "the daemon failed", errno, errnoName };
   }
   const { code, error: cause } = known;
+  // The name that is taken is the new device's, and its hint is to remove it: never say that of an origin.
+  const object = cause.code === "DEVICE_EXISTS" ? cause.object : call.object;
   return {
     ...call,
+    object,
     code,
     reason: cause.reason,
     hint: cause.hint,

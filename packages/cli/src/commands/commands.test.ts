@@ -41,7 +41,8 @@ test("device clone: a name as text, the device as JSON; ephemeral ones are mount
     "would make x from base (16 MiB, ext4)",
   );
   await b.refused(3, "NOT_FOUND", "device", "clone", "missing", "x");
-  await b.refused(1, "EXISTS", "device", "clone", "base", "two");
+  const taken = await b.refused(1, "EXISTS", "device", "clone", "base", "two");
+  assert.match(taken, /^Error: device\.clone of two: a device of this name exists/);
   await b.refused(2, "NAME_INVALID", "device", "clone", "base", "a/b");
   await b.refused(2, "USAGE", "device", "clone", "base", "x", "--lease", "1h");
   await b.refused(2, "USAGE", "device", "clone", "base", "x", "--ephemeral", "--on-behalf-of", "7");
@@ -78,6 +79,10 @@ test("device rename, resize, revert", async () => {
     await b.ok("device", "resize", "uno", "32MiB"),
     "uno: 32 MiB, and its filesystem with it",
   );
+  assert.equal(
+    await b.ok("device", "resize", "uno", "32MiB"),
+    "uno: 32 MiB, and its filesystem had that size already",
+  );
   const resized = (await b.json("device", "resize", "uno", "48MiB")) as {
     readonly device: { readonly sizeBytes: string };
     readonly filesystem: string;
@@ -98,8 +103,16 @@ test("device rename, resize, revert", async () => {
   );
   await b.refused(3, "NOT_FOUND", "device", "revert", "uno", "never");
   await b.ok("mount", "uno");
-  await b.refused(5, "BUSY", "device", "revert", "uno", "then");
-  await b.refused(5, "BUSY", "device", "rename", "uno", "one");
+  const reverted = await b.refused(5, "BUSY", "device", "revert", "uno", "then");
+  assert.match(
+    reverted,
+    /^Error: device\.revert of uno: it is mounted.*\nHint: .*then revert it\.$/m,
+  );
+  const renamed = await b.refused(5, "BUSY", "device", "rename", "uno", "one");
+  assert.match(
+    renamed,
+    /^Error: device\.rename of uno: it is mounted.*\nHint: .*then rename it\.$/m,
+  );
 });
 
 test("device activate and deactivate", async (t) => {

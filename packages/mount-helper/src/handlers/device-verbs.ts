@@ -48,7 +48,7 @@ export function deviceVerbHandlers(
 
     "device.rename": async ({ name, to }) => {
       const device = pool.get({ name });
-      await mounts.assertRemovable(device);
+      await mounts.assertNotMounted(device, "rename");
       if (ephemerals.has(device.uuid)) {
         const reason = "an ephemeral clone goes by the name that it was made with";
         const hint = "Make a clone that is not ephemeral.";
@@ -79,7 +79,7 @@ export function deviceVerbHandlers(
 
     "device.revert": async ({ name, snapshot }, principal) => {
       seen("device.revert", snapshot, principal);
-      await mounts.assertRemovable(pool.get({ name }));
+      await mounts.assertNotMounted(pool.get({ name }), "revert");
       return toWire((await pool.revert({ name, snapshot })).device);
     },
 

@@ -104,7 +104,7 @@ export function deviceHandlers(
 
     "device.remove": async ({ name }) => {
       const device = pool.get({ name });
-      await mounts.assertRemovable(device);
+      await mounts.assertNotMounted(device, "remove");
       await pool.remove({ name });
       mounts.forget(device);
       book.forgetDevice(device.uuid);

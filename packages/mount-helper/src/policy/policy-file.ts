@@ -42,7 +42,12 @@ async function openFile(path: string): Promise<FileHandle> {
     return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw invalid(path, reason, "Give the path of a file, not of a link.", error);
+    throw invalid(
+      path,
+      reason,
+      "Give the path of a file that is there, not of a link to one.",
+      error,
+    );
   }
 }
 

@@ -150,6 +150,8 @@ export type Verdict =
       readonly rule: string;
       readonly code: ErrorCode;
       readonly reason: string;
+      /** The device that it is about, which need not be the call's object: an origin. */
+      readonly device?: string;
     };
 
 /** A parameter by its name; undefined where the method has none of that name. */
@@ -244,6 +246,7 @@ function judgeDevice(
     rule: NO_RULE,
     code: "NOT_FOUND",
     reason: "there is no such device",
+    device: name,
   } as const;
   if (device === undefined) return missing;
   const decision = decide(facts.policy(), principal, verb, { device });
@@ -253,7 +256,7 @@ function judgeDevice(
   const sees = decide(facts.policy(), principal, "see", { device });
   if (!sees.allowed) return missing;
   const reason = device.ownerUid === 0 ? "it belongs to root: clone it" : "it belongs to another";
-  return { allowed: false, rule: NO_RULE, code: "FORBIDDEN", reason };
+  return { allowed: false, rule: NO_RULE, code: "FORBIDDEN", reason, device: name };
 }
 
 function tokenOf(

@@ -97,7 +97,7 @@ test("so does what the next start finds half done, lost or to be mounted again",
   const { path } = await world.mount();
   await world.kernel.mounts.unmount(path);
   const one = world.pool.get({ name: "one" });
-  await waits(world, 1, () => world.references.mounts.assertRemovable(one));
+  await waits(world, 1, () => world.references.mounts.assertNotMounted(one, "remove"));
   assert.deepEqual(world.held(), []);
   const { reference } = await world.mount(LEASE);
   await world.powerOff();

@@ -244,7 +244,7 @@ test("a busy mount that nobody holds is waited for, can be held again, and goes 
   assert.deepEqual(world.held(), []);
   assert.equal(mounts.isReleasing(device.uuid), true);
   assert.deepEqual(await world.mountPoints(), [path]);
-  await assert.rejects(mounts.assertRemovable(device), /a process still works in it/);
+  await assert.rejects(mounts.assertNotMounted(device, "remove"), /a process still works in it/);
   const waits: number[] = [];
   for (let attempt = 1; attempt <= 12; attempt += 1) {
     const wait = mounts.nextDueMs() ?? 0;
@@ -315,7 +315,7 @@ test("a device that can't be deactivated after its last release is finished late
   letGo();
   world.clock.advance(MAX_RETRY_MS);
   await world.drive();
-  await mounts.assertRemovable(world.pool.get({ name: "one" }));
+  await mounts.assertNotMounted(world.pool.get({ name: "one" }), "remove");
   await world.check();
   await world.end();
 });

@@ -207,8 +207,11 @@ export class MountService {
     return this.#describe(changed, renewed);
   }
 
-  /** Refuses while it is mounted; what an earlier failure left of its records is settled. */
-  async assertRemovable(device: Device): Promise<void> {
+  /**
+   * Refuses while it is mounted, in the name of what was asked for; what an earlier failure left of its
+   * records is settled.
+   */
+  async assertNotMounted(device: Device, verb: "remove" | "rename" | "revert"): Promise<void> {
     await this.#settleDevice(device.uuid);
     const left = this.#parts.records.ofDevice(device.uuid).filter(isThere);
     if (left.length === 0) return;
@@ -219,10 +222,10 @@ export class MountService {
         : `it is mounted, and ${count} ${count === 1 ? "reference holds" : "references hold"} it`;
     throw new RequestError({
       code: "BUSY",
-      operation: "device.remove",
+      operation: `device.${verb}`,
       object: device.name,
       reason,
-      hint: "Release its mounts, then remove it.",
+      hint: `Release its mounts, then ${verb} it.`,
     });
   }
 

@@ -21,7 +21,8 @@ export function refuseArchive(object: string, reason: string, hint?: string): Re
   return new RequestError({ code: "ARCHIVE_REFUSED", operation: "unpack", object, reason, hint });
 }
 
-const broken = (reason: string): RequestError => refuseArchive("the archive", reason);
+const broken = (reason: string): RequestError =>
+  refuseArchive("the archive", reason, "Give a whole tar archive; pack or fetch it anew.");
 
 /** An entry, and its body, which is read before the next entry is asked for; what is left of it is passed over. */
 export interface ReadEntry extends TarEntry {

@@ -60,7 +60,7 @@ export const deviceVerbMethods = {
     params: v.object({ name: deviceName, sizeBytes: u64 }),
     result: v.object({
       device,
-      /** "later": xfs grows while it is mounted only; ask again then. */
+      /** "none": there was none to grow, or it was done. "later": xfs grows mounted only; ask again then. */
       filesystem: v.picklist(["grown", "none", "later"]),
     }),
   },

@@ -18,7 +18,7 @@ export interface ResizeOptions {
 export interface ResizeResult {
   readonly outcome: "grown" | "already-so";
   /**
-   * "later": xfs grows while it is mounted only, and nothing grows on a read-only device or one that
+   * "none": it has none, or that has the size already. "later": xfs grows while it is mounted only, and nothing grows on a read-only device or one that
    * somebody has open unmounted. Ask again then: the device says `filesystemSmaller` until it is done.
    */
   readonly filesystem: "grown" | "none" | "later";

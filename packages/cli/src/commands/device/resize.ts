@@ -6,7 +6,7 @@ import { formatSize } from "../../lib/size.ts";
 
 const FILESYSTEM = {
   grown: "and its filesystem with it",
-  none: "it has no filesystem",
+  none: "and its filesystem had that size already",
   later: "its filesystem grows when it is mounted and this is run again",
 } as const;
 
@@ -28,7 +28,8 @@ export default class DeviceResize extends DaemonCommand {
       }
       const resized = await client.devices.resize({ name: args.device, sizeBytes: args.size });
       const { device, filesystem } = resized;
-      this.log(`${device.name}: ${show(device.sizeBytes)}, ${FILESYSTEM[filesystem]}`);
+      const said = device.filesystem === "none" ? "it has no filesystem" : FILESYSTEM[filesystem];
+      this.log(`${device.name}: ${show(device.sizeBytes)}, ${said}`);
       return resized;
     });
   }
