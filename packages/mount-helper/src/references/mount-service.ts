@@ -567,8 +567,8 @@ function checkTtl(ttlMs: number, { maxLeaseMs }: MountRules, object: string): vo
     code: "INVALID_PARAMS",
     operation: "lease",
     object,
-    reason: `a lease of ${ttlMs} ms is not given: from ${MIN_LEASE_MS} to ${maxLeaseMs}`,
-    hint: "Take a shorter one and renew it.",
+    reason: `a lease of ${ttlMs} ms is not given: from ${MIN_LEASE_MS} to ${maxLeaseMs} ms`,
+    hint: ttlMs > maxLeaseMs ? "Take a shorter one and renew it." : "Take a longer one.",
   });
 }
 
