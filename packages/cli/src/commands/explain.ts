@@ -16,6 +16,7 @@ export default class Explain extends BaseCommand {
     this.log(
       renderFields([
         ["code", entry.code],
+        ["means", entry.meaning],
         ["number", entry.number === undefined ? "-" : String(entry.number)],
         ["try again", entry.retryable ? "yes, later, unchanged" : "no"],
         ["exit code", String(entry.exitCode)],

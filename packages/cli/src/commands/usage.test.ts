@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { createSimKernel } from "@thinpool/dm-sim";
 import { commands } from "./index.ts";
+import { codesWithExitCode } from "../lib/exit-codes.ts";
+import { explanationOf } from "../lib/explain.ts";
 import { ok, refused, run } from "../lib/in-process.test.support.ts";
 
 const kernel = createSimKernel();
@@ -78,6 +80,21 @@ for (const [line, said] of explained) {
     assert.equal(exitCode, 2);
   });
 }
+
+test("explain says what a code means, of those too that no daemon sends", async () => {
+  for (const code of ["NO_SPACE", "POOL_LOCKED", "NATIVE_BUSY", "USAGE", "POLICY_INVALID"]) {
+    const text = await ok(kernel, ["explain", code]);
+    assert.match(
+      text,
+      new RegExp(`^code: +${code}\\n(.+\\n)*means: +[A-Z].+\\.\\n(.+\\n)*what to do: +[A-Z].+\\.$`),
+    );
+  }
+  // Each that a command can end with: what `--json` prints is what `explain` takes.
+  for (const code of codesWithExitCode) assert.ok(explanationOf(code).meaning.endsWith("."), code);
+  const { exitCode, stderr } = await run(kernel, ["explain", "NOPE"]);
+  assert.match(stderr, /no error code "NOPE".*\n.*POOL_LOCKED/);
+  assert.equal(exitCode, 2);
+});
 
 test("-h is --help", async () => {
   assert.equal(await ok(kernel, ["-h"]), await ok(kernel, ["--help"]));

@@ -144,7 +144,8 @@ function internal(message: string): Failure {
 /** Two lines for stderr; coloured only on a terminal, and not where NO_COLOR is set. */
 export function renderFailure({ message, hint }: Failure, stream: NodeJS.WriteStream): string {
   const label = styleText("red", "Error:", { stream });
-  return `${label} ${message}.\n${styleText("dim", "Hint:", { stream })} ${hint}\n`;
+  const end = message.endsWith("?") ? "" : ".";
+  return `${label} ${message}${end}\n${styleText("dim", "Hint:", { stream })} ${hint}\n`;
 }
 
 /** Prints a failure the way the caller asked for, and sets the exit code. */

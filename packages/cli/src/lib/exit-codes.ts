@@ -158,6 +158,8 @@ const all: ReadonlyMap<string, ExitCode> = new Map(
   }),
 );
 
+export const codesWithExitCode: readonly string[] = [...all.keys()];
+
 /** A newer daemon may send a code that this version does not know: that is a plain failure. */
 export function exitCodeOf(errorCode: string): ExitCode {
   return all.get(errorCode) ?? exitCodes.failed;

@@ -17,22 +17,28 @@ const client = { mounts: async () => listed };
 const silent = { mounts: () => Promise.reject(new Error("must not be asked")) };
 
 test("a device's name means the caller's last reference to it", async () => {
-  assert.equal(await referenceMeant("a", client, UID), "second");
+  assert.equal(await referenceMeant({ operation: "umount", what: "a" }, client, UID), "second");
 });
 
 test("a reference means itself, and nothing is asked", async () => {
   const reference = "3d6a9a6c-0000-4000-8000-0123456789ab";
-  assert.equal(await referenceMeant(reference, silent, UID), reference);
+  assert.equal(
+    await referenceMeant({ operation: "umount", what: reference }, silent, UID),
+    reference,
+  );
 });
 
 test("a device that another has mounted, or nobody, is not mounted by the caller", async () => {
   for (const device of ["b", "c", ""]) {
-    await assert.rejects(referenceMeant(device, client, UID), (error) => {
-      const { code, exitCode, message } = failureOf(error);
-      assert.deepEqual([code, exitCode], ["NOT_MOUNTED", 3]);
-      assert.ok(message.includes(JSON.stringify(device)));
-      return true;
-    });
+    await assert.rejects(
+      referenceMeant({ operation: "umount", what: device }, client, UID),
+      (error) => {
+        const { code, exitCode, message } = failureOf(error);
+        assert.deepEqual([code, exitCode], ["NOT_MOUNTED", 3]);
+        assert.ok(message.includes(JSON.stringify(device)));
+        return true;
+      },
+    );
   }
 });
 

@@ -32,27 +32,28 @@ const REFERENCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * form of a uuid is taken for a reference.
  */
 export async function referenceMeant(
-  what: string,
+  { operation, what }: { readonly operation: string; readonly what: string },
   client: Pick<Client, "mounts">,
   ownUid: number = process.getuid?.() ?? 0,
 ): Promise<string> {
   if (REFERENCE.test(what)) return what;
   const mounts = await client.mounts();
   const held = mounts.findLast(({ device, ownerUid }) => device === what && ownerUid === ownUid);
-  if (held === undefined) throw new NotMountedError(what);
+  if (held === undefined) throw new NotMountedError(operation, what);
   return held.reference;
 }
 
 /** Like the daemon's NOT_MOUNTED, for a device of which it was not even asked. */
 class NotMountedError extends Error {
   readonly code: ErrorCode = "NOT_MOUNTED";
-  readonly operation = "umount";
+  readonly operation: string;
   readonly object: string;
   readonly reason = "you hold no reference to it";
   readonly hint = "Run `thinpool mounts` to see which references you hold.";
 
-  constructor(device: string) {
+  constructor(operation: string, device: string) {
     super(`${device} is not mounted by you`);
+    this.operation = operation;
     this.object = JSON.stringify(device);
   }
 }

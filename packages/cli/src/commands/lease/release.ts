@@ -15,7 +15,7 @@ export default class LeaseRelease extends DaemonCommand {
     const { args, flags } = await this.parse(LeaseRelease);
     return await this.withClient(flags, async (client) => {
       const leases = { mounts: async () => leasesOf(await client.mounts()) };
-      const reference = await referenceMeant(args.what, leases);
+      const reference = await referenceMeant({ operation: "lease release", ...args }, leases);
       if (flags["dry-run"]) return this.planned(`end lease ${reference}`);
       const { device, count } = await client.release({ reference });
       this.log(renderRelease({ device, count }, "unmounted"));

@@ -17,7 +17,7 @@ export default class LeaseRenew extends DaemonCommand {
     const { args, flags } = await this.parse(LeaseRenew);
     return await this.withClient(flags, async (client) => {
       const leases = { mounts: async () => leasesOf(await client.mounts()) };
-      const reference = await referenceMeant(args.what, leases);
+      const reference = await referenceMeant({ operation: "lease renew", ...args }, leases);
       if (flags["dry-run"]) return this.planned(`renew lease ${reference}`);
       const ttlMs = flags.for;
       const lease = await client.renew({ reference, ...(ttlMs === undefined ? {} : { ttlMs }) });
