@@ -1,12 +1,13 @@
 /** The SDK and the daemon over a real Unix socket, on the simulated kernel: no root needed. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { lstat, readdir, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { jsonLogger, startDaemon } from "@thinpool/mount-helper";
 import { hasCode } from "@thinpool/sdk";
-import { createPool } from "@thinpool/thinpool";
+import { createPool, destroyPool } from "@thinpool/thinpool";
 import { BACKING, DEVICE_BYTES, world } from "./sim-world.ts";
 
 test("clone, mount twice, release twice, remove: counts, folders, audit, nothing left", async () => {
@@ -234,4 +235,28 @@ test("the socket is for its owner and group only, and goes with the daemon", asy
   assert.ok([0o600, 0o660].includes(mode & 0o777), mode.toString(8));
   await daemon.stop();
   await assert.rejects(lstat(w.socketPath), { code: "ENOENT" });
+});
+
+test("a destroyed pool takes the daemon's records along: the next one in its folder knows no old key or token", async () => {
+  await using w = await world();
+  const { folder, kernel } = w;
+  const again = { origin: "base", name: "one", idempotencyKey: randomUUID() };
+  {
+    await using daemon = await w.start();
+    await using client = await w.connect();
+    await client.rights.createConnectToken({ lifetimeMs: 3_600_000 });
+    await (await client.clone(again)).remove();
+    await daemon.stop({ teardown: true });
+  }
+  await destroyPool({ folder, kernel });
+  await assert.rejects(lstat(folder), { code: "ENOENT" });
+
+  const pool = await createPool({ folder, kernel, backing: BACKING });
+  await pool.createDevice({ name: "base", sizeBytes: DEVICE_BYTES });
+  await pool.detach();
+  await using _daemon = await w.start();
+  await using client = await w.connect();
+  assert.deepEqual(await client.rights.connectTokens(), []);
+  const { device } = await client.clone(again);
+  assert.equal((await client.get({ name: "one" })).uuid, device.uuid);
 });

@@ -20,7 +20,7 @@ export interface DestroyPoolOptions {
 
 /**
  * Removes a pool that no process has open, with all its data: dm devices, loops, files, backups, kept
- * metadata; of block devices the start of the metadata is erased, so that they are empty to others.
+ * metadata, the daemon's records; of block devices the start of the metadata is erased, so that they are empty to others.
  * DEVICE_BUSY, and nothing has changed, while one of its devices is open or mounted. POOL_LOCKED.
  *
  * From its one commit on the folder holds no pool; a crash after that leaves files, which destroying
@@ -44,6 +44,7 @@ export async function destroyPool(
     }
     await removeBeside(paths.ledger);
     await removeBackups(join(paths.folder, "backups"));
+    await removeDaemonFiles(paths.folder);
     // Last: until here the ledger says what the rest is.
     pool.closeLedger();
     await removeLedger(paths.ledger);
@@ -82,6 +83,17 @@ async function removeBeside(path: string): Promise<void> {
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(basename(path))) continue;
     if (ours.test(name.slice(basename(path).length))) await removeFile(join(dirname(path), name));
+  }
+}
+
+/**
+ * What thinpoold keeps beside the ledger is about this pool: in the next one of this folder its tokens would
+ * still let people in, and its idempotency keys answer for devices that are gone.
+ */
+async function removeDaemonFiles(folder: string): Promise<void> {
+  const theirs = /^(?:keys|references|rights)\.sqlite(?:-wal|-shm|-journal)?$/;
+  for (const name of await readdir(folder)) {
+    if (theirs.test(name)) await removeFile(join(folder, name));
   }
 }
 
