@@ -23,11 +23,8 @@ import {
   UPGRADE_TIMEOUT_MS,
 } from "./limits.ts";
 import type { FromGateway, NoteReason } from "./messages.ts";
-import { nextId } from "./messages.ts";
+import { addressOf, nextId } from "./messages.ts";
 import { UNAUTHORIZED, judgeUpgrade } from "./upgrade-request.ts";
-
-/** An IPv4 client of a socket that listens for both. */
-const MAPPED_IPV4 = "::ffff:";
 
 /** A client, from its accept(2) on. */
 interface Visitor {
@@ -141,8 +138,7 @@ export class Gateway {
     raw.on("error", () => {
       // "close" follows.
     });
-    const remote = raw.remoteAddress ?? "";
-    const address = remote.startsWith(MAPPED_IPV4) ? remote.slice(MAPPED_IPV4.length) : remote;
+    const address = addressOf(raw.remoteAddress);
     if (this.#context === undefined) throw new Error("it listens without a certificate");
     if (!this.#hasRoomFor(address)) {
       this.#note("too many half-open connections", address);

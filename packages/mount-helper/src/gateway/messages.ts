@@ -67,6 +67,16 @@ export function checkFromGateway(message: unknown): FromGateway | undefined {
   return parsed.success ? parsed.output : undefined;
 }
 
+/** An IPv4 client of a socket that listens for both. */
+const MAPPED_IPV4 = "::ffff:";
+
+/** A client's address as messages have it, from Node's word for it ("" where the client is gone already). */
+export function addressOf(remote = ""): string {
+  // Of a link-local address Node names the interface, too: of this machine's, not the client's.
+  const [plain = ""] = remote.split("%");
+  return plain.startsWith(MAPPED_IPV4) ? plain.slice(MAPPED_IPV4.length) : plain;
+}
+
 /** The next id after `last`. */
 export function nextId(last: number): number {
   return last === MAX_ID ? 1 : last + 1;
