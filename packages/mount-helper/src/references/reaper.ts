@@ -28,6 +28,8 @@ export class Reaper {
   readonly #parts: ReaperParts;
   readonly #tended = new Map<string, Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer ends, by performance.now. */
+  #lookAtMs = Infinity;
   #stopped = true;
 
   constructor(parts: ReaperParts) {
@@ -42,10 +44,14 @@ export class Reaper {
   /** Something may be due sooner than it was. */
   schedule(): void {
     if (this.#stopped) return;
-    clearTimeout(this.#timer);
     const due = this.#parts.service.nextDueMs() ?? MAX_REAPER_WAIT_MS;
     const least = this.#tended.size > 0 ? BUSY_REAPER_WAIT_MS : MIN_REAPER_WAIT_MS;
     const waitMs = Math.min(MAX_REAPER_WAIT_MS, Math.max(least, due));
+    const lookAtMs = performance.now() + waitMs;
+    // Never later than it was: who changes something all the time would put it off for ever.
+    if (lookAtMs >= this.#lookAtMs) return;
+    clearTimeout(this.#timer);
+    this.#lookAtMs = lookAtMs;
     this.#timer = setTimeout(() => this.#look(), waitMs);
     this.#timer.unref();
   }
@@ -54,11 +60,13 @@ export class Reaper {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    this.#lookAtMs = Infinity;
     await Promise.all(this.#tended.values());
   }
 
   #look(): void {
     const { service, sessions, logger } = this.#parts;
+    this.#lookAtMs = Infinity;
     try {
       for (const session of sessions.expire()) logger.log("info", "session-ended", { session });
       for (const device of service.due()) {
