@@ -20,7 +20,7 @@ export function deviceVerbHandlers(
   parts: HandlerParts,
   within: Within,
 ): Pick<Handlers, DeviceVerb> {
-  const { pool, mounts, ephemerals } = parts;
+  const { pool, mounts, ephemerals, inTurn } = parts;
   const seen = seenDevice(parts);
   const toWire = deviceToWire(parts);
   return {
@@ -38,8 +38,13 @@ export function deviceVerbHandlers(
       );
       if (devices.some((device, index) => device.originUuid !== judged[index]?.uuid)) {
         // While this waited, an origin was removed and another took its name.
-        for (const { name } of devices) await pool.remove({ name });
         const [operation, object] = ["device.snapshotMany", "an origin"];
+        for (const { name, uuid } of devices) {
+          await inTurn(name, operation, async () => {
+            // By now its name may be another's.
+            if (pool.list({ uuid })[0]?.name === name) await pool.remove({ name });
+          });
+        }
         const reason = "the device was removed meanwhile";
         throw new RequestError({ code: "NOT_FOUND", operation, object, reason });
       }

@@ -43,12 +43,13 @@ export function deviceHandlers(
       // The one that the policy has just judged: nothing was awaited since.
       const judged = pool.get({ name: origin });
       const uuid = call.newUuid();
+      // Asked for before anything is awaited: a connection that ends has none any more.
+      const session = ephemeral ? sessions.of(call.principal.uid, call.connection) : undefined;
       const make = async (): Promise<Device> =>
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid })).device;
       const more = { devices: 1, sizeBytes: judged.sizeBytes, copies: [judged] };
       const device = await within(principal, more, () => {
-        if (!ephemeral) return make();
-        const session = sessions.of(call.principal.uid, call.connection);
+        if (session === undefined) return make();
         sessions.keep(session);
         return ephemerals.create({ name, uuid, session }, make);
       });

@@ -40,6 +40,11 @@ export function mountHandlers(
     const { readOnly, noExec, noSymFollow, ownership } = params;
     // The one that the policy has just judged: nothing was awaited since.
     const judged = pool.get({ name: device });
+    // The session, too, is asked for before anything is awaited: a connection that ends has none any more.
+    const heldBy =
+      holder.type === "session"
+        ? { ...holder, session: sessions.of(uid, call.connection) }
+        : holder;
     if (folder !== undefined && call.token !== undefined) {
       throw new RequestError({
         code: "UNSUPPORTED",
@@ -52,10 +57,7 @@ export function mountHandlers(
     await using namespace =
       folder === undefined ? undefined : await namespaceFor(principal, call.peer, folder);
     const wish = {
-      holder:
-        holder.type === "session"
-          ? { ...holder, session: sessions.of(uid, call.connection) }
-          : holder,
+      holder: heldBy,
       folder,
       namespace,
       block,

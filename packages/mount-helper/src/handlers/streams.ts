@@ -48,6 +48,8 @@ export function streamHandlers(
         return ephemerals.create({ name, uuid, session }, make);
       });
       const { path } = await inTurn(name, operation, async () => {
+        // Between the turns it may have been removed, and its name be another's by now.
+        if (pool.list({ uuid })[0]?.name !== name) throw removed({ operation, object: name });
         if (labels !== undefined) await pool.update({ name, labels });
         const holder = { type: "session", session } as const;
         return mounts.create(worker.identity, device, { holder, asOwn: true });
@@ -92,9 +94,7 @@ export function streamHandlers(
       if (device.originUuid === origin.uuid) return device;
       // While this waited, the origin was removed and another took its name.
       await pool.remove({ name });
-      const reason = "the device was removed meanwhile";
-      const about = { operation: "snapshot", object: origin.name, reason };
-      throw new RequestError({ ...about, code: "NOT_FOUND" });
+      throw removed({ operation: "snapshot", object: origin.name });
     });
 
   return {
@@ -137,7 +137,9 @@ export function streamHandlers(
           return { entries, streamBytes: String(bytes), sha256: sum, withoutSetId: reduced };
         },
       });
-      return { device: toWire(pool.get({ name })), content };
+      const [device] = pool.list({ uuid });
+      if (device === undefined) throw removed({ operation: "device.import", object: name });
+      return { device: toWire(device), content };
     },
 
     "device.export": ({ name: origin }, principal, call) => {
@@ -163,6 +165,11 @@ function workerOf(call: CallContext, operation: string, object: string): CallerW
   if (call.worker !== undefined) return call.worker;
   const reason = "nobody is there to read or write the stream";
   throw new RequestError({ code: "UNSUPPORTED", operation, object, reason });
+}
+
+function removed(about: { readonly operation: string; readonly object: string }): RequestError {
+  const reason = "the device was removed meanwhile";
+  return new RequestError({ ...about, code: "NOT_FOUND", reason });
 }
 
 /** Its caller is gone or has given it up, and no stream has begun: whoever asks again begins anew. */
