@@ -10,6 +10,10 @@ import { hasCode } from "@thinpool/sdk";
 import { createPool, destroyPool } from "@thinpool/thinpool";
 import { BACKING, DEVICE_BYTES, world } from "./sim-world.ts";
 
+/** As docs/POLICY.md has it. */
+const MAX_TOKENS_PER_UID = 128;
+const HOUR_MS = 3_600_000;
+
 test("clone, mount twice, release twice, remove: counts, folders, audit, nothing left", async () => {
   await using w = await world();
   await using daemon = await w.start();
@@ -67,6 +71,20 @@ test("mounts are nosuid and nodev, with the filesystem's fixed options", async (
   assert.ok(info.options.includes("nosuid") && info.options.includes("nodev"));
   assert.ok(info.superOptions.includes("errors=remount-ro"));
   assert.ok(daemon.socketPath);
+});
+
+test("the tokens of an ephemeral clone go with it, and take no room from others", async () => {
+  await using w = await world();
+  await using daemon = await w.start();
+  await using client = await w.connect();
+  for (let made = 0; made <= MAX_TOKENS_PER_UID; made += 1) {
+    const clone = await client.clone({ origin: "base", name: `job-${made}`, ephemeral: true });
+    const token = { device: clone.name, allow: ["clone"], lifetimeMs: HOUR_MS } as const;
+    await client.rights.createToken(token);
+    await using _mount = await clone.mount();
+  }
+  assert.deepEqual(await client.rights.tokens(), []);
+  await daemon.stop({ teardown: true });
 });
 
 test("a daemon that stops keeps its mounts, the next one knows them and their counts", async () => {

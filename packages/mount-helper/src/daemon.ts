@@ -118,6 +118,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const queue = new KeyedQueue();
   const rulesFor = options.mountRulesFor ?? mountRulesBy(live);
+  const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
   const references = await openReferences({
     pool,
     kernel,
@@ -126,11 +127,11 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     queue,
     rulesFor,
     logger,
+    onGone: (deviceUuid) => book.forgetDevice(deviceUuid),
     graceMs: options.sessionGraceMs,
   });
   undo.defer(() => references.close());
   const { mounts, sessions, ephemerals, reaper } = references;
-  const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
   const referenceHolder = (id: string): number | undefined => mounts.holderOf(id);
   const access = new Access({ pool, live, book, referenceHolder });
   const stopping = new AbortController();

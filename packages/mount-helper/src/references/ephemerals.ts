@@ -39,6 +39,8 @@ export interface EphemeralsParts {
   readonly logger: Logger;
   /** Whether a mount of the device has a holder, or is still there. */
   readonly isMounted: (deviceUuid: string) => boolean;
+  /** One is no more: what others know of it goes, too. Told again where it failed. */
+  readonly onGone: (deviceUuid: string) => void;
 }
 
 /** All but `load` and `due` are called in the turn of the device's name. */
@@ -52,16 +54,16 @@ export class Ephemerals {
 
   /** At the start, before any call is served. */
   load(): void {
-    const { store, pool } = this.#parts;
+    const { store, pool, onGone } = this.#parts;
     for (const record of store.loadEphemerals()) {
       const { deviceName: name, deviceUuid } = record;
-      if (!pool.has({ name })) {
-        store.deleteEphemeral(name);
+      const uuid = pool.has({ name }) ? pool.get({ name }).uuid : undefined;
+      if (uuid !== undefined && (deviceUuid ?? uuid) === uuid) {
+        this.#records.set(name, { ...record, deviceUuid: uuid });
         continue;
       }
-      const { uuid } = pool.get({ name });
-      if (deviceUuid !== undefined && deviceUuid !== uuid) store.deleteEphemeral(name);
-      else this.#records.set(name, { ...record, deviceUuid: uuid });
+      if (deviceUuid !== undefined) onGone(deviceUuid);
+      store.deleteEphemeral(name);
     }
   }
 
@@ -131,14 +133,16 @@ export class Ephemerals {
 
   /** Removes it if nobody holds it; a refusal is logged, and it stays due. */
   async collect(name: string, isAlive: (session: string) => boolean): Promise<void> {
-    const { pool, logger } = this.#parts;
+    const { pool, logger, onGone } = this.#parts;
     const record = this.#records.get(name);
-    if (record === undefined || !this.#isDue(record, isAlive)) return;
+    const uuid = record?.deviceUuid;
+    if (record === undefined || uuid === undefined || !this.#isDue(record, isAlive)) return;
     try {
-      if (pool.has({ name }) && pool.get({ name }).uuid === record.deviceUuid) {
+      if (pool.has({ name }) && pool.get({ name }).uuid === uuid) {
         await pool.remove({ name });
         logger.log("info", "ephemeral-removed", { device: name });
       }
+      onGone(uuid);
       this.#delete(name);
     } catch (error) {
       logger.log("warn", "ephemeral-stays", { device: name, error: errorText(error) });

@@ -323,10 +323,12 @@ test("a device that can't be deactivated after its last release is finished late
 test("an ephemeral clone goes with its last reference, or with its maker before it is mounted", async () => {
   const world = await World.begin();
   const { ephemerals, mounts, sessions } = world.references;
+  const uuids: string[] = [];
   const make = async (name: string): Promise<void> => {
     const session = sessions.of(self().uid, 1);
     sessions.keep(session);
     const uuid = randomUUID();
+    uuids.push(uuid);
     await ephemerals.create({ name, uuid, session }, async () => {
       const { device } = await world.pool.snapshot({ origin: "one", name, uuid });
       return device;
@@ -345,6 +347,7 @@ test("an ephemeral clone goes with its last reference, or with its maker before 
   assert.equal(world.pool.has({ name: "a" }), true);
   await mounts.release(second.reference);
   assert.equal(world.pool.has({ name: "a" }), false);
+  assert.deepEqual(world.gone, uuids.toReversed());
   await world.check();
   await world.end();
 });

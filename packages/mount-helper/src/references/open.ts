@@ -31,6 +31,8 @@ export interface ReferencesOptions {
   readonly queue: KeyedQueue;
   readonly rulesFor: RulesFor;
   readonly logger: Logger;
+  /** An ephemeral device was removed, by itself or before this start. */
+  readonly onGone: (deviceUuid: string) => void;
   readonly clock?: Clock;
   readonly graceMs?: number | undefined;
   /** Only for tests that let the process die between two writes. */
@@ -58,6 +60,7 @@ export async function openReferences(options: ReferencesOptions): Promise<Refere
     queue,
     rulesFor,
     logger,
+    onGone,
     clock = systemClock,
   } = options;
   const folders = new MountFolders(mountRoot);
@@ -74,6 +77,7 @@ export async function openReferences(options: ReferencesOptions): Promise<Refere
       store,
       logger,
       isMounted: (deviceUuid) => records.ofDevice(deviceUuid).length > 0,
+      onGone,
     });
     const { bootId: boot } = clock.read();
     const steps = new MountSteps({ pool, records, mounter, rulesFor, logger, bootId: boot });

@@ -75,6 +75,8 @@ export class World {
   readonly clock: TestClock = new TestClock();
   readonly parent: string;
   readonly events: string[] = [];
+  /** The uuids of ephemeral devices that were removed. */
+  readonly gone: string[] = [];
   rules: MountRules;
   #pool: ThinPool | undefined;
   #references: References | undefined;
@@ -132,6 +134,7 @@ export class World {
       queue: new KeyedQueue(),
       rulesFor: () => this.rules,
       logger,
+      onGone: (deviceUuid) => void this.gone.push(deviceUuid),
       clock,
       graceMs: GRACE_MS,
       onStore: (store) => this.#watch(store),
