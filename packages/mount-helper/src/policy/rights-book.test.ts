@@ -214,3 +214,34 @@ test("where it is not known whether a right lasts, it is not given, and not said
   assert.throws(() => revoked.tokenById(id), /the commit to/);
   for (const book of [published, revoked]) book.close();
 });
+
+test("at the limit a call that is repeated replaces what it made, and is not one more", async () => {
+  const { book } = fresh();
+  const expiresAtMs = Date.now() + HOUR_MS;
+  const token = {
+    deviceUuid: "device",
+    creatorUid: 1000,
+    allow: ["clone"],
+    uid: undefined,
+  } as const;
+  const connect = { uid: 1000, creatorUid: 1000 };
+  for (let made = 0; made < MAX_TOKENS_PER_UID; made += 1) {
+    const id = `${made}`;
+    await book.createToken({ ...token, id, expiresAtMs });
+    await book.createConnectToken({ ...connect, id, expiresAtMs });
+  }
+  // Its answer was lost, so it is asked for again, with the same key.
+  const last = { id: String(MAX_TOKENS_PER_UID - 1), expiresAtMs };
+  const { secret } = await book.createToken({ ...token, ...last });
+  assert.equal(book.tokenFor(use(secret))?.id, last.id);
+  const again = await book.createConnectToken({ ...connect, ...last });
+  assert.equal(book.connectTokenOf(again.secret)?.id, last.id);
+  assert.deepEqual(
+    [book.tokens().length, book.connectTokens().length],
+    [MAX_TOKENS_PER_UID, MAX_TOKENS_PER_UID],
+  );
+  const more = { id: "more", expiresAtMs };
+  await assert.rejects(book.createToken({ ...token, ...more }), { code: "LIMIT" });
+  await assert.rejects(book.createConnectToken({ ...connect, ...more }), { code: "LIMIT" });
+  book.close();
+});

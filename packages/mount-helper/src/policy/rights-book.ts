@@ -72,7 +72,7 @@ export class RightsBook {
     const now = Date.now();
     const held = this.#store
       .tokens(now)
-      .filter(({ creatorUid }) => creatorUid === fields.creatorUid);
+      .filter(({ id, creatorUid }) => id !== fields.id && creatorUid === fields.creatorUid);
     if (held.length >= MAX_TOKENS_PER_UID) {
       throw tooMany("token.create", `you have ${held.length}, the limit is ${MAX_TOKENS_PER_UID}`);
     }
@@ -89,7 +89,7 @@ export class RightsBook {
     fields: NewConnectToken,
   ): Promise<{ readonly token: ConnectToken; readonly secret: string }> {
     const operation = "token.createConnect";
-    const all = this.connectTokens();
+    const all = this.connectTokens().filter(({ id }) => id !== fields.id);
     const own = all.filter(({ creatorUid }) => creatorUid === fields.creatorUid);
     if (own.length >= MAX_TOKENS_PER_UID) {
       throw tooMany(operation, `you have made ${own.length}, the limit is ${MAX_TOKENS_PER_UID}`);
