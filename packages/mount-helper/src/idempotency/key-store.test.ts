@@ -39,6 +39,26 @@ test("what was begun and what was done is there after a restart", async (t) => {
   assert.equal(store.find(2, "a"), undefined, "another user's key is another key");
 });
 
+test("a clock that was set back does not make the newest keys the oldest", async () => {
+  const HOUR_MS = 3_600_000;
+  let now = 1_000_000_000;
+  using store = new KeyStore(":memory:", () => now);
+  const done = (key: string): Promise<void> =>
+    store.doneTogether({ uid: 1, key, callSha256: CALL }, "{}");
+  for (let index = 0; index < MAX_KEYS_PER_UID; index += 1) {
+    now += 1;
+    await done(`before-${index}`);
+  }
+  now -= HOUR_MS;
+  for (let index = 0; index < PRUNE_STEP; index += 1) {
+    now += 1;
+    await done(`after-${index}`);
+  }
+  assert.equal(store.find(1, "after-0")?.state, "done");
+  assert.equal(store.find(1, "before-0"), undefined);
+  assert.equal(store.find(1, `before-${PRUNE_STEP}`)?.state, "done");
+});
+
 test("keys go when they are too old or too many; what is being done stays", async () => {
   let now = 1_000_000;
   using store = new KeyStore(":memory:", () => now);

@@ -68,6 +68,8 @@ export class KeyStore implements Disposable {
   #soon: Soon[] = [];
   #soonTimer: NodeJS.Timeout | undefined;
   #lastUnwritten: Promise<void> | undefined;
+  /** When the newest was used. */
+  #latestMs: number;
   /** Users whose keys were added to since their old ones went, and how many writes that were. */
   readonly #unpruned = new Set<number>();
   #unprunedWrites = 0;
@@ -86,6 +88,8 @@ export class KeyStore implements Disposable {
     this.#file.database
       .prepare("DELETE FROM keys WHERE outcome IS NOT NULL AND used_at_ms <= ?")
       .run(this.#oldestMs());
+    const newest = this.#file.database.prepare("SELECT max(used_at_ms) AS at FROM keys").get();
+    this.#latestMs = Number(newest?.["at"] ?? 0);
   }
 
   find(uid: number, key: string): KeyRecord | undefined {
@@ -184,8 +188,10 @@ export class KeyStore implements Disposable {
   }
 
   #put({ uid, key, callSha256 }: UsedKey, evidence: string | null, outcome: string | null): void {
+    // Later than all before, also where the clock was set back: which are a user's last ones hangs on it.
+    this.#latestMs = Math.max(this.#nowMs(), this.#latestMs + 1);
     this.#statement("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)").run(
-      ...[uid, key, callSha256, evidence, outcome, this.#nowMs()],
+      ...[uid, key, callSha256, evidence, outcome, this.#latestMs],
     );
     this.#unpruned.add(uid);
     this.#unprunedWrites += 1;
