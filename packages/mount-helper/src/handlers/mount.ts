@@ -70,17 +70,17 @@ export function mountHandlers(
       },
     };
     const limits = access.limits(principal);
-    const own = mounts.list().filter(({ holderUid }) => holderUid === uid);
+    const own = mounts.countsOf(uid);
     const mount = (): Promise<HeldReference> =>
       mounts.create(principal, judged, wish, call.newUuid());
     // What can be written to can come to map more.
     const writesOwn = readOnly !== true && judged.ownerUid === uid;
     const make = writesOwn ? () => mapped.within(principal, [], mount) : mount;
-    const held = BigInt(own.length);
+    const held = BigInt(own.references);
     const limit = BigInt(limits.mounts);
     const made = await references.reserve({ uid, held, more: 1n, limit }, () => {
       if (holder.type !== "lease") return make();
-      const leased = BigInt(own.filter((each) => each.holder === "lease").length);
+      const leased = BigInt(own.leases);
       const most = BigInt(limits.leases);
       return leases.reserve({ uid, held: leased, more: 1n, limit: most }, make);
     });

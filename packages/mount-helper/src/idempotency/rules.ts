@@ -56,10 +56,8 @@ export function recognitionRules(
     how: "made",
     find: (_request, uuid) => {
       // One that failed and could not be undone is "mounting" still: nobody has been told of it.
-      const held = mounts
-        .list()
-        .find(({ reference, state }) => reference === uuid(0) && state !== "mounting");
-      return held === undefined ? undefined : mountToWire(held);
+      const held = mounts.get(uuid(0));
+      return held === undefined || held.state === "mounting" ? undefined : mountToWire(held);
     },
   };
   const removed: Recognise = {

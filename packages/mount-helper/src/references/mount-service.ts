@@ -17,7 +17,7 @@ import type { BlockNodes } from "../mounts/block-nodes.ts";
 import type { MountFolders } from "../mounts/folders.ts";
 import type { Mounter } from "../mounts/mounter.ts";
 import type { MountRules, RulesFor } from "../mounts/rules.ts";
-import type { Clock } from "./deadline.ts";
+import type { Clock, ClockReading } from "./deadline.ts";
 import type { Ephemerals } from "./ephemerals.ts";
 import type { Holder, Reference } from "./holder.ts";
 import { MIN_LEASE_MS, carryOver, hasEnded, newLease, renew, timeLeftMs } from "./holder.ts";
@@ -254,12 +254,14 @@ export class MountService {
 
   /** The names of the devices for which something is to be done now. */
   due(): readonly string[] {
-    const { records, ephemerals, sessions } = this.#parts;
+    const { records, ephemerals, sessions, clock } = this.#parts;
+    // One look at the clocks for all: each costs as much as all the rest of a record's.
+    const now = clock.read();
     const names = records
       .all()
-      .filter((record) => this.#ended(record).size > 0 || this.#isToBeRetried(record))
+      .filter((record) => this.#ended(record, now).size > 0 || this.#isToBeRetried(record))
       .map(({ deviceName }) => deviceName);
-    return [...new Set([...names, ...ephemerals.due((id) => sessions.isAlive(id))])];
+    return [...new Set([...names, ...ephemerals.due((id) => sessions.isAlive(id, now))])];
   }
 
   /** Milliseconds until something may be due; undefined: nothing is foreseen. */
@@ -307,14 +309,30 @@ export class MountService {
     return this.#parts.records.find(id)?.record.deviceName;
   }
 
-  countOf(uid: number): number {
-    return this.list().filter(({ holderUid }) => holderUid === uid).length;
+  /** How many references the user holds, and how many of them by leases. */
+  countsOf(uid: number): { readonly references: number; readonly leases: number } {
+    const counts = { references: 0, leases: 0 };
+    for (const record of this.#parts.records.all()) {
+      for (const { holderUid, holder } of record.references) {
+        if (holderUid !== uid) continue;
+        counts.references += 1;
+        if (holder.type === "lease") counts.leases += 1;
+      }
+    }
+    return counts;
+  }
+
+  get(id: string): HeldReference | undefined {
+    const held = this.#parts.records.find(id);
+    return held && this.#describe(held.record, held.reference);
   }
 
   list(): readonly HeldReference[] {
-    return this.#parts.records
+    const { records, clock } = this.#parts;
+    const now = clock.read();
+    return records
       .all()
-      .flatMap((record) => record.references.map((each) => this.#describe(record, each)));
+      .flatMap((record) => record.references.map((each) => this.#describe(record, each, now)));
   }
 
   /** True for a device whose mount has no holder and is still busy. */
@@ -335,7 +353,7 @@ export class MountService {
 
   async #tendRecord(record: MountRecord): Promise<void> {
     const { records, steps, logger } = this.#parts;
-    const ended = this.#ended(record);
+    const ended = this.#ended(record, this.#parts.clock.read());
     if (ended.size > 0) {
       const over = end(record, ended);
       await records.save(over.record);
@@ -367,11 +385,10 @@ export class MountService {
     this.#parts.logger.log("warn", "to-be-tried-again", fields);
   }
 
-  #ended(record: MountRecord): ReadonlySet<string> {
-    const { sessions, clock } = this.#parts;
-    const now = clock.read();
+  #ended(record: MountRecord, now: ClockReading): ReadonlySet<string> {
+    const { sessions } = this.#parts;
     const over = record.references.filter((each) =>
-      hasEnded(each, now, (session) => sessions.isAlive(session)),
+      hasEnded(each, now, (session) => sessions.isAlive(session, now)),
     );
     return new Set(over.map(({ id }) => id));
   }
@@ -484,12 +501,16 @@ export class MountService {
     return current;
   }
 
-  #describe(record: MountRecord, reference: Reference): HeldReference {
+  #describe(
+    record: MountRecord,
+    reference: Reference,
+    now: ClockReading = this.#parts.clock.read(),
+  ): HeldReference {
     return {
       reference: reference.id,
       holderUid: reference.holderUid,
       holder: reference.holder.type,
-      leaseLeftMs: timeLeftMs(reference, this.#parts.clock.read()),
+      leaseLeftMs: timeLeftMs(reference, now),
       device: record.deviceName,
       path: record.target,
       block: record.place === "block",

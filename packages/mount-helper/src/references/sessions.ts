@@ -148,10 +148,10 @@ export class Sessions {
   }
 
   /** True while a connection has it or its grace period runs. */
-  isAlive(id: string): boolean {
+  isAlive(id: string, now?: ClockReading): boolean {
     if (this.#calls.has(id)) return true;
     const session = this.#sessions.get(id);
-    return session !== undefined && !this.#hasPassed(session, this.#clock.read());
+    return session !== undefined && !this.#hasPassed(session, now ?? this.#clock.read());
   }
 
   /** Drops the sessions whose grace period is over; their ids. Their references are the caller's to end. */
