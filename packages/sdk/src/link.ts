@@ -54,6 +54,8 @@ export class Link {
   #hello: Hello | undefined;
   #pulse: Pulse | undefined;
   #state: ClientState = "reconnecting";
+  /** Set with the end: an attempt to connect ends then, too. */
+  readonly #over = new AbortController();
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -172,7 +174,7 @@ export class Link {
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) break;
       try {
-        await this.#connect(Math.max(1, Math.min(timeoutMs, leftMs)));
+        await this.#connect(Math.max(1, Math.min(timeoutMs, leftMs)), this.#over.signal);
         if (this.#connection !== undefined) {
           this.#enter("connected", "the daemon answered again");
           this.#options.listener.up();
@@ -206,6 +208,7 @@ export class Link {
     this.#pulse?.stop();
     this.#connection = undefined;
     if (this.#isOver()) return;
+    this.#over.abort();
     this.#enter(state, reason);
     this.#options.listener.ended(failure);
   }
