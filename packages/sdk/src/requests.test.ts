@@ -215,6 +215,31 @@ test("who gives up while waiting for a place leaves it to the next", async () =>
   await Promise.allSettled([...full, next]);
 });
 
+test("those that gave up while waiting for a place take none of those that wait", async () => {
+  const { wire, requests } = setUp(60_000);
+  const full = Array.from({ length: MAX_REQUESTS_IN_FLIGHT }, () =>
+    requests.call("mount.list", {}),
+  );
+  const end = new AbortController();
+  const given = Array.from({ length: MAX_WAITING_CALLS }, () =>
+    requests.call("mount.list", {}, { signal: end.signal }),
+  );
+  await turn();
+  await assert.rejects(requests.call("pool.status", {}), (error) => hasCode(error, "LIMIT"));
+  end.abort();
+  await Promise.allSettled(given);
+  const next = requests.call("pool.status", {});
+  await turn();
+  wire.answer(encodeSuccess(1, "mount.list", []));
+  await full[0];
+  await turn();
+  assert.match(wire.sent.at(-1) ?? "", /pool.status/);
+  requests.ended((operation) =>
+    clientError("CLIENT_CLOSED", { operation, object: "the daemon", reason: "closed" }),
+  );
+  await Promise.allSettled([...full, next]);
+});
+
 test("what is wrong on this side is not sent", async () => {
   const { wire, requests } = setUp();
   const bad = requests.call("device.remove", { name: "a/b" });

@@ -140,9 +140,15 @@ export class Requests {
     }
     const { promise, resolve, reject } = Promise.withResolvers<ResponseEnvelope>();
     let over = false;
+    let place: (() => void) | undefined;
     const run = async (): Promise<ResponseEnvelope> => {
       // Between this look and taking the place nothing is awaited.
-      while (this.#waiting.size >= MAX_REQUESTS_IN_FLIGHT) await this.#turn(method);
+      while (this.#waiting.size >= MAX_REQUESTS_IN_FLIGHT) {
+        const { promise: turn, resolve: begin } = Promise.withResolvers<undefined>();
+        place = () => begin(undefined);
+        this.#queueUp(method, place);
+        await turn;
+      }
       if (this.#ended !== undefined) throw this.#ended(method);
       if (over) {
         // Its place is the next one's.
@@ -170,6 +176,8 @@ export class Requests {
       throw error;
     } finally {
       over = true;
+      const at = place === undefined ? -1 : this.#queue.indexOf(place);
+      if (at >= 0) this.#queue.splice(at, 1);
       if (!answered) {
         reject(clientError("ABORTED", { ...context, reason: "nobody waits for it any more" }));
         promise.catch(() => undefined);
@@ -190,16 +198,14 @@ export class Requests {
     clearTimeout(timer);
   }
 
-  /** Waits until one of the requests in flight has ended, in the order of asking. */
-  async #turn(method: MethodName): Promise<void> {
+  /** `begin` is called when one of the requests in flight has ended, in the order of asking. */
+  #queueUp(method: MethodName, begin: () => void): void {
     if (this.#ended !== undefined) throw this.#ended(method);
     if (this.#queue.length >= MAX_WAITING_CALLS) {
       const reason = `${MAX_WAITING_CALLS} calls wait for their turn already`;
       throw clientError("LIMIT", { operation: method, object: "the request", reason });
     }
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    this.#queue.push(() => resolve(undefined));
-    await promise;
+    this.#queue.push(begin);
   }
 
   /** A message of the daemon. One that can't be read fails the one request that it answers, or the link. */
