@@ -1,6 +1,6 @@
 /** Renews this client's leases while it lives. */
 import { hasCode } from "./errors.ts";
-import { letGo } from "./wait.ts";
+import { NO_TIMEOUT_MS, letGo } from "./wait.ts";
 
 /** Renewed after this share of its time: two attempts may fail before it ends. */
 const RENEW_SHARE = 1 / 3;
@@ -33,13 +33,15 @@ export class Leases {
   }
 
   #arm(reference: string, ttlMs: number): ReturnType<typeof setTimeout> {
-    const timer = setTimeout(() => void this.#turn(reference), ttlMs * RENEW_SHARE);
+    const waitMs = Math.min(ttlMs * RENEW_SHARE, NO_TIMEOUT_MS);
+    const timer = setTimeout(() => void this.#turn(reference), waitMs);
     letGo(timer);
     return timer;
   }
 
   /** Never rejects. */
   async #turn(reference: string): Promise<void> {
+    const before = this.#kept.get(reference);
     try {
       await this.#renew(reference);
     } catch (error) {
@@ -48,6 +50,7 @@ export class Leases {
       if (over.some((code) => hasCode(error, code))) this.drop(reference);
     }
     const kept = this.#kept.get(reference);
-    if (kept !== undefined) kept.timer = this.#arm(reference, kept.ttlMs);
+    // One that is kept anew meanwhile has a timer of its own.
+    if (kept !== undefined && kept === before) kept.timer = this.#arm(reference, kept.ttlMs);
   }
 }

@@ -23,9 +23,11 @@ export async function within<T>(
     );
   };
   if (signal?.aborted === true) onAbort();
+  // A timer that is set for longer ends at once.
+  const limitMs = Math.min(timeoutMs, NO_TIMEOUT_MS);
   const timer = setTimeout(() => {
-    reject(clientError("TIMEOUT", { ...context, reason: `no answer within ${timeoutMs} ms` }));
-  }, timeoutMs);
+    reject(clientError("TIMEOUT", { ...context, reason: `no answer within ${limitMs} ms` }));
+  }, limitMs);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     return await Promise.race([promise, end]);
