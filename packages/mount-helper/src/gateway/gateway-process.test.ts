@@ -119,6 +119,21 @@ test("one that dies is started again, and who knocked meanwhile is heard", optio
   assert.equal(w.events("gateway-lost").length, 1);
 });
 
+test(
+  "where the next one can't be started it is tried again, and the daemon goes on",
+  options,
+  async () => {
+    const program = ["-e", ""];
+    await using w = world(program);
+    // What Node refuses to start, as it does where the machine has no memory for a process.
+    program[1] = "\0";
+    await until("a start has failed", () => w.events("gateway-not-started").length > 0);
+    program[1] = "";
+    const lost = w.events("gateway-lost").length;
+    await until("another one was started", () => w.events("gateway-lost").length > lost);
+  },
+);
+
 test("a hostile one in its place is ended; no token, no socket", options, async () => {
   for (const [says, reason] of [
     [`say({ type: "ask", id: 1, token: "short", address: "" })`, "a message that is none"],

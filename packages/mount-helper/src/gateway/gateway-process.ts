@@ -92,6 +92,7 @@ export class GatewayProcess implements GatewayPort {
 
   #start(): void {
     const { identity, logger, program = gatewayProgram() } = this.#parts;
+    this.#startedAt = performance.now();
     const child = spawnWorker(program, LIMITS);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#exited = promise;
@@ -100,7 +101,6 @@ export class GatewayProcess implements GatewayPort {
       resolve();
     });
     child.once("error", () => resolve());
-    this.#startedAt = performance.now();
     const started = new ConfinedProcess({
       child,
       kind: "gateway",
@@ -131,7 +131,16 @@ export class GatewayProcess implements GatewayPort {
     const last = servedMs > WORKER_MAX_BACKOFF_MS ? 0 : this.#backoffMs;
     const doubled = last === 0 ? WORKER_FIRST_BACKOFF_MS : last * 2;
     this.#backoffMs = Math.min(doubled, WORKER_MAX_BACKOFF_MS);
-    this.#next = setTimeout(() => this.#start(), this.#backoffMs);
+    this.#next = setTimeout(() => {
+      try {
+        this.#start();
+      } catch (error) {
+        // The machine may have no room for a process just now.
+        const fields = { waitMs: this.#backoffMs, error: errorText(error) };
+        this.#parts.logger.log("error", "gateway-not-started", fields);
+        this.#startAgain();
+      }
+    }, this.#backoffMs);
     this.#next.unref();
   }
 
