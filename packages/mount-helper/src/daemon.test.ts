@@ -23,6 +23,7 @@ import { startDaemonWith } from "./daemon.ts";
 import { jsonLogger } from "./log.ts";
 import type { Principal } from "./policy/policy.ts";
 import { identifyByKernel } from "./server/listener.ts";
+import { SPARE_DELAY_MS } from "./worker/limits.ts";
 
 interface World extends AsyncDisposable {
   readonly socketPath: string;
@@ -418,3 +419,32 @@ test("a stop answers what runs, and refuses what comes", async () => {
   assert.equal(await closed, 1001);
   await stopped;
 });
+
+test(
+  "a start that fails leaves no process to come",
+  { skip: process.geteuid?.() === 0 ? false : "it takes root" },
+  async (t) => {
+    const parent = await mkdtemp(join(MEMORY_FOLDER, "thinpool-daemon-"));
+    t.after(() => rm(parent, { recursive: true, force: true }));
+    const kernel = createSimKernel();
+    const folder = join(parent, "pool");
+    const backing = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
+    await (await createPool({ folder, kernel, backing })).detach();
+    const socketPath = join(parent, "s");
+    await writeFile(socketPath, "no socket");
+    const log: string[] = [];
+    const logger = jsonLogger((line) => log.push(line));
+    const mountRoot = join(parent, "mounts");
+    const start = startDaemonWith(
+      { folder, kernel, socketPath, mountRoot, logger, spareWorkers: 1 },
+      identifyByKernel,
+    );
+    await assert.rejects(start, { code: "SOCKET_IN_USE" });
+    // A spare is started a second after it is wanted.
+    await new Promise((resolve) => setTimeout(resolve, SPARE_DELAY_MS + 200));
+    assert.deepEqual(
+      log.filter((line) => line.includes("spare")),
+      [],
+    );
+  },
+);

@@ -196,6 +196,10 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     limitsOf: (principal) => access.limits(principal),
     logger,
   });
+  undo.defer(async () => {
+    await back.close();
+    await workers?.close();
+  });
   const remote = new RemoteAccess({
     book,
     access,
