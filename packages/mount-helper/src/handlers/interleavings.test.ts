@@ -11,6 +11,7 @@ import { DEFAULT_LIMITS } from "../policy/access.ts";
 import type { Limits } from "../policy/rights.ts";
 import { RightsBook } from "../policy/rights-book.ts";
 import { RightsStore } from "../policy/rights-store.ts";
+import { MAX_RETRY_MS } from "../references/retries.ts";
 import { GRACE_MS, World, removeFolders, self } from "../references/world.test.support.ts";
 import type { CallContext, HandlerParts, Handlers } from "./index.ts";
 import { makeHandlers } from "./index.ts";
@@ -183,4 +184,22 @@ test("snapshots that are taken back leave another's device of the same name alon
   assert.equal(pool.has({ name: "first" }), false);
   assert.equal(pool.has({ name: "second" }) && pool.get({ name: "second" }).ownerUid, BOB_UID);
   await made.end();
+});
+
+test("a device that is still open after its last mount keeps its name, and is finished by it", async () => {
+  const { world, handlers, call, end } = await serve();
+  const { mounts } = world.references;
+  const { reference } = await world.mount();
+  const letGo = world.kernel.hold(world.pool.get({ name: "one" }).path);
+  await mounts.release(reference);
+  assert.equal(world.pool.get({ name: "one" }).active, true, "somebody else has it open");
+  const renaming = handlers["device.rename"]({ name: "one", to: "other" }, OWN, call(OWN));
+  await assert.rejects(renaming, { code: "BUSY" });
+  letGo();
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  await world.check();
+  await handlers["device.rename"]({ name: "one", to: "other" }, OWN, call(OWN));
+  await world.check();
+  await end();
 });
