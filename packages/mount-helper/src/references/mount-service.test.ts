@@ -1,7 +1,7 @@
 /** What holders may count on, case by case, on the simulated kernel with clocks that the tests set. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rmdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { MAX_RETRY_MS } from "./retries.ts";
@@ -82,6 +82,31 @@ test("a permanent block device is there again after a reboot", async () => {
   const { path } = await world.mount({ block: true });
   await world.reboot();
   assert.deepEqual(await world.nodes(), [path]);
+  await world.check();
+  await world.end();
+});
+
+test("a mount that can't come back after a reboot keeps nobody from the device's other places", async () => {
+  const world = await World.begin();
+  const { reference } = await world.mount({ folder: world.place });
+  await rmdir(world.place);
+  await world.reboot();
+  const { mounts } = world.references;
+  assert.deepEqual(
+    mounts.list().map(({ state }) => state),
+    ["absent"],
+  );
+  await assert.rejects(mounts.assertRemovable(world.pool.get({ name: "one" })), { code: "BUSY" });
+  await assert.rejects(world.mount({ folder: world.place }), { code: "INVALID_PARAMS" });
+  const own = await world.mount();
+  assert.deepEqual(await world.mountPoints(), [own.path]);
+  assert.deepEqual(await mounts.release(own.reference), { device: "one", count: 1 });
+  await mkdir(world.place);
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  assert.deepEqual(await world.mountPoints(), [world.place]);
+  await world.check();
+  assert.deepEqual(await mounts.release(reference), { device: "one", count: 0 });
   await world.check();
   await world.end();
 });

@@ -140,9 +140,10 @@ export class MountService {
       holder: this.#holder(wish.holder, rules, device),
       createdAtMs: Date.now(),
     };
-    await this.#settleDevice(device.uuid);
+    const failures = await this.#settleDevice(device.uuid);
     const fresh = await this.#newMount(claimant, device, wish, rules);
     const current = this.#currentAt(fresh);
+    if (current?.state === "absent") throw failures.get(current.id);
     if (wish.holder.type === "session") sessions.keep(wish.holder.session);
     const acquired = acquire(current, reference, fresh);
     let record = acquired.record;
@@ -403,9 +404,19 @@ export class MountService {
     await ephemerals.collect(name, (session) => sessions.isAlive(session));
   }
 
-  async #settleDevice(deviceUuid: string): Promise<void> {
+  /** Why those mounts that are still to come back can't, by their records' ids: `tend` goes on with them. */
+  async #settleDevice(deviceUuid: string): Promise<ReadonlyMap<string, unknown>> {
     const { records, steps } = this.#parts;
-    for (const record of records.ofDevice(deviceUuid)) await steps.settle(record);
+    const failures = new Map<string, unknown>();
+    for (const record of records.ofDevice(deviceUuid)) {
+      try {
+        await steps.settle(record);
+      } catch (error) {
+        if (records.get(record.id)?.state !== "absent") throw error;
+        failures.set(record.id, error);
+      }
+    }
+    return failures;
   }
 
   #holder(wish: HolderWish, rules: MountRules, device: Device): Holder {
