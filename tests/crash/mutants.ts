@@ -615,7 +615,7 @@ const GUARDS: readonly Mutant[] = [
   instead(
     "degrade the pool when a half-made dm device stays",
     "make-live.ts",
-    "throw halfMade ? new UndoError(error, [error]) : error;",
+    "throw halfMade ? new UndoError(error, [error]) : outcomeOf(error);",
     "throw error;",
     { file: FAULTS },
   ),

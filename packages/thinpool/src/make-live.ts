@@ -7,9 +7,9 @@ import {
   NativeError,
 } from "@thinpool/dm-native";
 import type { Kernel } from "./kernel.ts";
-import { UndoError } from "./undo.ts";
+import { outcomeOf, UndoError } from "./undo.ts";
 
-/** UndoError where it failed half-way and the half-made device could not be removed (INV-7). */
+/** UndoError where a half-made device is left, or may be (INV-7). */
 export async function makeLive(
   dm: Kernel["dm"],
   options: ActivateOptions,
@@ -19,6 +19,6 @@ export async function makeLive(
     return await activateDevice(dm, options, begun);
   } catch (error) {
     const halfMade = error instanceof NativeError && error.cause instanceof AggregateError;
-    throw halfMade ? new UndoError(error, [error]) : error;
+    throw halfMade ? new UndoError(error, [error]) : outcomeOf(error);
   }
 }

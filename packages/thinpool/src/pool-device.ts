@@ -5,7 +5,7 @@ import {
   type DmRun,
   type DmStep,
   type DmTarget,
-  type NativeError,
+  NativeError,
   type OpenFile,
   removeDeviceRetrying,
   retryBusy,
@@ -25,7 +25,7 @@ import { DELETE_RETRY, REMOVE_RETRY } from "./remove-retry.ts";
 import type { PoolRecord } from "./store/ledger.ts";
 import { describeTable, poolStatusOf } from "./tables.ts";
 import { MAX_RESUME_ATTEMPTS } from "./thin-devices.ts";
-import { type Undo, UndoError } from "./undo.ts";
+import { outcomeOf, type Undo, UndoError } from "./undo.ts";
 
 export type PoolTable = readonly DmTarget[];
 
@@ -106,7 +106,8 @@ export class PoolDevice {
    * Messages one after another, up to the first that is refused: how many were accepted, and why not
    * the next. For those that follow each other whatever happens. `then`: what is to follow all of them in
    * the same run; whether it does well is in `followed`, which waits for udev as well. `syncFirst`: a file
-   * that is on its disk before the first of them is sent.
+   * that is on its disk before the first of them is sent. NativeError: none was sent; UndoError: nobody knows
+   * which.
    */
   async messages(
     texts: readonly string[],
@@ -127,7 +128,7 @@ export class PoolDevice {
       onIssued: resolve,
       ...(syncFirst === undefined ? {} : { syncFirst }),
     });
-    whole.then(resolve, reject);
+    whole.then(resolve, (error: unknown) => reject(outcomeOf(error)));
     const issued = await promise;
     if (issued.unsynced === true) {
       return { accepted: 0, failure: issued.failure, unsynced: true, followed: undefined };
@@ -178,7 +179,9 @@ export class PoolDevice {
     try {
       await dm.suspend(this.#ref, { skipLockFs: true });
     } catch (error) {
-      await dm.clearTable(this.#ref);
+      // It may be suspended all the same.
+      if (error instanceof NativeError) await dm.clearTable(this.#ref);
+      else await this.#resume();
       throw error;
     }
     await this.#resume();
@@ -230,7 +233,7 @@ export class PoolDevice {
     try {
       await this.#kernel.dm.message(this.#ref, text);
     } catch (error) {
-      if (!isNative(error, "NATIVE_REFUSED")) throw error;
+      if (!isNative(error, "NATIVE_REFUSED")) throw outcomeOf(error);
       throw refusalOf(await this.status(), poolDmName(this.#poolUuid), error);
     }
   }

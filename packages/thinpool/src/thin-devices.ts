@@ -8,6 +8,7 @@ import {
   type DmStep,
   type DmTarget,
   type DmUuid,
+  NativeError,
   removeDeviceRetrying,
   sameTable,
 } from "@thinpool/dm-native";
@@ -177,6 +178,8 @@ export class ThinDevices {
       return "suspended";
     } catch (error) {
       if (isNative(error, "NATIVE_NOT_FOUND")) return "gone";
+      // It may be suspended all the same.
+      if (!(error instanceof NativeError)) await this.resume(deviceUuid);
       throw error;
     }
   }

@@ -213,6 +213,8 @@ export class Transactions {
         await pool.setTransactionId(current, next);
       }
     } catch (error) {
+      // Whether the id moved is not known: then nothing may go back.
+      if (isDoubt(error)) throw error;
       if (deleted)
         throw new UndoError(error, [new Error("what was deleted can't be brought back")]);
       await this.#undo(left, error, next);

@@ -1,4 +1,5 @@
 /** Undoing what was done so far, in reverse, when a later step fails. */
+import { NativeError } from "@thinpool/dm-native";
 import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
 import { LedgerCommitError } from "./store/commit-error.ts";
@@ -21,6 +22,15 @@ export class UndoError extends Error {
 /** After it nobody knows what holds until the pool was opened anew: it is degraded (INV-7). */
 export function isDoubt(error: unknown): boolean {
   return error instanceof UndoError || error instanceof LedgerCommitError;
+}
+
+/**
+ * Of a call to the kernel. A NativeError is its answer, or says that it was never asked. Anything else, as the
+ * death of the thread that made the call, leaves it open what the kernel did: doubt.
+ */
+export function outcomeOf(error: unknown): unknown {
+  if (error instanceof NativeError) return error;
+  return new UndoError(error, [new Error("what the kernel did is not known", { cause: error })]);
 }
 
 interface UndoStep {
