@@ -208,16 +208,22 @@ const FSYNCS: readonly Mutant[] = [
   instead(
     "sync the name of the metadata that is kept",
     "health/swap.ts",
-    "      await syncFolder(paths.folder);\n      await rename(",
+    "      await syncFolder(folder);\n      await rename(",
     "      await rename(",
     folder("^repair: the machine"),
   ),
   instead(
     "sync the folder after a swap of the metadata",
     "health/swap.ts",
-    "record.metadataPath);\n      await syncFolder(paths.folder);\n",
-    "record.metadataPath);\n",
+    "swap.sparePath, record.metadataPath);\n      await syncFolder(folder);\n",
+    "swap.sparePath, record.metadataPath);\n",
     folder("^repair: the power"),
+  ),
+  without(
+    "sync a spare's name that is not in the ledger's folder",
+    "health/restore.ts",
+    "      if (spare.isFile) await syncFolder(dirname(spare.path));\n",
+    inFile("health/repair.test.ts", "^metadata in another folder"),
   ),
   without(
     "sync the ledger that is put back",
@@ -258,7 +264,7 @@ const OPENING: readonly Mutant[] = [
   instead(
     "finish a swap of the metadata",
     "open-pool.ts",
-    "await finishSwap(ledger, paths)",
+    "await finishSwap(ledger)",
     "ledger.pool()!; void finishSwap",
     folder("^restore: the process"),
   ),
@@ -586,14 +592,14 @@ const CUT_SHORT: readonly Mutant[] = [
   instead(
     "finish a swap before a repair",
     "health/repair.ts",
-    "await finishSwap(pool.ledger, pool.paths);\n    const",
+    "await finishSwap(pool.ledger);\n    const",
     "pool.record;\n    const",
     folder("^repair: the process"),
   ),
   instead(
     "finish a swap before a restore",
     "health/restore.ts",
-    "await finishSwap(pool.ledger, pool.paths);\n    const { record }",
+    "await finishSwap(pool.ledger);\n    const { record }",
     "pool.record;\n    const { record }",
     folder("^restore after a repair that was cut short: the process"),
   ),

@@ -41,7 +41,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       if (ledger.pool()?.state !== "created") {
         throw notFound(folder, "creating its pool never ended");
       }
-      const recorded = await finishSwap(ledger, paths);
+      const recorded = await finishSwap(ledger);
       const policy = ledger.space.policy();
       if (policy === undefined) throw notFound(folder, "its ledger has no policy");
       const { record, grows } = await settleSizes(kernel, ledger, recorded);

@@ -1,13 +1,15 @@
 /** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { rename, truncate, writeFile } from "node:fs/promises";
+import fs, { mkdir, rename, truncate, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { SimCrash } from "@thinpool/dm-sim";
 import { openPool } from "../open-pool.ts";
 import { Ledger } from "../store/ledger.ts";
+import { adoptPool } from "./adopt.ts";
 import { listBackups } from "./backup.ts";
 import { checkPool } from "./check-closed.ts";
 import {
@@ -162,6 +164,69 @@ test("a swap that was interrupted between its steps is finished by opening", asy
     await pool.close();
     assert.deepEqual((await checkPool({ folder, kernel })).findings, []);
   }
+});
+
+/** Renames and syncs of folders, in their order, until it is disposed of. */
+function namesWritten(): { readonly steps: readonly string[] } & Disposable {
+  const { open, rename: move } = fs;
+  const steps: string[] = [];
+  const replace = (by: object): void => {
+    Object.assign(fs, by);
+    syncBuiltinESMExports();
+  };
+  replace({
+    open: async (...args: Parameters<typeof open>) => {
+      const file = await open(...args);
+      const sync = file.sync.bind(file);
+      file.sync = async () => {
+        steps.push(`sync ${String(args[0])}`);
+        await sync();
+      };
+      return file;
+    },
+    rename: async (from: string, to: string) => {
+      steps.push(`rename ${to}`);
+      await move(from, to);
+    },
+  });
+  return { steps, [Symbol.dispose]: () => replace({ open, rename: move }) };
+}
+
+test("metadata in another folder than the ledger: its new name lasts before the swap is over", async () => {
+  const { folder, kernel } = await closedWorld();
+  const elsewhere = join(folder, "elsewhere");
+  const metadata = join(elsewhere, "metadata");
+  await mkdir(elsewhere);
+  for (const name of ["data", "metadata"]) await rename(join(folder, name), join(elsewhere, name));
+  const adopted = join(folder, "adopted");
+  const backing = {
+    type: "files",
+    dataPath: join(elsewhere, "data"),
+    metadataPath: metadata,
+  } as const;
+  const { pool } = await adoptPool({ folder: adopted, kernel, backing, monitor: false });
+  await pool.close();
+  await damage({ folder: elsewhere, kernel, pool }, []);
+  const written = namesWritten();
+  try {
+    await repairPool({ folder: adopted, kernel });
+  } finally {
+    written[Symbol.dispose]();
+  }
+  const renamed = written.steps.indexOf(`rename ${metadata}`);
+  assert.ok(renamed >= 0);
+  assert.ok(written.steps.slice(0, renamed).includes(`sync ${elsewhere}`));
+  assert.ok(written.steps.slice(renamed).includes(`sync ${elsewhere}`));
+  const again = await openPool({ folder: adopted, kernel, monitor: false });
+  await again.backup();
+  await again.close();
+  using restored = namesWritten();
+  await restorePool({ folder: adopted, kernel });
+  const counts = restored.steps.indexOf(`rename ${join(adopted, "pool.sqlite")}`);
+  const inPlace = restored.steps.indexOf(`rename ${metadata}`);
+  assert.ok(counts >= 0 && inPlace > counts);
+  assert.ok(restored.steps.slice(0, counts).includes(`sync ${elsewhere}`));
+  assert.ok(restored.steps.slice(inPlace).includes(`sync ${elsewhere}`));
 });
 
 test("backups: the last N are kept, and one is put back with the ledger of its moment", async () => {

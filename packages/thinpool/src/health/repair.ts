@@ -48,7 +48,7 @@ export function repairPool(options: RepairPoolOptions): Promise<RepairResult> {
   const { kernel, signal } = options;
   return withClosedPool({ ...options, operation: "repair" }, async (pool) => {
     await assertNotLive(pool, "repair");
-    const recorded = await finishSwap(pool.ledger, pool.paths);
+    const recorded = await finishSwap(pool.ledger);
     const { record } = await settleSizes(kernel, pool.ledger, recorded);
     const isFile = record.backing === "files";
     const aborting = signal === undefined ? {} : { signal };
@@ -90,7 +90,7 @@ async function putInPlace(
       ? await keptName(record.metadataPath, "damaged", atMs)
       : record.metadataPath;
   pool.ledger.health.beginSwap({ kind: "repair", sparePath: built.spare.path, keptPath, atMs });
-  await finishSwap(pool.ledger, pool.paths);
+  await finishSwap(pool.ledger);
   return { outcome: "repaired", keptPath, lost: built.lost, report: built.report };
 }
 

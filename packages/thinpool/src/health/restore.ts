@@ -45,7 +45,7 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
   const { kernel, signal } = options;
   return withClosedPool({ ...options, operation: "restore" }, async (pool) => {
     await assertNotLive(pool, "restore");
-    const recorded = await finishSwap(pool.ledger, pool.paths);
+    const recorded = await finishSwap(pool.ledger);
     const { record } = await settleSizes(kernel, pool.ledger, recorded);
     const name = await chooseBackup(pool, options.backup);
     const backup = backupPaths(pool.paths, name);
@@ -80,13 +80,15 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
     const keptLedgerPath = await keptName(pool.paths.ledger, "replaced", atMs);
     await pool.replaceLedger(async () => {
       await assertNoJournal(pool.paths.ledger);
+      // Of an adopted pool it is not the ledger's.
+      if (spare.isFile) await syncFolder(dirname(spare.path));
       await link(pool.paths.ledger, keptLedgerPath);
       // That name, and those of all that the new ledger speaks of.
       await syncFolder(pool.paths.folder);
       await rename(staged, pool.paths.ledger);
       await syncFolder(pool.paths.folder);
     });
-    await finishSwap(pool.ledger, pool.paths);
+    await finishSwap(pool.ledger);
     const { transactionId } = listing.superblock;
     return { outcome: "restored", backup: name, transactionId, keptMetadataPath, keptLedgerPath };
   });

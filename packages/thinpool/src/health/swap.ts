@@ -4,11 +4,12 @@
  * next call: by opening the pool, or by repairing it again (INV-21). The old metadata is kept.
  */
 import { link, rename } from "node:fs/promises";
-import { exists, type FolderPaths, syncFolder } from "../folder.ts";
+import { dirname } from "node:path";
+import { exists, syncFolder } from "../folder.ts";
 import type { Ledger, PoolRecord } from "../store/ledger.ts";
 
 /** Nothing to do where the ledger names no swap; the record may be another afterwards. */
-export async function finishSwap(ledger: Ledger, paths: FolderPaths): Promise<PoolRecord> {
+export async function finishSwap(ledger: Ledger): Promise<PoolRecord> {
   const record = ledger.pool();
   if (record === undefined) throw new TypeError("a ledger without a pool has no metadata to swap");
   const { swap } = ledger.health;
@@ -20,9 +21,11 @@ export async function finishSwap(ledger: Ledger, paths: FolderPaths): Promise<Po
     // Once the spare has taken the place, only the record of it is left to do.
     if (await exists(swap.sparePath)) {
       if (!(await exists(swap.keptPath))) await link(record.metadataPath, swap.keptPath);
-      await syncFolder(paths.folder);
+      // Of an adopted pool it is not the ledger's.
+      const folder = dirname(record.metadataPath);
+      await syncFolder(folder);
       await rename(swap.sparePath, record.metadataPath);
-      await syncFolder(paths.folder);
+      await syncFolder(folder);
     }
     ledger.health.endSwap();
   }
