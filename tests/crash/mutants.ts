@@ -562,7 +562,7 @@ const CUT_SHORT: readonly Mutant[] = [
   without(
     "remove what a backup left that was cut short",
     "health/backup-files.ts",
-    "    if (name.endsWith(PARTIAL_SUFFIX)) await removeFile(join(folder, name));\n",
+    "    if (name.endsWith(PARTIAL_SUFFIX) || isHalf(name, names)) await removeFile(join(folder, name));\n",
     folder("^backup: the process"),
   ),
   without(

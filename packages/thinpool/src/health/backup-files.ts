@@ -6,7 +6,7 @@ import { type FolderPaths, removeFile, syncFile, syncFolder } from "../folder.ts
 
 export const DEFAULT_BACKUPS_KEPT = 8;
 export const MAX_BACKUPS_KEPT = 1000;
-/** `20261125T070656123Z-t42`: when, and the pool's transaction. */
+/** `20261125T070656123Z-t42`: when, and the pool's transaction. Their order is that in which they were made. */
 const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z-t(\d{1,20})$/;
 const DUMP_SUFFIX = ".xml";
 const LEDGER_SUFFIX = ".sqlite";
@@ -39,8 +39,9 @@ export async function stageBackup(paths: FolderPaths): Promise<BackupPaths> {
   if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) {
     await syncFolder(paths.folder);
   }
-  for (const name of await readdir(folder)) {
-    if (name.endsWith(PARTIAL_SUFFIX)) await removeFile(join(folder, name));
+  const names = await readdir(folder);
+  for (const name of names) {
+    if (name.endsWith(PARTIAL_SUFFIX) || isHalf(name, names)) await removeFile(join(folder, name));
   }
   const base = join(folder, "new");
   const ledger = base + LEDGER_SUFFIX + PARTIAL_SUFFIX;
@@ -49,20 +50,31 @@ export async function stageBackup(paths: FolderPaths): Promise<BackupPaths> {
   return { dump: base + DUMP_SUFFIX + PARTIAL_SUFFIX, ledger };
 }
 
+/** A ledger without its dump: a death came between the two, when they were named or removed. */
+function isHalf(name: string, names: readonly string[]): boolean {
+  if (!name.endsWith(LEDGER_SUFFIX)) return false;
+  const backup = name.slice(0, -LEDGER_SUFFIX.length);
+  return NAME.test(backup) && !names.includes(backup + DUMP_SUFFIX);
+}
+
 /** Makes the staged backup count, durably: the dump is named last, and a backup is what has one. */
 export async function nameBackup(
   paths: FolderPaths,
   staged: BackupPaths,
   moment: { readonly atMs: number; readonly transactionId: bigint },
 ): Promise<Backup> {
-  const time = new Date(moment.atMs).toISOString().replaceAll(/[-:.]/g, "");
-  const name = `${time}-t${moment.transactionId}`;
+  const { transactionId } = moment;
+  // Behind the newest also where the clock was set back: else it would be the first to be removed.
+  const newestMs = (await listBackupFiles(paths))[0]?.atMs ?? 0;
+  const atMs = Math.max(moment.atMs, newestMs + 1);
+  const time = new Date(atMs).toISOString().replaceAll(/[-:.]/g, "");
+  const name = `${time}-t${transactionId}`;
   const target = backupPaths(paths, name);
   await syncFile(staged.ledger);
   await rename(staged.ledger, target.ledger);
   await rename(staged.dump, target.dump);
   await syncFolder(backupFolder(paths));
-  return describe(paths, name, moment);
+  return describe(paths, name, { atMs, transactionId });
 }
 
 /** Removes all but the newest `keep`. */

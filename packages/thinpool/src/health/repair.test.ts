@@ -289,6 +289,36 @@ test("a backup that fails leaves none, and the next one works", async () => {
   await pool.close();
 });
 
+test("a backup that a clock set back makes is the newest all the same, and stays", async (t) => {
+  const { folder, kernel } = await closedWorld();
+  const pool = await openPool({ folder, kernel, monitor: false });
+  t.mock.timers.enable({ apis: ["Date"], now: Date.UTC(2030, 0, 1) });
+  const early = [await pool.backup({ keep: 2 }), await pool.backup({ keep: 2 })];
+  t.mock.timers.setTime(Date.UTC(2026, 0, 1));
+  const late = await pool.backup({ keep: 2 });
+  const left = await listBackups({ folder });
+  assert.deepEqual(
+    left.map(({ name }) => name),
+    [late.name, early[1]?.name],
+  );
+  assert.deepEqual(left[0], late);
+  await pool.close();
+});
+
+test("what a death left of a backup, or of the removal of one, goes with the next", async () => {
+  const { folder, kernel } = await closedWorld();
+  const backups = join(folder, "backups");
+  const pool = await openPool({ folder, kernel, monitor: false });
+  const kept = await pool.backup();
+  // Its ledger is named first, and its dump removed first.
+  await writeFile(join(backups, "20260101T000000000Z-t1.sqlite"), "");
+  await writeFile(join(backups, "mine.sqlite"), "");
+  const made = await pool.backup();
+  const names = [kept, made].flatMap(({ name }) => [`${name}.sqlite`, `${name}.xml`]);
+  assert.deepEqual(readdirSync(backups).toSorted(), [...names, "mine.sqlite"].toSorted());
+  await pool.close();
+});
+
 test("backups that are asked for at once are made one after another, while others list them", async () => {
   const { folder, kernel } = await closedWorld();
   const pool = await openPool({ folder, kernel });
