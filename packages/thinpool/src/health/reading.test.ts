@@ -78,6 +78,17 @@ test("usage is exact, for all devices at once, and cached", async () => {
   await pool.close();
 });
 
+test("usage of before a clock was set back is not given again for ever", async (t) => {
+  const { pool, kernel } = await freshWorld();
+  t.mock.timers.enable({ apis: ["Date"], now: Date.UTC(2030, 0, 1) });
+  await pool.usage();
+  t.mock.timers.setTime(Date.UTC(2026, 0, 1));
+  kernel.resetCalls();
+  await pool.usage({ maxAgeMs: 0 });
+  assert.equal(kernel.calls["thin_ls"], 1);
+  await pool.close();
+});
+
 test("changed blocks are the known writes, either way round", async () => {
   const { pool } = await withSnapshots();
   assert.deepEqual(await all(pool.changedBlocks({ from: "one", to: "two" })), [

@@ -33,7 +33,7 @@ export interface UsageOptions {
 
 export class UsageCache {
   readonly #engine: Engine;
-  #last: PoolUsage | undefined;
+  #last: { readonly usage: PoolUsage; readonly sinceMs: number } | undefined;
   #running: Promise<PoolUsage> | undefined;
 
   constructor(engine: Engine) {
@@ -47,7 +47,9 @@ export class UsageCache {
   async get(options: UsageOptions = {}): Promise<PoolUsage> {
     this.#engine.assertNotClosed("usage", this.#engine.folder);
     const maxAgeMs = options.maxAgeMs ?? DEFAULT_USAGE_MAX_AGE_MS;
-    if (this.#last !== undefined && Date.now() - this.#last.atMs < maxAgeMs) return this.#last;
+    // Not by the wall clock: one that is set back would make a result young again.
+    const last = this.#last;
+    if (last !== undefined && performance.now() - last.sinceMs < maxAgeMs) return last.usage;
     if (options.signal !== undefined) return this.#measure(options.signal);
     this.#running ??= this.#measure(undefined).finally(() => {
       this.#running = undefined;
@@ -59,18 +61,22 @@ export class UsageCache {
     const engine = this.#engine;
     const { path } = engine.backing.metadata;
     try {
-      const usage = await engine.metadataSnapshot.use(
+      const measurement = await engine.metadataSnapshot.use(
         { owner: "usage", signal },
-        () => ({ atMs: Date.now(), records: engine.ledger.devices(engine.transactionId) }),
-        async ({ atMs, records }, held) => {
+        () => ({
+          atMs: Date.now(),
+          sinceMs: performance.now(),
+          records: engine.ledger.devices(engine.transactionId),
+        }),
+        async ({ atMs, sinceMs, records }, held) => {
           const measured = await toolCall(() =>
             engine.kernel.metadataTools.usage({ path, snapshot: true, signal: held }),
           );
-          return poolUsage(atMs, records, measured);
+          return { usage: poolUsage(atMs, records, measured), sinceMs };
         },
       );
-      this.#last = usage;
-      return usage;
+      this.#last = measurement;
+      return measurement.usage;
     } catch (error) {
       if (signal?.aborted === true && error === signal.reason) throw error;
       throw poolErrorFrom(error, { operation: "usage", object: engine.folder });
