@@ -323,6 +323,50 @@ test("growth that fails is told once and tried again later, not at once", async 
   await pool.close();
 });
 
+test("a growth that failed half-way is ended also where no other may begin", async (t) => {
+  const { pool, kernel, fill } = await bench();
+  await fill(15);
+  kernel.failNext({ operation: "LOOP_SET_CAPACITY", errno: "EIO" });
+  await pool.look();
+  // The file is longer; nothing more of the host's is wanted for it.
+  await pool.setPolicy({ dataGrowth: { enabled: false } });
+  const now = performance.now();
+  t.mock.method(performance, "now", () => now + 3_600_000);
+  await pool.look();
+  assert.equal((await pool.status()).dataTotalBytes, 20n * MIB);
+  await pool.close();
+});
+
+for (const [verb, moment] of [
+  ["close", "DM_DEV_REMOVE"],
+  ["detach", "release_metadata_snap"],
+] as const) {
+  test(`${verb}: a growth that is asked for meanwhile does not outlive it`, async () => {
+    const { pool, kernel, folder } = await bench();
+    let ending: Promise<void> | undefined;
+    let extended: Promise<unknown> | undefined;
+    const stop = kernel.onCall(({ phase, operation, detail }) => {
+      if (phase === "before" && operation === "thin_ls") ending = pool[verb]();
+      if (phase !== "after" || ![operation, detail].includes(moment)) return;
+      extended ??= pool.extend({ dataBytes: 32n * MIB });
+      extended.catch(() => undefined);
+    });
+    // Whose end `detach` waits for.
+    await pool.usage().catch(() => undefined);
+    await ending;
+    stop();
+    kernel.resetCalls();
+    assert.ok(extended !== undefined);
+    await assert.rejects(extended, { code: "POOL_CLOSED" });
+    // The folder may be another's by now.
+    assert.deepEqual(kernel.calls, {});
+    assert.throws(() => pool.list(), { code: "POOL_CLOSED" });
+    const again = await openPool({ folder, kernel, monitor: false });
+    assert.equal((await again.status()).dataTotalBytes, 16n * MIB);
+    await again.close();
+  });
+}
+
 test("the monitor wakes by the kernel's event, long before its interval", async () => {
   const { pool, fill } = await bench({ monitor: { pollIntervalMs: 3_600_000 } });
   await sleep(100);

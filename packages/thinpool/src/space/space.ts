@@ -16,7 +16,7 @@ import { freeBytes, growthQuestion, type Limits, type WorkingMeasure } from "./l
 import { type Measure, measure } from "./measure.ts";
 import { DEFAULT_POLL_INTERVAL_MS, Monitor, type MonitorOptions } from "./monitor.ts";
 import type { SpacePolicy } from "./policy.ts";
-import { isGrowing } from "./sizes.ts";
+import { isGrowing, targetOf } from "./sizes.ts";
 import { SPACES, Watch } from "./watch.ts";
 
 /** Tasks of one pool's space run one after another. */
@@ -61,6 +61,8 @@ export class Space {
   /** What the live table says of writes that find no block. */
   #failsWhenFull: boolean;
   #dataExhausted = false;
+  /** No task begins: the pool is being closed. */
+  #stopped = false;
   #last: Measure | undefined;
   #measuring: Promise<Measure> | undefined;
   /** Since the last measure. */
@@ -100,11 +102,13 @@ export class Space {
   }
 
   start(): void {
+    this.#stopped = false;
     this.#monitor?.start();
   }
 
   async stop(): Promise<void> {
     await this.#monitor?.stop();
+    this.#stopped = true;
     // What a caller asked for ends as well.
     await this.#turn.run("stop", ALONE, () => Promise.resolve());
   }
@@ -208,22 +212,36 @@ export class Space {
 
   /** True where something grew: then the picture is another. */
   async #growWhereLow(seen: WorkingMeasure, limits: Limits): Promise<boolean> {
+    const { poolRecord: record } = this.#engine;
+    // One that failed half-way goes first, whatever may be begun now: it has what it takes of the host.
+    if (isGrowing(record) && this.#mayGrow(seen)) {
+      return this.#tryGrowth("data", targetOf(record).dataBytes);
+    }
     let grown = false;
     for (const space of SPACES) {
       const plan = planGrowth(growthQuestion(seen, space, limits));
       if (space === "data") this.#dataExhausted = plan.verdict === "exhausted";
       this.#watch.exhausted(space, plan.verdict === "exhausted" ? plan.reason : undefined);
-      if (plan.verdict !== "grow" || seen.state === "needs-check") continue;
-      if (performance.now() < this.#retryAtMs) continue;
-      try {
-        await this.#grow(space, plan.toBytes, "policy");
-        grown = true;
-      } catch (error) {
-        this.#growthFailed(error);
-        return false;
-      }
+      if (plan.verdict !== "grow" || !this.#mayGrow(seen)) continue;
+      if (!(await this.#tryGrowth(space, plan.toBytes))) return false;
+      grown = true;
     }
     return grown;
+  }
+
+  #mayGrow(seen: WorkingMeasure): boolean {
+    return seen.state !== "needs-check" && performance.now() >= this.#retryAtMs;
+  }
+
+  /** False where it failed: the next try is not at once. */
+  async #tryGrowth(space: GrowingSpace, toBytes: bigint): Promise<boolean> {
+    try {
+      await this.#grow(space, toBytes, "policy");
+      return true;
+    } catch (error) {
+      this.#growthFailed(error);
+      return false;
+    }
   }
 
   async #grow(space: GrowingSpace, toBytes: bigint, by: "policy" | "caller"): Promise<void> {
@@ -342,6 +360,7 @@ export class Space {
     return this.#turn.run(operation, ALONE, async () => {
       try {
         this.#engine.assertNotClosed(operation, this.#engine.folder);
+        if (this.#stopped) throw beingClosed(operation, this.#engine.folder);
         return await body();
       } catch (error) {
         throw this.#engine.failure(error, operation, this.#engine.folder);
@@ -360,6 +379,16 @@ function refuseSick(object: string, seen: Measure): void {
   if (state === "failed" || state === "needs-check") {
     throw sickPoolError(state, "extension", object);
   }
+}
+
+function beingClosed(operation: string, object: string): PoolError {
+  return new PoolError({
+    code: "POOL_CLOSED",
+    operation,
+    object,
+    reason: "the pool is being closed",
+    hint: "Open it again.",
+  });
 }
 
 function smaller(object: string, space: GrowingSpace, toBytes: bigint, has: bigint): PoolError {
