@@ -38,7 +38,8 @@ export function resize(engine: Engine, options: ResizeOptions): Promise<ResizeRe
     async (name) => {
       const record = engine.device("resize", name);
       checkSize(record, sizeBytes);
-      await engine.space.admitPromise("resize", name, sizeBytes - record.sizeBytes);
+      const newBytes = sizeBytes - record.sizeBytes;
+      if (newBytes > 0n) await engine.space.admitPromise("resize", name, newBytes);
       const grown =
         sizeBytes > record.sizeBytes ? await growDevice(engine, record, sizeBytes) : record;
       const outcome = grown === record ? "already-so" : "grown";
