@@ -148,7 +148,7 @@ function run(
   signal: AbortSignal | undefined,
 ): Promise<RunResult> {
   return new Promise((resolve) => {
-    execFile(
+    const child = execFile(
       program,
       args,
       {
@@ -161,7 +161,11 @@ function run(
       },
       (error, _stdout, stderr) => {
         const code = error === null ? 0 : (error.code ?? error.signal ?? "an unknown failure");
-        resolve({ code, stderr, error: error ?? undefined });
+        const end = (): void => resolve({ code, stderr, error: error ?? undefined });
+        const hasEnded = child.exitCode !== null || child.signalCode !== null;
+        // Of an abort we are told at once; but until the program has ended it has the device open.
+        if (hasEnded || child.pid === undefined) end();
+        else child.once("exit", end);
       },
     );
   });
