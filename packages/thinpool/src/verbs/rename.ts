@@ -1,4 +1,5 @@
 import type { Device } from "../device.ts";
+import { deviceDmName } from "../dm-names.ts";
 import type { Engine } from "../engine.ts";
 import { deviceName } from "../names.ts";
 import { withUndo } from "../undo.ts";
@@ -27,9 +28,13 @@ export function rename(
     return withUndo(async (undo) => {
       const renamed = ledger.updateDevice(record, { name }, transactionId);
       renames.note(record.uuid);
-      undo.push("taking the name back", () => {
+      undo.push("taking the name back", async () => {
         ledger.updateDevice(renamed, { name: record.name }, transactionId);
         renames.note(record.uuid);
+        // What failed may have come after the kernel's renaming.
+        const live = states.isActive(record.uuid) ? await thins.find(record.uuid) : undefined;
+        const before = deviceDmName(engine.uuid, record.name);
+        if (live !== undefined && live.name !== before) await thins.rename(record);
       });
       if (states.isActive(record.uuid) && (await thins.rename(renamed)) === "gone") {
         // Somebody removed its dm device: it is inactive, whatever we thought.

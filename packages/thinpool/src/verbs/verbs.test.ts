@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { NativeError } from "@thinpool/dm-native";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "../create-pool.ts";
 import { PoolError } from "../errors.ts";
@@ -64,6 +65,28 @@ test("rename: a name that the kernel refuses is taken back", async () => {
   await assert.rejects(pool.rename({ name: "base", to: "new" }), PoolError);
   assert.equal(pool.has({ name: "base" }), true);
   assert.deepEqual(await dmNames(), ["dev-base", "pool"]);
+  await closed();
+});
+
+test("rename: what fails once the kernel has the new name takes that back as well", async () => {
+  await pool.activate({ name: "base" });
+  const stop = kernel.onCall(({ phase, operation }) => {
+    if (phase !== "after" || operation !== "DM_DEV_RENAME") return;
+    stop();
+    // As the bindings do where a file lies in the place of the new node.
+    throw new NativeError({
+      code: "NATIVE_EXISTS",
+      operation: "making of a device node",
+      object: "/dev/mapper",
+      reason: "something that is no device is in its place",
+      hint: "Move it away.",
+    });
+  });
+  await assert.rejects(pool.rename({ name: "base", to: "new" }), { code: "POOL_MISMATCH" });
+  assert.equal(pool.has({ name: "base" }), true);
+  assert.deepEqual(await dmNames(), ["dev-base", "pool"]);
+  await pool.createDevice({ name: "new", sizeBytes: 16n * MIB });
+  assert.equal((await pool.activate({ name: "new" })).outcome, "activated");
   await closed();
 });
 
