@@ -1,11 +1,16 @@
 /** What a pool stands on: two sparse files through loop devices, or two block devices. */
 import { stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type DevNumber, type LoopStatus, sameDevNumber } from "@thinpool/dm-native";
 import { PoolError } from "./errors.ts";
 import { isErrno, isNative } from "./errors-from-native.ts";
 import type { Kernel } from "./kernel.ts";
 import type { PoolRecord } from "./store/ledger.ts";
 import type { Undo } from "./undo.ts";
+
+/** How often, and how far apart, a loop is looked at that is to go: a udev rule has it open for less. */
+const GOING_LOOKS = 20;
+const GOING_PAUSE_MS = 25;
 
 export interface BackingDevice {
   /** The device's node: /dev/loopN, or what was given. */
@@ -64,7 +69,7 @@ async function attachFile(
   undo: Undo,
 ): Promise<BackingDevice> {
   await checkFile(path, sizeBytes);
-  const found = await kernel.loops.findByBackingFile(path);
+  const found = await loopsThatStay(kernel, path);
   if (found.length > 1) {
     throw mismatch(
       path,
@@ -77,6 +82,19 @@ async function attachFile(
   const loop = await kernel.loops.attach({ backingFile: path, directIo: true });
   undo.push(`detaching ${loop.path}`, () => detachLoop(kernel, loop.path));
   return { path: loop.path, dev: loop.dev, isLoop: true };
+}
+
+/**
+ * Of the loops on the file. One that goes at its last close is waited for: a close or a check left it since
+ * somebody had it open. Taken over, it could go before the pool has it open, and its number be another file's.
+ * One that is still there then is in use: a live pool's.
+ */
+async function loopsThatStay(kernel: Kernel, path: string): Promise<readonly LoopStatus[]> {
+  for (let look = 1; ; look += 1) {
+    const found = await kernel.loops.findByBackingFile(path);
+    if (look === GOING_LOOKS || !found.some(({ autoclear }) => autoclear)) return found;
+    await sleep(GOING_PAUSE_MS);
+  }
 }
 
 function adoptLoop(loop: LoopStatus, path: string): BackingDevice {
