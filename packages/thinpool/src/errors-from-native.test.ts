@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { NativeError } from "@thinpool/dm-native";
@@ -35,6 +36,29 @@ test("a kernel's error keeps its errno, reason and hint, and becomes the cause",
   assert.match(error.message, /snapshot of clone: .*it is open.*The mount at \/mnt holds it/);
   const locked = poolErrorFrom(native, { ...CONTEXT, codes: { NATIVE_BUSY: "POOL_LOCKED" } });
   assert.equal(locked.code, "POOL_LOCKED");
+});
+
+test("a host that is read-only or over its quota is told as such, whoever met it", () => {
+  for (const [errnoName, code] of [
+    ["EROFS", "POOL_PERMISSION"],
+    ["EDQUOT", "POOL_NO_SPACE"],
+    ["EIO", "POOL_KERNEL"],
+  ] as const) {
+    const native = new NativeError({
+      code: "NATIVE_IO",
+      operation: "open",
+      object: "/pool/pool.lock",
+      errno: constants.errno[errnoName],
+      errnoName,
+      reason: "it failed",
+      hint: "See dmesg.",
+    });
+    const node = Object.assign(new Error("it failed"), { code: errnoName });
+    assert.equal(poolErrorFrom(native, CONTEXT).code, code);
+    assert.equal(poolErrorFrom(node, CONTEXT).code, code);
+    const isKnown = code !== "POOL_KERNEL";
+    assert.equal(poolErrorFrom(native, CONTEXT).hint === native.hint, !isKnown);
+  }
 });
 
 test("a PoolError stays itself; node's, SQLite's and unknown errors get a code and a hint", () => {

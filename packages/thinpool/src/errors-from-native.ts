@@ -26,11 +26,13 @@ const BY_NATIVE_CODE: Readonly<Record<NativeErrorCode, PoolErrorCode>> = {
   NATIVE_IO: "POOL_KERNEL",
 };
 
-const BY_ERRNO_NAME: Readonly<Record<string, readonly [PoolErrorCode, string]>> = {
+const FREE_SPACE = "Free some space on the filesystem that holds the pool's folder.";
+const BY_ERRNO_NAME: Readonly<Record<string, readonly [PoolErrorCode, string] | undefined>> = {
   EACCES: ["POOL_PERMISSION", "Run as root, or give the process the right to this path."],
   EPERM: ["POOL_PERMISSION", "Run as root, or give the process the right to this path."],
   EROFS: ["POOL_PERMISSION", "Choose a folder on a filesystem that is mounted for writing."],
-  ENOSPC: ["POOL_NO_SPACE", "Free some space on the filesystem that holds the pool's folder."],
+  ENOSPC: ["POOL_NO_SPACE", FREE_SPACE],
+  EDQUOT: ["POOL_NO_SPACE", FREE_SPACE],
   EFBIG: ["POOL_OPTION_INVALID", "The filesystem of the folder can't hold a file of this size."],
   ENOENT: ["POOL_NOT_FOUND", "Check the path."],
   ENOTDIR: ["POOL_OPTION_INVALID", "Name a folder, not a file."],
@@ -47,12 +49,14 @@ export function poolErrorFrom(error: unknown, context: ErrorContext): PoolError 
   if (error instanceof LedgerCommitError) return poolErrorFrom(error.cause, context);
   const { operation, object } = context;
   if (error instanceof NativeError) {
+    // Of an errno that says nothing of the kernel's devices.
+    const known = error.code === "NATIVE_IO" ? BY_ERRNO_NAME[error.errnoName ?? ""] : undefined;
     return new PoolError({
-      code: context.codes?.[error.code] ?? BY_NATIVE_CODE[error.code],
+      code: context.codes?.[error.code] ?? known?.[0] ?? BY_NATIVE_CODE[error.code],
       operation,
       object,
       reason: `${error.operation} of ${error.object}: ${error.reason}`,
-      hint: error.hint,
+      hint: known?.[1] ?? error.hint,
       errno: error.errno,
       ...(error.errnoName === undefined ? {} : { errnoName: error.errnoName }),
       cause: error,
@@ -103,7 +107,7 @@ function sqliteCode(primary: number): readonly [PoolErrorCode, string] {
     case SQLITE_BUSY:
       return ["POOL_LOCKED", "Close the other program that has pool.sqlite open."];
     case SQLITE_FULL:
-      return ["POOL_NO_SPACE", "Free some space on the filesystem that holds the pool's folder."];
+      return ["POOL_NO_SPACE", FREE_SPACE];
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return ["POOL_MISMATCH", "pool.sqlite is damaged: put a copy back from a backup."];
