@@ -56,7 +56,8 @@ export function deviceVerbHandlers(
       await mounts.assertNotMounted(device, "rename");
       if (pool.list({ uuid: device.uuid })[0]?.active === true) {
         // What is left to be done for it goes by the name that it had.
-        const reason = "nothing holds it any more, but it is active still: a program may have it open";
+        const reason =
+          "nothing holds it any more, but it is active still: a program may have it open";
         const hint = "End that program, which fuser -v shows; then rename it.";
         const [operation, object] = ["device.rename", name];
         throw new RequestError({ code: "BUSY", operation, object, reason, hint });
