@@ -307,7 +307,8 @@ suite("every command on a real kernel", () => {
   suite("of a pool that is down, and of none", () => {
     const sizes = "--data-size 512MiB --metadata-size 8MiB --low-water 16MiB";
     refuses(USER, 4, "POOL_PERMISSION", "pool create --folder {out}/pool");
-    refuses(ROOT, 2, "POOL_OPTION_INVALID", "pool create --block-size 96KiB");
+    refuses(ROOT, 2, "USAGE", "pool create --block-size 96KiB");
+    refuses(ROOT, 2, "POOL_OPTION_INVALID", "pool create --block-size 2GiB");
     refuses(ROOT, 2, "USAGE", "pool create --data-device /dev/null");
     refuses(ROOT, 2, "USAGE", "pool create --data-size 100");
     refuses(ROOT, 2, "POOL_TOO_SMALL", "pool create --data-size 64KiB --metadata-size 8MiB");
@@ -334,7 +335,7 @@ suite("every command on a real kernel", () => {
     for (const verb of [...closed, ...direct]) {
       refuses(ROOT, 3, "POOL_NOT_FOUND", `pool ${verb} --folder {pool3}`);
     }
-    refuses(ROOT, 3, "NO_BACKUP", "pool restore --folder {pool3}");
+    refuses(ROOT, 3, "POOL_NOT_FOUND", "pool restore --folder {pool3}");
     refuses(ROOT, 3, "NO_BACKUP", "pool restore");
     for (const line of ASKING) refuses(ROOT, DOWN, "DAEMON_UNREACHABLE", line);
     for (const line of ["device tree", "pool set"]) {
