@@ -59,4 +59,4 @@ export async function thinpool(
 }
 
 /** An error as the conventions have it: one line, one hint, no stack, nothing on stdout. */
-export const PLAIN_FAILURE: RegExp = /^Error: [^\n]+\.\nHint: [^\n]+\n$/;
+export const PLAIN_FAILURE: RegExp = /^Error: [^\n]+[.?]\nHint: [^\n]+\n$/;

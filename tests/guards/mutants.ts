@@ -281,7 +281,7 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
   ]),
   ...inFile("references/records.ts", "references/lasting.test.ts", [
     ["sync a mount's record", "await this.#store.lasting();", ""],
-    ["take back what may not last", "else this.#records.set(record.id, before);", ""],
+    ["take back what may not last", "else this.#set(before);", ""],
   ]),
   ...inFile("references/steps.ts", "references/lasting.test.ts", [
     [

@@ -82,7 +82,7 @@ export async function refused(
   expected: { readonly exitCode: number; readonly code: string },
 ): Promise<string> {
   const text = await run(kernel, args);
-  assert.match(text.stderr, /^Error: [^\n]+\.\nHint: [^\n]+\n$/, args.join(" "));
+  assert.match(text.stderr, /^Error: [^\n]+[.?]\nHint: [^\n]+\n$/, args.join(" "));
   assert.deepEqual([text.exitCode, text.stdout], [expected.exitCode, ""], text.stderr);
   const { stdout, stderr } = await run(kernel, [...args, "--json"]);
   const { error } = JSON.parse(stdout) as { error: { code: string; exitCode: number } };

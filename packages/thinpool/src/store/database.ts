@@ -117,6 +117,8 @@ export class LedgerDatabase {
 
   /** One durable commit. A commit that fails leaves it open whether it lasted: see `LedgerCommitError`. */
   write<T>(commit: string, body: () => T): T {
+    // After a sync that failed: this one's would say nothing of what was written before.
+    this.#wal.assertSound();
     const result = this.#write(commit, body);
     // Its sync was of the whole log.
     this.#unsynced.clear();

@@ -151,3 +151,25 @@ test("an event is not told before its commit lasts", async () => {
   log.close();
   ledger.close();
 });
+
+test("an event whose commit's sync failed is not told by a later commit", async () => {
+  using syncs = heldSyncs();
+  const path = join(folder, "untold.sqlite");
+  writeFileSync(path, "");
+  const ledger = Ledger.open(path);
+  const log = new EventLog({
+    table: ledger.events,
+    current: () => transactionId(1),
+    failed: (error) => assert.fail(String(error)),
+  });
+  const from = log.last;
+  log.note({ body: { type: "removal-unfinished", name: "a", reason: "one" } });
+  const sync = ledger.db.writeUnsynced("first", () => undefined).sync();
+  await setImmediate();
+  syncs.fail("EIO");
+  await assert.rejects(sync, LedgerCommitError);
+  assert.throws(() => ledger.db.write("a whole one", () => undefined), LedgerCommitError);
+  assert.equal(log.last, from, "it may be lost with the power");
+  log.close();
+  ledger.close();
+});

@@ -34,7 +34,7 @@ export function detach(engine: Engine): Promise<void> {
   });
 }
 
-/** Thins, pool, loops; true where nothing was wrong with the pool. Each step takes "gone already" for done, so close can be called again. */
+/** Thins, pool, loops; true where nothing was wrong with the pool, nor is in doubt. Each step takes "gone already" for done, so close can be called again. */
 async function tearDown(engine: Engine): Promise<boolean> {
   const { kernel, ledger, pool, thins, states, backing } = engine;
   const live = await thins.live();
@@ -49,7 +49,8 @@ async function tearDown(engine: Engine): Promise<boolean> {
     });
   }
   await engine.metadataSnapshot.shutDown();
-  const clean = await isHealthy(engine);
+  // Of a pool in doubt opening is to check, and its ledger is not written to.
+  const clean = engine.life.state === "open" && (await isHealthy(engine));
   await withUndo(async (undo) => {
     for (const { deviceUuid } of live) {
       await thins.deactivate(deviceUuid);
