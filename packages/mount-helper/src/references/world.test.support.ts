@@ -125,7 +125,8 @@ export class World {
   async start(): Promise<void> {
     const { kernel, folder, clock } = this;
     const logger: Logger = { log: (_level, event) => void this.events.push(event) };
-    this.#pool = await openPool({ folder, kernel });
+    // The monitor asks the kernel by itself: what is counted here is what was asked for.
+    this.#pool = await openPool({ folder, kernel, monitor: false });
     this.#references = await openReferences({
       pool: this.#pool,
       kernel,
