@@ -2,7 +2,7 @@
 import { closeSync } from "node:fs";
 import { join } from "node:path";
 import type { Kernel, ListeningSocket, ThinPool } from "@thinpool/thinpool";
-import { PoolError, listenTcp, openPool } from "@thinpool/thinpool";
+import { DAEMON_FILES, PoolError, listenTcp, openPool } from "@thinpool/thinpool";
 import { groupIdOf } from "./accounts.ts";
 import { Access } from "./policy/access.ts";
 import { LivePolicy } from "./policy/live-policy.ts";
@@ -44,8 +44,6 @@ import { WorkerPool } from "./worker/worker-pool.ts";
 export const DEFAULT_BLOCK_ROOT = "/dev/thinpool";
 export const DEFAULT_MOUNT_ROOT = "/run/thinpool/mounts";
 const DEFAULT_SPARE_WORKERS = 1;
-const KEY_FILE = "keys.sqlite";
-const RIGHTS_FILE = "rights.sqlite";
 /** How long a stop waits for running operations; after it they go on without anybody to answer to. */
 export const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -118,7 +116,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
   const live = await LivePolicy.load(options.policyFile, socketGid, logger);
   const queue = new KeyedQueue();
   const rulesFor = options.mountRulesFor ?? mountRulesBy(live);
-  const book = new RightsBook(undo.use(new RightsStore(join(folder, RIGHTS_FILE))));
+  const book = new RightsBook(undo.use(new RightsStore(join(folder, DAEMON_FILES.rights))));
   const references = await openReferences({
     pool,
     kernel,
@@ -148,7 +146,7 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     connectTokenEnded: () => remote.endStale(),
     stopping: stopping.signal,
   };
-  const keys = undo.use(new KeyStore(join(folder, KEY_FILE)));
+  const keys = undo.use(new KeyStore(join(folder, DAEMON_FILES.keys)));
   const keyed = new KeyedCalls({
     poolUuid: pool.uuid,
     store: keys,

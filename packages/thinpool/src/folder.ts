@@ -11,6 +11,13 @@ const FILE_MODE = 0o600;
 /** A new ledger takes about a tenth of it, a change some pages. */
 const MIN_FREE_BYTES: bigint = 1n << 20n;
 
+/** The databases that thinpoold keeps beside the ledger. What they say is about this pool: they go with it. */
+export const DAEMON_FILES = {
+  keys: "keys.sqlite",
+  references: "references.sqlite",
+  rights: "rights.sqlite",
+} as const;
+
 export interface FolderPaths {
   readonly folder: string;
   readonly ledger: string;
@@ -158,11 +165,16 @@ export async function removeFile(path: string): Promise<void> {
 }
 
 /**
- * The ledger's files: SQLite makes the last two beside the first. What else was removed from the
- * folder is gone for good before: a file that came back without a ledger would belong to nobody.
+ * The ledger's files. What else was removed from the folder is gone for good before: a file that came back
+ * without a ledger would belong to nobody.
  */
 export async function removeLedger(path: string): Promise<void> {
   await syncFolder(dirname(path));
+  await removeDatabase(path);
+}
+
+/** SQLite makes all but the first beside it. */
+export async function removeDatabase(path: string): Promise<void> {
   for (const suffix of ["", "-wal", "-shm", "-journal"]) await removeFile(path + suffix);
 }
 

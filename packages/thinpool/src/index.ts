@@ -7,6 +7,7 @@ export type { EventsOptions } from "./events/event-log.ts";
 export { MAX_KEPT_EVENTS } from "./events/event-table.ts";
 export * from "./events/event.ts";
 export * from "./filesystems.ts";
+export { DAEMON_FILES } from "./folder.ts";
 export * from "./health/adopt.ts";
 export { type BackupOptions, listBackups } from "./health/backup.ts";
 export { type Backup, DEFAULT_BACKUPS_KEPT } from "./health/backup-files.ts";

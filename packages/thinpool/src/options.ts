@@ -40,7 +40,7 @@ export function checkPoolNumbers(blockSectors: bigint, lowWaterBlocks: bigint): 
     refuse(
       `a block size of ${blockSectors * SECTOR_SIZE_BYTES} bytes (${blockSectors} sectors)`,
       "it is no valid block size",
-      "Use a multiple of 64 KiB (128 sectors), up to 1 GiB (2097152 sectors).",
+      `Use a multiple of ${MIN_BLOCK_SECTORS} sectors (${MIN_BLOCK_SECTORS * SECTOR_SIZE_BYTES} bytes), up to ${MAX_BLOCK_SECTORS}.`,
     );
   }
   if (lowWaterBlocks < 0n || lowWaterBlocks > MAX_DATA_BYTES) {
@@ -119,7 +119,7 @@ export function checkDeviceOptions(
     refuse(
       `a device of ${sizeBytes} bytes`,
       "it is no valid size",
-      `Use a multiple of ${DEVICE_GRANULARITY_BYTES} bytes from 1 MiB to 4 PiB.`,
+      `Use a multiple of ${DEVICE_GRANULARITY_BYTES} bytes from ${MIN_DEVICE_BYTES} to ${MAX_DEVICE_BYTES}.`,
     );
   }
   if (!["ext4", "xfs", "none"].includes(filesystem)) {

@@ -54,14 +54,6 @@ export function deviceVerbHandlers(
     "device.rename": async ({ name, to }) => {
       const device = pool.get({ name });
       await mounts.assertNotMounted(device, "rename");
-      if (pool.list({ uuid: device.uuid })[0]?.active === true) {
-        // What is left to be done for it goes by the name that it had.
-        const reason =
-          "nothing holds it any more, but it is active still: a program may have it open";
-        const hint = "End that program, which fuser -v shows; then rename it.";
-        const [operation, object] = ["device.rename", name];
-        throw new RequestError({ code: "BUSY", operation, object, reason, hint });
-      }
       if (ephemerals.has(device.uuid)) {
         const reason = "an ephemeral clone goes by the name that it was made with";
         const hint = "Make a clone that is not ephemeral.";

@@ -194,12 +194,22 @@ test("a device that is still open after its last mount keeps its name, and is fi
   await mounts.release(reference);
   assert.equal(world.pool.get({ name: "one" }).active, true, "somebody else has it open");
   const renaming = handlers["device.rename"]({ name: "one", to: "other" }, OWN, call(OWN));
-  await assert.rejects(renaming, { code: "BUSY" });
+  await assert.rejects(renaming, { code: "BUSY", message: /still has it open/ });
   letGo();
   world.clock.advance(MAX_RETRY_MS);
   await world.drive();
   await world.check();
   await handlers["device.rename"]({ name: "one", to: "other" }, OWN, call(OWN));
+  await world.check();
+  await end();
+});
+
+test("a device that the daemon knows no mount of is renamed, active or not", async () => {
+  const { world, handlers, call, end } = await serve();
+  await world.pool.activate({ name: "two" });
+  await handlers["device.rename"]({ name: "two", to: "other" }, OWN, call(OWN));
+  assert.equal(world.pool.get({ name: "other" }).active, true);
+  await world.pool.deactivate({ name: "other" });
   await world.check();
   await end();
 });

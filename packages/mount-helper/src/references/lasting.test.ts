@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, test } from "node:test";
+import { DAEMON_FILES } from "@thinpool/thinpool";
 import { withHeldSyncs } from "../held-syncs.test.support.ts";
-import { STORE_FILE } from "./open.ts";
 import { World, removeFolders, self } from "./world.test.support.ts";
 
 const LEASE_MS = 60_000;
@@ -19,7 +19,7 @@ async function held<T>(
 ): Promise<Awaited<ReturnType<typeof withHeldSyncs<T>>>> {
   let calls = 0;
   const ignore = world.kernel.onCall(() => (calls += 1));
-  const options = { of: STORE_FILE, look: () => calls };
+  const options = { of: DAEMON_FILES.references, look: () => calls };
   try {
     return await withHeldSyncs(failing === undefined ? options : { ...options, failing }, work);
   } finally {

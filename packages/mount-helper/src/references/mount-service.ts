@@ -210,23 +210,29 @@ export class MountService {
 
   /**
    * Refuses while it is mounted, in the name of what was asked for; what an earlier failure left of its
-   * records is settled.
+   * records is settled. A record goes by the device's name, so a rename waits for those that are being ended, too.
    */
   async assertNotMounted(device: Device, verb: "remove" | "rename" | "revert"): Promise<void> {
     await this.#settleDevice(device.uuid);
-    const left = this.#parts.records.ofDevice(device.uuid).filter(isThere);
+    const all = this.#parts.records.ofDevice(device.uuid);
+    const left = verb === "rename" ? all : all.filter(isThere);
     if (left.length === 0) return;
     const count = this.#countOfDevice(device.uuid);
+    const isMounted = left.some(isThere);
     const reason =
-      count === 0
-        ? "nobody holds its mount any more, but a process still works in it"
-        : `it is mounted, and ${count} ${count === 1 ? "reference holds" : "references hold"} it`;
+      count > 0
+        ? `it is mounted, and ${count} ${count === 1 ? "reference holds" : "references hold"} it`
+        : isMounted
+          ? "nobody holds its mount any more, but a process still works in it"
+          : "it is not mounted any more, but a process still has it open";
     throw new RequestError({
       code: "BUSY",
       operation: `device.${verb}`,
       object: device.name,
       reason,
-      hint: `Release its mounts, then ${verb} it.`,
+      hint: isMounted
+        ? `Release its mounts, then ${verb} it.`
+        : `End that process, which fuser -v shows; then ${verb} it.`,
     });
   }
 

@@ -1,7 +1,7 @@
 /** The parts that count references, put together: over one pool, with one store. */
 import { join } from "node:path";
 import type { Kernel, ThinPool } from "@thinpool/thinpool";
-import { bootId, bootTimeMs } from "@thinpool/thinpool";
+import { DAEMON_FILES, bootId, bootTimeMs } from "@thinpool/thinpool";
 import type { KeyedQueue } from "../keyed-queue.ts";
 import type { Logger } from "../log.ts";
 import { BlockNodes } from "../mounts/block-nodes.ts";
@@ -16,8 +16,6 @@ import { Records } from "./records.ts";
 import { Sessions } from "./sessions.ts";
 import { MountSteps } from "./steps.ts";
 import { ReferenceStore } from "./store.ts";
-
-export const STORE_FILE = "references.sqlite";
 
 export const systemClock: Clock = {
   read: () => ({ wallMs: Date.now(), bootMs: bootTimeMs(), bootId: bootId() }),
@@ -67,7 +65,7 @@ export async function openReferences(options: ReferencesOptions): Promise<Refere
   await folders.prepareRoot();
   const nodes = new BlockNodes(blockRoot, pool.uuid, kernel);
   const mounter = new Mounter(kernel, folders, nodes);
-  const store = new ReferenceStore(join(pool.folder, STORE_FILE));
+  const store = new ReferenceStore(join(pool.folder, DAEMON_FILES.references));
   options.onStore?.(store);
   try {
     const records = new Records(store);

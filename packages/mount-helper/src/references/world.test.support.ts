@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { SimCrash, createSimKernel } from "@thinpool/dm-sim";
 import type { ThinPool } from "@thinpool/thinpool";
-import { createPool, openPool } from "@thinpool/thinpool";
+import { DAEMON_FILES, createPool, openPool } from "@thinpool/thinpool";
 import { MEMORY_FOLDER } from "../memory-folder.test.support.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
 import type { Logger } from "../log.ts";
@@ -19,7 +19,7 @@ import { ROOT_MOUNT_RULES } from "../mounts/rules.ts";
 import type { Clock, ClockReading } from "./deadline.ts";
 import type { Claimant, HeldReference, MountWish } from "./mount-service.ts";
 import type { References } from "./open.ts";
-import { STORE_FILE, openReferences } from "./open.ts";
+import { openReferences } from "./open.ts";
 import type { ReferenceStore } from "./store.ts";
 
 const BACKING = { type: "files", dataBytes: 256n << 20n, metadataBytes: 4n << 20n } as const;
@@ -166,7 +166,7 @@ export class World {
   }
 
   #storeFiles(): ReadonlyMap<string, Buffer> {
-    const paths = ["", "-wal"].map((end) => join(this.folder, `${STORE_FILE}${end}`));
+    const paths = ["", "-wal"].map((end) => join(this.folder, `${DAEMON_FILES.references}${end}`));
     return new Map(paths.filter((path) => existsSync(path)).map((p) => [p, readFileSync(p)]));
   }
 

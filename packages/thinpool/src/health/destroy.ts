@@ -7,7 +7,7 @@ import { dmDevicesOf } from "../dm-devices.ts";
 import { poolDmUuid } from "../dm-names.ts";
 import { PoolError } from "../errors.ts";
 import { isErrno } from "../errors-from-native.ts";
-import { removeFile, removeLedger, syncFolder } from "../folder.ts";
+import { DAEMON_FILES, removeDatabase, removeFile, removeLedger, syncFolder } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { REMOVE_RETRY } from "../remove-retry.ts";
 import { type ClosedPool, withClosedPool } from "./closed-pool.ts";
@@ -86,15 +86,9 @@ async function removeBeside(path: string): Promise<void> {
   }
 }
 
-/**
- * What thinpoold keeps beside the ledger is about this pool: in the next one of this folder its tokens would
- * still let people in, and its idempotency keys answer for devices that are gone.
- */
+/** In the next pool of this folder their tokens would still let people in, and their keys answer for devices that are gone. */
 async function removeDaemonFiles(folder: string): Promise<void> {
-  const theirs = /^(?:keys|references|rights)\.sqlite(?:-wal|-shm|-journal)?$/;
-  for (const name of await readdir(folder)) {
-    if (theirs.test(name)) await removeFile(join(folder, name));
-  }
+  for (const file of Object.values(DAEMON_FILES)) await removeDatabase(join(folder, file));
 }
 
 async function removeBackups(folder: string): Promise<void> {

@@ -119,9 +119,8 @@ test("after a sync that failed nothing is said to last", async () => {
   assert.equal(syncs.paths.length, 2, "the disk was not asked again");
 });
 
-test("an event is not told before its commit lasts", async () => {
-  using syncs = heldSyncs();
-  const path = join(folder, "events.sqlite");
+function ledgerWithLog(name: string): { readonly ledger: Ledger; readonly log: EventLog } {
+  const path = join(folder, `${name}.sqlite`);
   writeFileSync(path, "");
   const ledger = Ledger.open(path);
   const log = new EventLog({
@@ -129,6 +128,12 @@ test("an event is not told before its commit lasts", async () => {
     current: () => transactionId(1),
     failed: (error) => assert.fail(String(error)),
   });
+  return { ledger, log };
+}
+
+test("an event is not told before its commit lasts", async () => {
+  using syncs = heldSyncs();
+  const { ledger, log } = ledgerWithLog("events");
   const from = log.last;
   log.note({ body: { type: "removal-unfinished", name: "a", reason: "one" } });
   const first = ledger.db.writeUnsynced("first", () => undefined);
@@ -154,14 +159,7 @@ test("an event is not told before its commit lasts", async () => {
 
 test("an event whose commit's sync failed is not told by a later commit", async () => {
   using syncs = heldSyncs();
-  const path = join(folder, "untold.sqlite");
-  writeFileSync(path, "");
-  const ledger = Ledger.open(path);
-  const log = new EventLog({
-    table: ledger.events,
-    current: () => transactionId(1),
-    failed: (error) => assert.fail(String(error)),
-  });
+  const { ledger, log } = ledgerWithLog("untold");
   const from = log.last;
   log.note({ body: { type: "removal-unfinished", name: "a", reason: "one" } });
   const sync = ledger.db.writeUnsynced("first", () => undefined).sync();

@@ -6,7 +6,6 @@ import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize } from "../../lib/size.ts";
 
 const SECTOR_BYTES = 512n;
-const BLOCK_STEP_BYTES = 65536n;
 
 export default class PoolCreate extends PoolCommand {
   static override summary = "Make a new pool, on two sparse files or on two block devices.";
@@ -44,11 +43,14 @@ export default class PoolCreate extends PoolCommand {
 
   async run() {
     const { flags } = await this.parse(PoolCreate);
-    const { createPool, DEFAULT_BLOCK_SECTORS, DEFAULT_DATA_BYTES, DEFAULT_METADATA_BYTES } =
-      await import("@thinpool/thinpool");
-    const blockSteps = wholeUnits(flags["block-size"], BLOCK_STEP_BYTES, "--block-size");
-    const blockSectors =
-      blockSteps === undefined ? undefined : (blockSteps * BLOCK_STEP_BYTES) / SECTOR_BYTES;
+    const { createPool, MIN_BLOCK_SECTORS, ...defaults } = await import("@thinpool/thinpool");
+    const { DEFAULT_BLOCK_SECTORS, DEFAULT_DATA_BYTES, DEFAULT_METADATA_BYTES } = defaults;
+    const blockSteps = wholeUnits(
+      flags["block-size"],
+      MIN_BLOCK_SECTORS * SECTOR_BYTES,
+      "--block-size",
+    );
+    const blockSectors = blockSteps === undefined ? undefined : blockSteps * MIN_BLOCK_SECTORS;
     const blockBytes = (blockSectors ?? DEFAULT_BLOCK_SECTORS) * SECTOR_BYTES;
     const lowWaterBlocks = wholeUnits(flags["low-water"], blockBytes, "--low-water");
     const dataPath = flags["data-device"];
