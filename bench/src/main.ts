@@ -12,11 +12,14 @@ import { reportText } from "./report/text.ts";
 import { writePlots } from "./report/plots.ts";
 import { Recorder } from "./record.ts";
 import type { GuestOptions, GuestResult } from "./result.ts";
+import type { Section } from "./section.ts";
 import { chosenSections } from "./sections/index.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const PAGE = join(ROOT, "docs/BENCHMARKS.md");
 const GUEST = new URL("guest.ts", import.meta.url).pathname;
+/** In this order; a machine is the first one's. */
+const KERNELS = ["uml", "qemu"] as const satisfies readonly Section["kernel"][];
 const MEMORY_MIB = 2048;
 const DISK_SIZE = 24 * 2 ** 30;
 const SLOW_DISK_SIZE = 8 * 2 ** 30;
@@ -46,19 +49,32 @@ interface Measured {
 async function measure(options: BenchOptions): Promise<Measured> {
   const host = new Recorder(say);
   if (options.only.length === 0 || options.only.includes(ROUND_TRIP)) await measureRoundTrip(host);
-  const { notes, series } = host;
-  if (chosenSections(options).length === 0) {
-    return { ended: true, guest: { machine: guestMachine(), seconds: {}, notes, series } };
+  const sections = chosenSections(options);
+  const signal = onSignal();
+  const measured: Measured[] = [];
+  for (const kernel of KERNELS) {
+    const there = sections.filter((section) => section.kernel === kernel);
+    if (there.length === 0 || measured.some(({ ended }) => !ended)) continue;
+    measured.push(await measureInGuest(options, kernel, there, signal));
   }
-  const { ended, guest } = await measureInGuest(options);
+  const guests = measured.map(({ guest }) => guest);
   return {
-    ended,
-    guest: { ...guest, notes: [...notes, ...guest.notes], series: { ...series, ...guest.series } },
+    ended: measured.every(({ ended }) => ended),
+    guest: {
+      machine: guests[0]?.machine ?? guestMachine(),
+      seconds: Object.assign({}, ...guests.map(({ seconds }) => seconds)),
+      notes: [host, ...guests].flatMap(({ notes }) => notes),
+      series: Object.assign({}, ...[host, ...guests].map(({ series }) => series)),
+    },
   };
 }
 
-async function measureInGuest(options: BenchOptions): Promise<Measured> {
-  const sections = chosenSections(options);
+async function measureInGuest(
+  options: BenchOptions,
+  kernel: Section["kernel"],
+  sections: readonly Section[],
+  signal: AbortSignal,
+): Promise<Measured> {
   // The C program is compiled in each run.
   installMissing([...compiler, ...sections.flatMap((section) => section.needs)], say);
   const folder = mkdtempSync(join(tmpdir(), "thinpool-bench-"));
@@ -68,11 +84,12 @@ async function measureInGuest(options: BenchOptions): Promise<Measured> {
       quick: options.quick,
       seed: options.seed,
       scale: options.scale,
-      only: options.only,
+      only: sections.map(({ name }) => name),
       resultFile,
     };
     const result = await runLab(
       {
+        kernel,
         command: [
           process.execPath,
           "--disable-warning=ExperimentalWarning",
@@ -89,7 +106,7 @@ async function measureInGuest(options: BenchOptions): Promise<Measured> {
       },
       // Standard output is for the result alone.
       { stdout: process.stderr },
-      onSignal(),
+      signal,
     );
     if (result.problem !== undefined) say(result.problem);
     const ended = result.exitCode === 0;

@@ -33,6 +33,8 @@ export interface Section {
   readonly name: string;
   /** One line, said before it runs. */
   readonly what: string;
+  /** Of the lab's two. */
+  readonly kernel: "uml" | "qemu";
   /** Installed on the host before the run, where missing. */
   readonly needs: readonly Requirement[];
   run(bench: Bench): Promise<void>;

@@ -131,6 +131,12 @@ export function targets(series: AllSeries): readonly Target[] {
     ...pairTargets(series, "pair", "", "on a disk of the lab's"),
     ...pairTargets(series, "memory", "_in_memory", "in memory, where nothing is flushed"),
     ...pairTargets(series, "slow-flush", "_slow_flush", "on a disk whose flushes take 20 ms"),
+    ...pairTargets(
+      series,
+      "second-kernel",
+      "_second_kernel",
+      "on a disk of Debian's own kernel, with two emulated CPUs",
+    ),
     peerTarget(series, "dmsetup", "snapshot_activate_vs_dmsetup", 10),
     peerTarget(series, "containerd", "snapshot_activate_vs_containerd", 20),
     peerTarget(series, "lvm", "snapshot_activate_vs_lvm", 40),

@@ -72,6 +72,7 @@ async function clonesWithSlowFlushes(bench: Bench): Promise<void> {
 export const daemon: Section = {
   name: "daemon",
   what: "clone by the SDK as uid 1000; mount and first byte; many at a time; the event loop",
+  kernel: "uml",
   needs: [],
   async run(bench) {
     const { recorder, kernel, folder } = bench;

@@ -137,6 +137,7 @@ async function atScale(bench: Bench, scale: number): Promise<void> {
 export const database: Section = {
   name: "database",
   what: "PostgreSQL: a clone with a server of its own, createdb -T, a restored dump",
+  kernel: "uml",
   needs: [{ package: "postgresql", needs: "/usr/share/postgresql-common" }],
   async run(bench) {
     for (const scale of bench.quick ? QUICK_SCALES : SCALES) await atScale(bench, scale);

@@ -87,6 +87,7 @@ async function throughDaemon(bench: Bench, folder: string, count: number): Promi
 export const growth: Section = {
   name: "growth",
   what: "each operation, opening, listing, the engine's and the daemon's memory with 10 to 10,000 devices, of the most 1,000 active",
+  kernel: "uml",
   needs: [],
   async run(bench) {
     const { recorder, kernel, memoryFolder: folder, quick } = bench;

@@ -49,6 +49,7 @@ function measure(bench: Bench, who: string, job: Job, file: string, limits: stri
 export const io: Section = {
   name: "io",
   what: "fio through a mounted clone beside a file on a plain loop device",
+  kernel: "uml",
   needs: [{ package: "fio", needs: "fio" }],
   async run(bench) {
     const { kernel, folder, quick } = bench;

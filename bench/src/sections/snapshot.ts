@@ -1,12 +1,11 @@
 /** A snapshot and its activation, and the removal, by the engine and by all others: in pairs. */
-import { barePeer, dmsetupPeer, recordingPeer } from "../peers/raw.ts";
+import { barePeer, dmsetupPeer } from "../peers/raw.ts";
 import { containerdPeer } from "../peers/containerd.ts";
 import { enginePeer } from "../peers/engine.ts";
 import { lvmPeer } from "../peers/lvm.ts";
 import type { Peer } from "../peers/peer.ts";
-import { processesStarted } from "../machine.ts";
 import type { Bench, Rounds, Section } from "../section.ts";
-import { shuffled } from "../statistics.ts";
+import { pairs, round } from "./pairs.ts";
 
 /** Until V8 has compiled what is called, as in a program that has run for longer than a minute. */
 const WARM_UP_ROUNDS = 300;
@@ -16,43 +15,6 @@ const WARM_UP_ROUNDS_AGAIN = 20;
 const WARM_UP_ROUNDS_SLOW = 5;
 const WARM_UP_ROUNDS_OF_ALL = 2;
 const TRUE = "/bin/true";
-
-/** One snapshot and its removal by each, in an order drawn anew: so that no one always follows the same. */
-async function round(bench: Bench, peers: readonly Peer[], series: string): Promise<void> {
-  const { recorder } = bench;
-  for (const peer of shuffled(peers, bench.random)) {
-    const before = processesStarted();
-    const snapshotMs = await peer.snapshot();
-    const started = processesStarted() - before;
-    const removeMs = await peer.remove();
-    recorder.add(`snapshot-activate${series}/${peer.name}`, "ms", snapshotMs);
-    recorder.add(`snapshot-activate-processes${series}/${peer.name}`, "count", started);
-    if (removeMs !== undefined) recorder.add(`remove${series}/${peer.name}`, "ms", removeMs);
-  }
-}
-
-/** Engine, C and C with a record in turn, with no large process between them. */
-async function pairs(
-  bench: Bench,
-  folder: string,
-  series: string,
-  plan: Rounds & { readonly warmUp: number },
-): Promise<void> {
-  await using closing = new AsyncDisposableStack();
-  const peers: Peer[] = [];
-  for (const start of [enginePeer, barePeer, recordingPeer]) {
-    const peer = await start(bench.kernel, folder, bench.bare);
-    closing.defer(() => peer.close());
-    peers.push(peer);
-  }
-  for (let index = 0; index < plan.warmUp; index += 1) {
-    for (const peer of peers) {
-      await peer.snapshot();
-      await peer.remove();
-    }
-  }
-  for (const _ of bench.rounds(plan)) await round(bench, peers, series);
-}
 
 /** All five; what starts processes leaves cold caches to whoever comes next. */
 async function all(bench: Bench, plan: Rounds): Promise<void> {
@@ -77,6 +39,7 @@ async function all(bench: Bench, plan: Rounds): Promise<void> {
 export const snapshot: Section = {
   name: "snapshot",
   what: "snapshot and activation, then removal: engine, C, dmsetup, lvm2, containerd",
+  kernel: "uml",
   needs: [
     { package: "lvm2", needs: "lvm" },
     { package: "containerd", needs: "containerd" },

@@ -59,6 +59,7 @@ async function copy(
 export const workspace: Section = {
   name: "workspace",
   what: "a private copy of a tree: clone, cp -a, cp --reflink on xfs, overlayfs, tar",
+  kernel: "uml",
   needs: [],
   async run(bench) {
     const { kernel, folder, quick } = bench;
