@@ -39,7 +39,8 @@ function lost(operation: string, reason: string): ThinpoolError {
 
 /** From a source to the daemon. */
 export class Upload implements StreamEnd {
-  readonly #source: AsyncIterator<Uint8Array>;
+  readonly #source: AsyncIterable<Uint8Array> & { readonly destroy?: unknown };
+  readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #onTaken: (bytes: number) => void;
   readonly #failed = new AbortController();
   /** What was read of the source and is not known to be taken: it may have to be sent again. */
@@ -55,7 +56,8 @@ export class Upload implements StreamEnd {
   #pumping = false;
 
   constructor(source: AsyncIterable<Uint8Array>, onTaken: (bytes: number) => void) {
-    this.#source = source[Symbol.asyncIterator]();
+    this.#source = source;
+    this.#chunks = source[Symbol.asyncIterator]();
     this.#onTaken = onTaken;
   }
 
@@ -64,11 +66,14 @@ export class Upload implements StreamEnd {
     return this.#failed.signal;
   }
 
-  /** Nobody reads the source any more. */
+  /** Nobody reads the source any more. What it has open is closed. */
   close(): void {
     this.#opened = undefined;
-    // One that is waited for just now ends by itself.
-    void this.#source.return?.()?.catch(() => undefined);
+    // A chunk that is waited for just now comes first.
+    void this.#chunks.return?.()?.catch(() => undefined);
+    // A stream of Node's of which nothing was read, or that stands still, notices nothing by that.
+    const { destroy } = this.#source;
+    if (!this.#ended && typeof destroy === "function") destroy.call(this.#source);
   }
 
   opened({ stream, offset, window }: StreamOpened, send: Send): void {
@@ -90,7 +95,13 @@ export class Upload implements StreamEnd {
     this.#taken = Math.max(this.#taken, taken);
     this.#window = window;
     this.#parts = this.#parts.filter(({ offset, bytes }) => offset + bytes.length > this.#taken);
-    this.#onTaken(this.#taken);
+    try {
+      this.#onTaken(this.#taken);
+    } catch (error) {
+      // It is the caller's own, and whoever called is told of it, not whoever received the message.
+      this.#failed.abort(error);
+      return;
+    }
     void this.#pump();
   }
 
@@ -109,7 +120,7 @@ export class Upload implements StreamEnd {
     this.#pumping = true;
     try {
       while (this.#opened !== undefined && !this.#ended && this.#read < this.#window) {
-        const next = await this.#source.next();
+        const next = await this.#chunks.next();
         if (next.done === true) this.#ended = true;
         else this.#keep(next.value);
         this.#sendRead();
@@ -121,10 +132,19 @@ export class Upload implements StreamEnd {
     }
   }
 
-  /** A copy: the source may use its buffer again. */
-  #keep(chunk: Uint8Array): void {
+  /** A copy: the source may use its buffer again. Throws ARGUMENT_INVALID. */
+  #keep(given: Uint8Array): void {
+    // Whatever its type says, a stream of Node's may have an encoding. Not by its class, of which a test's
+    // sandbox has another.
+    if (Object.prototype.toString.call(given) !== "[object Uint8Array]") {
+      const reason = `a part of the source is no Uint8Array but a ${typeof given}`;
+      const context = { operation: "device.import", object: "the source" };
+      throw clientError("ARGUMENT_INVALID", { ...context, reason });
+    }
+    // The `slice` of a Buffer copies nothing.
+    const chunk = new Uint8Array(given);
     for (let at = 0; at < chunk.length; at += MAX_STREAM_PAYLOAD_BYTES) {
-      const bytes = chunk.slice(at, at + MAX_STREAM_PAYLOAD_BYTES);
+      const bytes = chunk.subarray(at, at + MAX_STREAM_PAYLOAD_BYTES);
       this.#parts.push({ offset: this.#read, bytes });
       this.#read += bytes.length;
     }
