@@ -87,6 +87,17 @@ export interface ListOptions extends CallOptions {
 
 export type StateListener = (state: ClientState, reason: string) => void;
 
+/** What a listener throws is its program's, as whatever nobody catches; the client goes on. */
+function tell(listener: StateListener, state: ClientState, reason: string): void {
+  try {
+    listener(state, reason);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
 /**
  * A client of the daemon. All calls reject with ThinpoolError.
  *
@@ -115,7 +126,7 @@ export class Client implements Owner, AsyncDisposable {
         receive: (message) => this.#requests.receive(message),
         ended: (failure) => this.#requests.ended(failure),
         state: (state, reason) => {
-          for (const listener of this.#listeners) listener(state, reason);
+          for (const listener of this.#listeners) tell(listener, state, reason);
         },
         holdsSession: () => this.#held.size > 0,
       },

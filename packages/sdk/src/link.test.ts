@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { encodeNotification } from "@thinpool/protocol";
 import { connectBy } from "./client.ts";
 import type { Connection, ConnectionListener, Dialler } from "./connection.ts";
@@ -70,4 +72,32 @@ test("who closes a client that is reconnecting ends the attempt, too", async () 
   await client.close();
   assert.equal(signal.aborted, true);
   assert.equal(client.state, "closed");
+});
+
+test("a listener that throws is reported as uncaught, and changes nothing for the client", async () => {
+  // In a process of its own: what nobody catches ends a test.
+  const script = `
+    import { startTestingDaemon } from "@thinpool/sdk/testing";
+    process.on("uncaughtException", (error) => console.log(error.message));
+    await using daemon = await startTestingDaemon();
+    const client = await daemon.connect();
+    const states = [];
+    client.onState((state) => {
+      throw new Error("of a listener: " + state);
+    });
+    client.onState((state) => void states.push(state));
+    await daemon.restart();
+    console.log((await client.list()).length, "device");
+    await client.close();
+    console.log(client.state, states.join(" "));`;
+  const flags = ["--conditions=source", "--input-type=module-typescript", "--eval", script];
+  const options = { cwd: import.meta.dirname, timeout: 20_000 };
+  const { stdout } = await promisify(execFile)(process.execPath, flags, options);
+  assert.deepEqual(stdout.trim().split("\n"), [
+    "of a listener: reconnecting",
+    "of a listener: connected",
+    "1 device",
+    "of a listener: closed",
+    "closed reconnecting connected closed",
+  ]);
 });
