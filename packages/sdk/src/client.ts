@@ -303,7 +303,7 @@ export class Client implements Owner, AsyncDisposable {
    * mount. All of it is there afterwards, or nothing. No owner is taken over, set-id bits are left off;
    * a device node, a pipe, a path that is absolute or has "..", and what would lead over a symlink are
    * refused. After a cut it goes on where it was. A call has no time limit of its own; given up, it takes up to
-   * ten seconds more, until nothing is left.
+   * ten seconds more, until nothing is left, and resolves all the same where all was done already.
    *
    * EXISTS, FORBIDDEN, NO_SPACE, LIMIT, ARCHIVE_REFUSED with the entry's name, CHECKSUM_MISMATCH,
    * STREAM_LOST where the daemon lost what had come; and whatever the source throws.

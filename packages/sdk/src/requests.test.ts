@@ -13,6 +13,7 @@ import {
 import { clientError, errorFromWire, hasCode } from "./errors.ts";
 import type { ThinpoolError } from "./errors.ts";
 import { MAX_WAITING_CALLS, Requests } from "./requests.ts";
+import type { StreamEnd } from "./streams.ts";
 import { chooseSocketPath, describeOpenFailure } from "./unix-socket.ts";
 
 /** A link whose other end is the test. */
@@ -278,4 +279,24 @@ test("why a connection could not be opened", () => {
   assert.equal(failure("ENOENT"), "DAEMON_UNREACHABLE");
   assert.equal(failure("ECONNREFUSED"), "DAEMON_UNREACHABLE");
   assert.equal(failure("EACCES"), "SOCKET_FORBIDDEN");
+});
+
+test("given up when all was done already: it was done, and that is what is said", async () => {
+  const { wire, requests } = setUp();
+  const stream: StreamEnd = {
+    opened: () => undefined,
+    windowMoved: () => undefined,
+    part: () => undefined,
+    cut: () => undefined,
+  };
+  const stop = new AbortController();
+  const call = requests.call("device.export", { name: "a" }, { signal: stop.signal }, stream);
+  await turn();
+  stop.abort();
+  await turn();
+  assert.equal(wire.sent.at(-1), encodeCancel(1));
+  const done = { entries: 0, streamBytes: "1024", sha256: "0".repeat(64), left: 0 };
+  wire.answer(encodeSuccess(1, "device.export", done));
+  assert.deepEqual(await call, done);
+  assert.equal(requests.inFlight, 0);
 });

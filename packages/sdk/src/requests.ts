@@ -170,8 +170,13 @@ export class Requests {
       // The daemon need not go on for nobody; it answers all the same, which finds nobody waiting.
       if (unanswered?.sent === true) {
         this.#link.send(encodeCancel(id));
-        // What a stream has made is gone when the answer is there: whoever is told so can count on it.
-        if (request.stream !== undefined) await this.#woundUp(request.stream, promise);
+        // What a stream has made is gone when the answer is there, unless all was done already: whoever is
+        // told the one or the other can count on it.
+        const late = request.stream && (await this.#woundUp(request.stream, promise));
+        if (late !== undefined && "result" in late) {
+          answered = true;
+          return late;
+        }
       }
       throw error;
     } finally {
@@ -189,13 +194,19 @@ export class Requests {
     }
   }
 
-  /** Waits for the answer to a stream's request that was given up, a bounded time. */
-  async #woundUp(stream: StreamEnd, answered: Promise<unknown>): Promise<void> {
+  /** Waits for the answer to a stream's request that was given up, a bounded time. Never rejects. */
+  async #woundUp(
+    stream: StreamEnd,
+    answered: Promise<ResponseEnvelope>,
+  ): Promise<ResponseEnvelope | undefined> {
     stream.cut();
     const { promise: tooLate, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => resolve(undefined), WIND_UP_TIMEOUT_MS);
-    await Promise.race([answered.catch(() => undefined), tooLate]);
-    clearTimeout(timer);
+    try {
+      return await Promise.race([answered.catch(() => undefined), tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** `begin` is called when one of the requests in flight has ended, in the order of asking. */
