@@ -53,6 +53,55 @@ test("a token of `token connect` opens the daemon to all commands, until it is r
   assert.ok(!said.includes(secret));
 });
 
+test("over TCP one is the token's user, whoever runs the command here", async (t) => {
+  if (process.getuid?.() !== 0) {
+    t.skip("takes root, who makes tokens for others");
+    return;
+  }
+  const other = 65_531;
+  await using r = await remote(async ({ parent }) => {
+    const path = join(parent, "policy.json");
+    const ci = { name: "ci", users: [other], allow: { clone: { public: true } } };
+    await writeFile(path, JSON.stringify({ version: 1, rules: [ci] }), { mode: 0o644 });
+    return path;
+  });
+  await r.local.rights.publish({ name: "base" });
+  const { secret } = await r.local.rights.createConnectToken({ uid: other, lifetimeMs: 60_000 });
+  const env = {
+    THINPOOL_URL: r.url,
+    THINPOOL_CA: r.certificate.certificateFile,
+    THINPOOL_CONNECT_TOKEN: secret,
+  };
+  await done("device clone base one", env);
+  // Root here, a user there: the mount is a user's, and one's own.
+  assert.match(await done("mount one", env), new RegExp(`/${other}/one$`));
+  assert.deepEqual(
+    (await r.local.mounts()).map(({ ownerUid, holder }) => ({ ownerUid, holder })),
+    [{ ownerUid: other, holder: "lease" }],
+  );
+  assert.match(await done("lease renew one --for 1h", env), /^one: ends in (1h|59m)/);
+  assert.equal(await done("umount one", env), "one: unmounted");
+  await done("mount one", env);
+  assert.equal(await done("lease release one", env), "one: unmounted");
+  assert.match(await done("device clone base two --ephemeral", env), /two$/);
+  assert.equal(await done("umount two", env), "two: unmounted");
+});
+
+test("what is copied into a mount is copied on the daemon's machine", async () => {
+  await using r = await remote();
+  const { secret } = await r.token();
+  const env = { THINPOOL_CONNECT_TOKEN: secret };
+  const flags = `--url ${r.url} --ca ${r.certificate.certificateFile}`;
+  const line = `image create made --from-folder ${import.meta.dirname} --size 16MiB`;
+  assert.match(await refused(2, `${line} ${flags}`, env), /image import/);
+  const set = { ...env, THINPOOL_URL: r.url, THINPOOL_CA: r.certificate.certificateFile };
+  assert.match(await refused(2, line, set), /image import/);
+  assert.deepEqual(
+    (await r.local.list()).map(({ name }) => name),
+    ["base"],
+  );
+});
+
 test("no token, a certificate that is not trusted: 4; nobody there: 7; a wrong command line: 2", async () => {
   await using r = await remote();
   const { secret } = await r.token();

@@ -25,12 +25,16 @@ export interface Remote extends AsyncDisposable {
   restart(): Promise<void>;
 }
 
-/** The client `local` comes by the socket. */
-export async function remote(): Promise<Remote> {
+/** The client `local` comes by the socket. `policyOf` gives the policy file's path. */
+export async function remote(
+  policyOf: (world: World) => Promise<string | undefined> = () => Promise.resolve(undefined),
+): Promise<Remote> {
   await using undo = new AsyncDisposableStack();
   const w = undo.use(await world());
   const certificate = await makeCertificate(w.parent);
+  const policyFile = await policyOf(w);
   const at = (port: number) => ({
+    ...(policyFile === undefined ? {} : { policyFile }),
     tcp: { address: { host: "127.0.0.1", port }, ...certificate, origins: [ORIGIN] },
   });
   const self: { daemon: Daemon } = { daemon: await w.start(at(0)) };

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readFile, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Client } from "@thinpool/sdk";
@@ -534,7 +534,7 @@ test("policy show: the built-in one, a file in words, and all that is wrong with
       {
         name: "ci",
         users: ["root", 1005],
-        allow: { clone: { public: true, names: ["base-*"] }, onBehalfOf: "all" },
+        allow: { clone: { public: true, names: ["base-*"] }, onBehalfOf: "all", connect: true },
         mount: { roots: ["/srv/ci"], noExec: false, lazyUnmountAfterSeconds: 90 },
         limits: {
           devices: 50,
@@ -697,6 +697,41 @@ test("completion offers devices, images and tokens", async (t) => {
   assert.equal(await complete("image", "remove"), "");
   await b.ok("image", "publish", "base");
   assert.equal(await complete("image", "remove"), "base");
+});
+
+test("image create that is cancelled while its device is made leaves none", async (t) => {
+  if (ME !== 0) {
+    t.skip("images are root's");
+    return;
+  }
+  await using b = await bench();
+  b.kernel.onCall(({ operation, phase }) => {
+    if (operation === "mkfs" && phase === "before") process.emit("SIGINT");
+  });
+  const create = ["image", "create", "golden", "--from-folder", b.parent, "--size", "32MiB"];
+  const { exitCode, stderr } = await b.run(...create);
+  assert.equal(exitCode, 1);
+  assert.match(stderr, /cancelled\.\nHint: Nothing is left/);
+  assert.deepEqual(await names(b.client), ["base"]);
+});
+
+test("device export writes over files only, and over what a link leads to in its place", async () => {
+  await using b = await bench();
+  const at = (name: string): string => join(b.parent, name);
+  execFileSync("mkfifo", [at("pipe")]);
+  await mkdir(at("folder"));
+  for (const name of ["pipe", "folder"]) {
+    const said = await b.refused(2, "USAGE", "device", "export", "base", at(name), "--force");
+    assert.match(said, /no file/);
+    await b.refused(2, "USAGE", "device", "export", "base", at(name));
+  }
+  assert.ok((await lstat(at("pipe"))).isFIFO());
+  await writeFile(at("file"), "old");
+  await symlink("file", at("link"));
+  await b.refused(1, "FILE_EXISTS", "device", "export", "base", at("link"));
+  assert.equal((await b.run("device", "export", "base", at("link"), "--force")).exitCode, 0);
+  assert.ok((await lstat(at("link"))).isSymbolicLink());
+  assert.ok((await readFile(at("file"))).length >= 1024);
 });
 
 test("image import: a file, compressed or not, a folder; device export: the same comes out", async () => {

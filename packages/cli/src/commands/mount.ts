@@ -19,11 +19,6 @@ export default class Mount extends DaemonCommand {
   async run() {
     const { args, flags } = await this.parse(Mount);
     const { token } = flags;
-    // That is all that a token can allow.
-    const options = mountOptions({
-      ...flags,
-      "read-only": flags["read-only"] || token !== undefined,
-    });
     return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
         // With a token one may mount what one may not even see.
@@ -33,6 +28,9 @@ export default class Mount extends DaemonCommand {
             : `${args.device} read-only, by a token`;
         return this.planned(`mount ${named}`);
       }
+      // That is all that a token can allow.
+      const readOnly = flags["read-only"] || token !== undefined;
+      const options = await mountOptions({ ...flags, "read-only": readOnly }, client);
       const { reference, device, path } = await client.mount({
         device: args.device,
         ...options,

@@ -171,17 +171,17 @@ async function* readable(
 }
 
 /**
- * Writes to `path` what `fill` writes to the file that it is given: beside it, under another name, so that
- * there is a whole file or none. EXISTS where there is one, unless `force`.
+ * Writes to `named` what `fill` writes to the file that it is given: beside it, under another name, so that
+ * there is a whole file or none. FILE_EXISTS where there is one, unless `force`; USAGE for what is no file.
  */
 export async function writeWhole<Result>(
-  path: string,
+  named: string,
   { force }: { readonly force: boolean },
   fill: (file: FileHandle) => Promise<Result>,
 ): Promise<Result> {
+  const path = await placeOf(named, force);
   const part = join(dirname(path), `.${basename(path)}.${process.pid}.part`);
   try {
-    if (!force) await assertFree(path);
     let result: Result;
     {
       await using file = await open(part, "wx");
@@ -209,12 +209,19 @@ export async function writeWhole<Result>(
   }
 }
 
-async function assertFree(path: string): Promise<void> {
-  const isThere = await stat(path).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) throw existing(path);
+/** The new file takes the place of a file alone: never that of /dev/null, say, or of the link /dev/stdout. */
+async function placeOf(path: string, force: boolean): Promise<string> {
+  const found = await stat(path).catch(() => undefined);
+  // Nothing is there, or nothing that can be looked at: making the file says which.
+  if (found === undefined) return path;
+  if (!found.isFile()) {
+    throw new UsageError({
+      reason: `${path} is no file, but a ${found.isDirectory() ? "folder" : "device, pipe or socket"}`,
+      hint: "Name a file; what is to go elsewhere goes by standard output, as with - for the file.",
+    });
+  }
+  if (!force) throw existing(path);
+  return await realpath(path);
 }
 
 function existing(object: string): CommandError {

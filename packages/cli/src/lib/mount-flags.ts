@@ -1,7 +1,7 @@
 /** The flags of what mounts, and the options that they mean. */
 import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
-import type { MountOptions } from "@thinpool/sdk";
+import type { Client, MountOptions } from "@thinpool/sdk";
 import { durationFlag, tokenFlag } from "./flags.ts";
 
 /** This program ends at once, so its session can't hold the mount. */
@@ -43,19 +43,26 @@ export interface MountFlags extends HolderFlags {
   readonly "no-symlinks": boolean;
 }
 
-/** Without a word about it root's references are permanent, and a user's a lease of a day. */
-export function holderMeant(
-  flags: HolderFlags,
-  isRoot: boolean = process.geteuid?.() === 0,
-): NonNullable<MountOptions["holder"]> {
-  return flags.permanent || (isRoot && flags.lease === undefined)
-    ? { type: "permanent" }
-    : { type: "lease", ttlMs: flags.lease ?? USER_LEASE_MS };
+/**
+ * Without a word about it root's references are permanent, and a user's a lease of a day. Whom the daemon takes
+ * for root it says itself: over TCP one is the token's user, and in a container root is a user outside.
+ */
+export async function holderMeant(
+  { lease, permanent }: HolderFlags,
+  { rights }: Pick<Client, "rights">,
+): Promise<NonNullable<MountOptions["holder"]>> {
+  if (permanent) return { type: "permanent" };
+  if (lease !== undefined) return { type: "lease", ttlMs: lease };
+  const { uid } = await rights.whoAmI();
+  return uid === 0 ? { type: "permanent" } : { type: "lease", ttlMs: USER_LEASE_MS };
 }
 
-export function mountOptions(flags: MountFlags, isRoot?: boolean): Omit<MountOptions, "token"> {
+export async function mountOptions(
+  flags: MountFlags,
+  client: Pick<Client, "rights">,
+): Promise<Omit<MountOptions, "token">> {
   return {
-    holder: holderMeant(flags, isRoot),
+    holder: await holderMeant(flags, client),
     ...(flags.at === undefined ? {} : { folder: flags.at }),
     ...(flags["read-only"] ? { readOnly: true } : {}),
     ...(flags["no-exec"] ? { noExec: true } : {}),

@@ -13,32 +13,31 @@ const entry = (reference: string, device: string, ownerUid: number): MountEntry 
   count: 2,
 });
 const listed = [entry("first", "a", UID), entry("second", "a", UID), entry("other", "b", 0)];
-const client = { mounts: async () => listed };
-const silent = { mounts: () => Promise.reject(new Error("must not be asked")) };
+type Asked = Parameters<typeof referenceMeant>[1];
+const rights = { whoAmI: async () => ({ uid: UID }) } as Asked["rights"];
+const client: Asked = { mounts: async () => listed, rights };
+const silent: Asked = {
+  mounts: () => Promise.reject(new Error("must not be asked")),
+  rights: undefined as never,
+};
 
 test("a device's name means the caller's last reference to it", async () => {
-  assert.equal(await referenceMeant({ operation: "umount", what: "a" }, client, UID), "second");
+  assert.equal(await referenceMeant({ operation: "umount", what: "a" }, client), "second");
 });
 
 test("a reference means itself, and nothing is asked", async () => {
   const reference = "3d6a9a6c-0000-4000-8000-0123456789ab";
-  assert.equal(
-    await referenceMeant({ operation: "umount", what: reference }, silent, UID),
-    reference,
-  );
+  assert.equal(await referenceMeant({ operation: "umount", what: reference }, silent), reference);
 });
 
 test("a device that another has mounted, or nobody, is not mounted by the caller", async () => {
   for (const device of ["b", "c", ""]) {
-    await assert.rejects(
-      referenceMeant({ operation: "umount", what: device }, client, UID),
-      (error) => {
-        const { code, exitCode, message } = failureOf(error);
-        assert.deepEqual([code, exitCode], ["NOT_MOUNTED", 3]);
-        assert.ok(message.includes(JSON.stringify(device)));
-        return true;
-      },
-    );
+    await assert.rejects(referenceMeant({ operation: "umount", what: device }, client), (error) => {
+      const { code, exitCode, message } = failureOf(error);
+      assert.deepEqual([code, exitCode], ["NOT_MOUNTED", 3]);
+      assert.ok(message.includes(JSON.stringify(device)));
+      return true;
+    });
   }
 });
 

@@ -33,12 +33,12 @@ const REFERENCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  */
 export async function referenceMeant(
   { operation, what }: { readonly operation: string; readonly what: string },
-  client: Pick<Client, "mounts">,
-  ownUid: number = process.getuid?.() ?? 0,
+  client: Pick<Client, "mounts" | "rights">,
 ): Promise<string> {
   if (REFERENCE.test(what)) return what;
-  const mounts = await client.mounts();
-  const held = mounts.findLast(({ device, ownerUid }) => device === what && ownerUid === ownUid);
+  // Who the caller is the daemon says: over TCP and out of a container he is another than here.
+  const [mounts, { uid }] = await Promise.all([client.mounts(), client.rights.whoAmI()]);
+  const held = mounts.findLast(({ device, ownerUid }) => device === what && ownerUid === uid);
   if (held === undefined) throw new NotMountedError(operation, what);
   return held.reference;
 }

@@ -30,7 +30,7 @@ export async function connectOptionsOf(
       hint: "Give the one or the other.",
     });
   }
-  const chosen = url ?? (socket === undefined ? valueOf(environment, "THINPOOL_URL") : undefined);
+  const chosen = urlOf({ socket, url }, environment);
   if (chosen === undefined) {
     if (ca !== undefined) {
       throw new UsageError({
@@ -48,6 +48,11 @@ export async function connectOptionsOf(
     ...(token === undefined ? {} : { token }),
     ...(file === undefined ? {} : { ca: await textOf(file, "The file of certificates") }),
   };
+}
+
+/** Undefined where this machine's daemon is meant. */
+export function urlOf({ socket, url }: Target, environment: Environment): string | undefined {
+  return url ?? (socket === undefined ? valueOf(environment, "THINPOOL_URL") : undefined);
 }
 
 async function tokenOf(environment: Environment): Promise<string | undefined> {

@@ -24,7 +24,7 @@ export default class DeviceActivate extends DaemonCommand {
       }
       const { reference, device, path } = await client.activate({
         device: name,
-        holder: holderMeant(flags),
+        holder: await holderMeant(flags, client),
         readOnly: flags["read-only"],
       });
       this.log(path);

@@ -59,7 +59,7 @@ export default class DeviceClone extends DaemonCommand {
         this.log(device.name);
         return device;
       }
-      const options = mountOptions(flags);
+      const options = await mountOptions(flags, client);
       const { reference, path } = await client.mount({ device: name, ...options });
       this.log(path);
       return { device, mount: { reference, device: name, path } };

@@ -5,9 +5,10 @@ import type { Client } from "@thinpool/sdk";
 import { newNameArg } from "../../lib/args.ts";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { assertNameFree } from "../../lib/device.ts";
-import { CommandError } from "../../lib/errors.ts";
+import { CommandError, UsageError } from "../../lib/errors.ts";
 import { dryRunFlag, sizeFlag } from "../../lib/flags.ts";
 import { formatSize } from "../../lib/size.ts";
+import { urlOf } from "../../lib/target.ts";
 
 /** Room beside what is copied: the filesystem's own, and for clones to write. */
 const ROOM_FACTOR = 2n;
@@ -42,6 +43,13 @@ export default class ImageCreate extends DaemonCommand {
   async run() {
     const { args, flags } = await this.parse(ImageCreate);
     const { name } = args;
+    if (!flags.direct && urlOf(flags, process.env) !== undefined) {
+      throw new UsageError({
+        reason:
+          "it copies the folder into a mount, and that is on the daemon's machine, not on this one",
+        hint: "Send the files: thinpool image import NAME FOLDER.",
+      });
+    }
     if (process.geteuid?.() !== 0) {
       throw new CommandError({
         code: "NOT_ROOT",
@@ -72,8 +80,10 @@ export default class ImageCreate extends DaemonCommand {
       const left = "Nothing is left: the device was removed again.";
       const cancelled = { name: "image create", object: name, left };
       const { image, copied } = await interruptible(cancelled, async (signal) => {
-        const created = await client.create({ name, sizeBytes: size, filesystem, signal });
+        // Without the signal: a daemon that makes it already goes on, and what it makes has to be removed.
+        const created = await client.create({ name, sizeBytes: size, filesystem });
         try {
+          signal.throwIfAborted();
           return await this.#fill(client, name, {
             from,
             totalBytes: content.bytes,

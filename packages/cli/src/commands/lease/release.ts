@@ -14,7 +14,8 @@ export default class LeaseRelease extends DaemonCommand {
   async run() {
     const { args, flags } = await this.parse(LeaseRelease);
     return await this.withClient(flags, async (client) => {
-      const leases = { mounts: async () => leasesOf(await client.mounts()) };
+      const mounts = async () => leasesOf(await client.mounts());
+      const leases = { mounts, rights: client.rights };
       const reference = await referenceMeant({ operation: "lease release", ...args }, leases);
       if (flags["dry-run"]) return this.planned(`end lease ${reference}`);
       const { device, count } = await client.release({ reference });

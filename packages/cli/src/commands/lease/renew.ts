@@ -16,7 +16,8 @@ export default class LeaseRenew extends DaemonCommand {
   async run() {
     const { args, flags } = await this.parse(LeaseRenew);
     return await this.withClient(flags, async (client) => {
-      const leases = { mounts: async () => leasesOf(await client.mounts()) };
+      const mounts = async () => leasesOf(await client.mounts());
+      const leases = { mounts, rights: client.rights };
       const reference = await referenceMeant({ operation: "lease renew", ...args }, leases);
       if (flags["dry-run"]) return this.planned(`renew lease ${reference}`);
       const ttlMs = flags.for;
