@@ -513,6 +513,18 @@ test("tokens: the secret alone on stdout, once; they open a device and end", asy
   );
 });
 
+test("policy test asks for every right, and names what can't be asked", async (t) => {
+  if (ME !== 0) {
+    t.skip("takes root");
+    return;
+  }
+  await using b = await bench();
+  assert.equal(await b.ok("policy", "test", "0", "connect"), "allowed by root");
+  assert.equal(await b.ok("policy", "test", "65531", "connect"), "refused by no rule");
+  const words = ["policy", "test", "65531", "on-behalf-of", "somebody"];
+  assert.match(await b.refused(2, "USAGE", ...words), /"somebody" is no user's number/);
+});
+
 test("policy show: the built-in one, a file in words, and all that is wrong with one", async () => {
   await using b = await bench();
   const builtIn = await b.ok("policy", "show", "--socket-group", "users");
@@ -560,7 +572,7 @@ test("policy show: the built-in one, a file in words, and all that is wrong with
       "",
       "rule:    ci",
       "about:   users root, 1005",
-      "may:     see the pool's state and use their own devices; clone public images; clone root's base-*; act in the name of everybody",
+      "may:     see the pool's state and use their own devices; clone public images; clone root's base-*; act in the name of everybody; make tokens to connect over TCP as themselves",
       "mounts:  on folders of their own below /srv/ci; programs; taken off 1m 30s after their end",
       "limits:  50 devices, 1 TiB of devices, 10 GiB of the pool, 20 mounts, 10 leases, leases of 4h, 64 requests at a time, 100 requests a second, calls of 1m",
     ].join("\n"),

@@ -11,6 +11,8 @@ export default class WhoAmI extends DaemonCommand {
     this.log(`groups  ${[self.gid, ...self.groups.filter((gid) => gid !== self.gid)].join(" ")}`);
     this.log(`rules   ${self.uid === 0 ? "root" : self.rules.join(" ") || "none"}`);
     this.log(`create  ${self.create ? "yes" : "no"}`);
+    this.log(`admin   ${self.admin ? "yes" : "no"}`);
+    this.log(`connect ${self.connect === true ? "yes" : "no"}`);
     this.log(`limits  ${limits.devices} devices, ${limits.mounts} mounts, ${limits.leases} leases`);
     return self;
   }

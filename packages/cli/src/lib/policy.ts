@@ -43,21 +43,31 @@ function whose(users: UsersEntry): string {
   return users === "all" ? "everybody" : users.join(", ");
 }
 
+type Allow = NonNullable<RuleEntry["allow"]>;
+
+/** One for each right that there is, from what `allow` holds: the compiler misses the one without words. */
+const RIGHTS: Readonly<Record<keyof Allow, (allow: Allow) => readonly (string | false)[]>> = {
+  create: ({ create }) => [create === true && "make empty devices and import archives"],
+  clone: ({ clone: { public: all, names = [] } = {} }) => [
+    all === true && "clone public images",
+    names.length > 0 && `clone root's ${names.join(", ")}`,
+  ],
+  see: ({ see }) => [see !== undefined && `see devices of ${whose(see)}`],
+  touch: ({ touch }) => [touch !== undefined && `mount and remove devices of ${whose(touch)}`],
+  onBehalfOf: ({ onBehalfOf: others }) => [
+    others !== undefined && `act in the name of ${whose(others)}`,
+  ],
+  connect: ({ connect }) => [connect === true && "make tokens to connect over TCP as themselves"],
+  admin: ({ admin }) => [
+    admin === true &&
+      "publish, check, back up and extend the pool, set its space policy, ask about others, see and revoke all tokens",
+  ],
+};
+
 function rightsOf({ allow = {} }: RuleEntry): string[] {
-  const { create, clone = {}, see, touch, onBehalfOf, admin } = allow;
-  const rights = ["see the pool's state and use their own devices"];
-  if (create === true) rights.push("make empty devices");
-  if (clone.public === true) rights.push("clone public images");
-  const names = clone.names ?? [];
-  if (names.length > 0) rights.push(`clone root's ${names.join(", ")}`);
-  if (see !== undefined) rights.push(`see devices of ${whose(see)}`);
-  if (touch !== undefined) rights.push(`mount and remove devices of ${whose(touch)}`);
-  if (onBehalfOf !== undefined) rights.push(`act in the name of ${whose(onBehalfOf)}`);
-  if (admin === true)
-    rights.push(
-      "publish, check, back up and extend the pool, ask about others, see and revoke all tokens",
-    );
-  return rights;
+  const given = Object.values(RIGHTS).flatMap((wordsOf) => wordsOf(allow));
+  const rights = given.filter((words) => words !== false);
+  return ["see the pool's state and use their own devices", ...rights];
 }
 
 function mountsOf({ mount = {} }: RuleEntry): string[] {

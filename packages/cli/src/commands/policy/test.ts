@@ -1,16 +1,9 @@
 import { Args } from "@oclif/core";
+import { policyVerb } from "@thinpool/protocol";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
+import { UsageError } from "../../lib/errors.ts";
 
-const VERBS = [
-  "use",
-  "create",
-  "clone",
-  "see",
-  "mount",
-  "remove",
-  "admin",
-  "on-behalf-of",
-] as const;
+const VERBS = policyVerb.options;
 
 export default class PolicyTest extends DaemonCommand {
   static override summary =
@@ -34,7 +27,7 @@ export default class PolicyTest extends DaemonCommand {
       object === undefined
         ? {}
         : verb === "on-behalf-of"
-          ? { otherUid: Number(object) }
+          ? { otherUid: uidOf(object) }
           : { device: object };
     const answer = await this.withClient(flags, (client) =>
       client.rights.test({ user, verb, ...about }),
@@ -42,4 +35,12 @@ export default class PolicyTest extends DaemonCommand {
     this.log(`${answer.allowed ? "allowed" : "refused"} by ${answer.rule}`);
     return answer;
   }
+}
+
+function uidOf(text: string): number {
+  if (/^\d{1,10}$/.test(text)) return Number(text);
+  throw new UsageError({
+    reason: `${JSON.stringify(text)} is no user's number`,
+    hint: "Give the other user's number, as id -u prints it.",
+  });
 }
