@@ -1,9 +1,9 @@
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../lib/base-command.ts";
 import { folderFlag, socketFlag } from "../lib/flags.ts";
 import { stopSignal } from "../lib/stop-signal.ts";
 import { tcpFlags, tcpWords } from "../lib/tcp-flags.ts";
+import { parsePath } from "../lib/path.ts";
 
 export default class Serve extends BaseCommand {
   static override summary = "Run the daemon, thinpoold, in the foreground until SIGTERM or SIGINT.";
@@ -21,13 +21,13 @@ export default class Serve extends BaseCommand {
     "mount-root": Flags.string({
       summary: "Folder in which devices are mounted; without it /run/thinpool/mounts.",
       helpValue: "PATH",
-      parse: async (path) => resolve(path),
+      parse: async (path) => parsePath(path),
     }),
     policy: Flags.string({
       summary:
         "File that says who may do what; without it /etc/thinpool/policy.json, if there is one. Read anew on SIGHUP.",
       helpValue: "FILE",
-      parse: async (path) => resolve(path),
+      parse: async (path) => parsePath(path),
     }),
     ...tcpFlags,
     teardown: Flags.boolean({

@@ -49,6 +49,10 @@ const mistakes: readonly (readonly string[])[] = [
   ["top", "--interval", "0"],
   ["pool", "create", "--data-device", "/dev/null"],
   ["pool", "create", "--block-size", "1000B"],
+  ["pool", "create", "--folder", "", "--dry-run"],
+  ["pool", "destroy", "--folder=", "--yes"],
+  ["device", "show", "x", "--socket", ""],
+  ["device", "list", "--socket", ""],
 ];
 for (const args of mistakes) {
   test(`usage: ${args.join(" ")}`, async () => {

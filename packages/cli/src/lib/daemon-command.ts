@@ -1,10 +1,10 @@
 /** Commands that speak with the daemon, or with `--direct` do its work themselves, as root. */
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { Client } from "@thinpool/sdk";
 import { BaseCommand } from "./base-command.ts";
 import { folderFlag } from "./flags.ts";
 import type { Target } from "./target.ts";
+import { parsePath } from "./path.ts";
 
 /** Where a command finds its pool. */
 export interface Where extends Target {
@@ -20,7 +20,7 @@ export abstract class DaemonCommand extends BaseCommand {
       summary:
         "Socket of the daemon; without it that of THINPOOL_SOCKET, else /run/thinpool/thinpool.sock.",
       helpValue: "PATH",
-      parse: async (path) => resolve(path),
+      parse: async (path) => parsePath(path),
     }),
     url: Flags.string({
       summary:
@@ -31,7 +31,7 @@ export abstract class DaemonCommand extends BaseCommand {
       summary:
         "File of the certificates, as PEM, that may vouch for that daemon; without it that of THINPOOL_CA, else the system's.",
       helpValue: "FILE",
-      parse: async (path) => resolve(path),
+      parse: async (path) => parsePath(path),
     }),
     direct: Flags.boolean({
       summary:

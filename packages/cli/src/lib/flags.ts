@@ -1,9 +1,9 @@
 /** Flags and arguments that several commands have. */
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import { DEFAULT_FOLDER, DEFAULT_SOCKET } from "./defaults.ts";
 import { parseDuration } from "./duration.ts";
 import { parseSize } from "./size.ts";
+import { parsePath } from "./path.ts";
 
 /** "10GiB" to bytes. */
 export const sizeFlag = Flags.custom<bigint>({
@@ -22,7 +22,7 @@ export const socketFlag = Flags.string({
   env: "THINPOOL_SOCKET",
   default: DEFAULT_SOCKET,
   helpValue: "PATH",
-  parse: async (path) => resolve(path),
+  parse: async (path) => parsePath(path),
 });
 
 export const folderFlag = Flags.string({
@@ -30,7 +30,7 @@ export const folderFlag = Flags.string({
   env: "THINPOOL_FOLDER",
   default: DEFAULT_FOLDER,
   helpValue: "PATH",
-  parse: async (path) => resolve(path),
+  parse: async (path) => parsePath(path),
 });
 
 /** For what no daemon can do: said or not, it is so. */

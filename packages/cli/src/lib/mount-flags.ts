@@ -1,8 +1,8 @@
 /** The flags of what mounts, and the options that they mean. */
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { Client, MountOptions } from "@thinpool/sdk";
 import { durationFlag, tokenFlag } from "./flags.ts";
+import { parsePath } from "./path.ts";
 
 /** This program ends at once, so its session can't hold the mount. */
 const USER_LEASE_MS = 24 * 60 * 60 * 1000;
@@ -24,7 +24,7 @@ export const mountFlags = {
   at: Flags.string({
     summary: "An empty folder of your own to mount on, where the policy lets you.",
     helpValue: "FOLDER",
-    parse: async (path) => resolve(path),
+    parse: async (path) => parsePath(path),
   }),
   "no-exec": Flags.boolean({ summary: "Let no program be started from the mount." }),
   "no-symlinks": Flags.boolean({ summary: "Follow no symbolic link in the mount." }),

@@ -20,6 +20,7 @@ test("what is written in full is answered quickly", () => {
     bytes: true,
   });
   assert.equal(quick("mounts", { THINPOOL_SOCKET: "/t" })?.socket, "/t");
+  assert.equal(quick("mounts", { THINPOOL_SOCKET: "" })?.socket, socket);
   for (const name of Object.keys(views)) assert.equal(quick(name)?.name, name);
 });
 

@@ -35,7 +35,8 @@ export function quickOf(
   if (!QUICK.has(name)) return undefined;
   // Another machine's daemon is met with TLS, beside which oclif's loading does not count.
   if ((environment["THINPOOL_URL"] ?? "") !== "") return undefined;
-  let socket = environment["THINPOOL_SOCKET"] ?? DEFAULT_SOCKET;
+  const set = environment["THINPOOL_SOCKET"] ?? "";
+  let socket = set === "" ? DEFAULT_SOCKET : set;
   let [json, bytes] = [false, false];
   const flags = argv.slice(words.length);
   for (let flag = flags.shift(); flag !== undefined; flag = flags.shift()) {

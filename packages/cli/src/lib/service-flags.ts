@@ -1,14 +1,14 @@
 /** What the commands about the service have in common. */
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import { CommandError } from "./errors.ts";
+import { parsePath } from "./path.ts";
 
 export const rootFlag = Flags.string({
   summary:
     "The files of a machine whose root is here, an image's say; its systemd is told nothing.",
   default: "/",
   helpValue: "FOLDER",
-  parse: async (path) => resolve(path),
+  parse: async (path) => parsePath(path),
 });
 
 /** What the machine's files need: NOT_ROOT where the kernel lets the caller write none of them. */

@@ -1,6 +1,6 @@
 /** How the daemon lets clients of other machines in: the same flags for `serve` and for its service. */
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
+import { parsePath } from "./path.ts";
 
 export const tcpFlags = {
   tcp: Flags.string({
@@ -11,12 +11,12 @@ export const tcpFlags = {
   "tls-certificate": Flags.string({
     summary: "What the daemon proves itself to them with, as PEM. Read anew on SIGHUP.",
     helpValue: "FILE",
-    parse: async (path) => resolve(path),
+    parse: async (path) => parsePath(path),
   }),
   "tls-key": Flags.string({
     summary: "Its key, in a file that is root's alone.",
     helpValue: "FILE",
-    parse: async (path) => resolve(path),
+    parse: async (path) => parsePath(path),
   }),
   "tcp-origin": Flags.string({
     summary:

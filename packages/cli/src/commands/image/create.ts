@@ -1,5 +1,4 @@
 import { realpath, stat } from "node:fs/promises";
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { Client } from "@thinpool/sdk";
 import { newNameArg } from "../../lib/args.ts";
@@ -9,6 +8,7 @@ import { CommandError, UsageError } from "../../lib/errors.ts";
 import { dryRunFlag, sizeFlag } from "../../lib/flags.ts";
 import { formatSize } from "../../lib/size.ts";
 import { urlOf } from "../../lib/target.ts";
+import { parsePath } from "../../lib/path.ts";
 
 /** Room beside what is copied: the filesystem's own, and for clones to write. */
 const ROOM_FACTOR = 2n;
@@ -28,7 +28,7 @@ export default class ImageCreate extends DaemonCommand {
       summary: "The folder to copy.",
       required: true,
       helpValue: "FOLDER",
-      parse: async (path) => resolve(path),
+      parse: async (path) => parsePath(path),
     }),
     size: sizeFlag({
       summary: "Its size; without it 10 GiB, or twice what is copied where that is more.",

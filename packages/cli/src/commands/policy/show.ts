@@ -1,7 +1,7 @@
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../lib/base-command.ts";
 import { renderPolicy, type ShownPolicy } from "../../lib/policy.ts";
+import { parsePath } from "../../lib/path.ts";
 
 export default class PolicyShow extends BaseCommand {
   static override summary =
@@ -16,7 +16,7 @@ export default class PolicyShow extends BaseCommand {
     policy: Flags.string({
       summary: "The file; without it /etc/thinpool/policy.json, if there is one.",
       helpValue: "FILE",
-      parse: async (path) => resolve(path),
+      parse: async (path) => parsePath(path),
     }),
     "socket-group": Flags.string({
       summary: "Without a file: the group that the daemon was given, if not thinpool.",

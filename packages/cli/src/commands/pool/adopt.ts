@@ -1,4 +1,3 @@
-import { resolve } from "node:path";
 import { Flags } from "@oclif/core";
 import type { AdoptedDevice, AdoptPoolOptions } from "@thinpool/thinpool";
 import { UsageError } from "../../lib/errors.ts";
@@ -7,6 +6,7 @@ import { withKernel } from "../../lib/kernel.ts";
 import { PoolCommand } from "../../lib/pool-command.ts";
 import { formatSize, parseSize } from "../../lib/size.ts";
 import { renderTable } from "../../lib/table.ts";
+import { parsePath } from "../../lib/path.ts";
 
 const path = (summary: string, other: string, exclusive: string[]) =>
   Flags.string({
@@ -14,7 +14,7 @@ const path = (summary: string, other: string, exclusive: string[]) =>
     helpValue: "PATH",
     dependsOn: [other],
     exclusive,
-    parse: async (text) => resolve(text),
+    parse: async (text) => parsePath(text),
   });
 const DEVICES = ["data-device", "metadata-device"];
 const FILES = ["data-file", "metadata-file"];
