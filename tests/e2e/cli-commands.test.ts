@@ -137,3 +137,38 @@ test("Ctrl-C during an import: it says so, and nothing is left", async () => {
   while (await isThere()) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal((await client.mounts()).length, 0);
 });
+
+test("a reader that goes is no crash: lists end well, an archive does not, following ends", async () => {
+  await using w = await world();
+  await using _daemon = await w.start();
+  await using client = await w.connect();
+  const env = { PATH: process.env["PATH"], THINPOOL_SOCKET: w.socketPath };
+  const run = (...args: string[]) => {
+    const child = spawn(process.execPath, cliArguments(args), {
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: 20_000,
+    });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+    return { child, ended: once(child, "close"), said: () => said };
+  };
+  for (const line of ["device list", "device list --verbose", "pool status --json"]) {
+    const list = run(...line.split(" "));
+    list.child.stdout.destroy();
+    assert.deepEqual([await list.ended, list.said()], [[0, null], ""], line);
+  }
+  const archive = run("device", "export", "base", "-");
+  archive.child.stdout.destroy();
+  assert.deepEqual(await archive.ended, [1, null]);
+  assert.match(archive.said(), /^Error: .*whoever read it has ended\.\nHint: /);
+  for (const flags of [[], ["--json"]]) {
+    const follower = run("pool", "events", "--follow", ...flags);
+    await once(follower.child.stdout, "data");
+    follower.child.stdout.destroy();
+    // It hears of it with what it writes next.
+    for (const name of ["one", "two", "three"]) await client.clone({ origin: "base", name });
+    assert.deepEqual([await follower.ended, follower.said()], [[0, null], ""]);
+    for (const name of ["one", "two", "three"]) await client.remove({ name });
+  }
+});

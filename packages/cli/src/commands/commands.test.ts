@@ -798,6 +798,15 @@ test("image import: a file, compressed or not, a folder; device export: the same
   await b.refused(2, "USAGE", "image", "import", "x", at("tree"), ...size, "--origin", "base");
   await writeFile(at("text"), "no archive".repeat(100));
   await b.refused(1, "ARCHIVE_REFUSED", "image", "import", "x", at("text"), ...size);
+  await writeFile(at("disk.qcow2"), Buffer.from("QFI\u00fb".padEnd(4096, "x"), "latin1"));
+  const disk = await b.refused(1, "COPY_FAILED", "image", "import", "x", at("disk.qcow2"), ...size);
+  assert.match(disk, /it is a disk image, qcow2/);
+  await writeFile(at("tree.tar.xz"), Buffer.from("\u00fd7zXZ\0".padEnd(4096, "x"), "latin1"));
+  const packed = ["image", "import", "x", at("tree.tar.xz"), ...size];
+  assert.match(
+    await b.refused(1, "COPY_FAILED", ...packed),
+    /xz -dc FILE \| thinpool image import/,
+  );
   await writeFile(at("cut.gz"), (await readFile(at("tree.tar.gz"))).subarray(0, 100));
   await b.refused(1, "COPY_FAILED", "image", "import", "x", at("cut.gz"), ...size);
   assert.deepEqual(await names(b.client), ["base", "one", "three", "two"]);

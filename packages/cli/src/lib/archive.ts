@@ -22,6 +22,14 @@ const COMPRESSED = [
   { magic: [0x1f, 0x8b], decompress: createGunzip },
   { magic: [0x28, 0xb5, 0x2f, 0xfd], decompress: createZstdDecompress },
 ] as const;
+/** What people have beside them, and what to do about it. */
+const ELSE = [
+  { magic: [0xfd, 0x37, 0x7a, 0x58], what: "compressed with xz", unpack: "xz -dc" },
+  { magic: [0x42, 0x5a, 0x68], what: "compressed with bzip2", unpack: "bzip2 -dc" },
+  { magic: [0x04, 0x22, 0x4d, 0x18], what: "compressed with lz4", unpack: "lz4 -dc" },
+  { magic: [0x51, 0x46, 0x49, 0xfb], what: "a disk image, qcow2, and no archive" },
+  { magic: [0x50, 0x4b, 0x03, 0x04], what: "a zip archive, and no tar archive" },
+] as const;
 const LONGEST_MAGIC = 4;
 
 /**
@@ -146,7 +154,23 @@ async function decompressed(
     if (head.length > 0) yield head;
     yield* bytes;
   };
-  const form = COMPRESSED.find(({ magic }) => magic.every((byte, at) => head[at] === byte));
+  const fits = ({ magic }: { readonly magic: readonly number[] }): boolean =>
+    magic.every((byte, at) => head[at] === byte);
+  const other = ELSE.find(fits);
+  if (other !== undefined) {
+    await bytes.return();
+    throw new CommandError({
+      code: "COPY_FAILED",
+      operation: "image import",
+      object,
+      reason: `it is ${other.what}`,
+      hint:
+        "unpack" in other
+          ? `Unpack it on the way: ${other.unpack} FILE | thinpool image import NAME -`
+          : "Give its files: a folder that has them, or a tar archive of it.",
+    });
+  }
+  const form = COMPRESSED.find(fits);
   if (form === undefined) return { bytes: whole(), isCompressed: false };
   const decompress = form.decompress();
   // Whatever fails on the way, whoever reads hears of it; said once more, it would end the process.

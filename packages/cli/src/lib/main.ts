@@ -1,11 +1,13 @@
 /** `thinpool ARGS`: quick answers first, oclif for the rest, and one end for whatever is thrown. */
 import { report } from "./errors.ts";
 import { quickOf } from "./quick.ts";
+import { watchReader } from "./reader.ts";
 import type { RunOptions } from "./run.ts";
 
 /** Sets the exit code; never rejects. */
 export async function main(options: RunOptions): Promise<void> {
   const { argv, manifest } = options;
+  watchReader();
   const quick = quickOf(argv, process.env);
   try {
     if (argv.length === 1 && argv[0] === "--version") {

@@ -26,7 +26,7 @@ const OWN: Readonly<Record<OwnErrorCode, readonly [meaning: string, hint: string
   FILE_EXISTS: ["A file of that name is there.", "Name another, or write over it with --force."],
   NOT_ROOT: ["Only root can do this.", "Run it as root, or ask the daemon for it."],
   PROGRAM_MISSING: ["A program that it needs is not installed.", "Install it; see doctor."],
-  COPY_FAILED: ["The folder could not be copied whole; nothing was made.", "See the reason."],
+  COPY_FAILED: ["What was to be copied could not be, or not whole.", "See the reason."],
   NO_JOURNAL: ["There is no journal of the service.", "Look where the daemon's stderr was sent."],
   SOCKET_IN_USE: [
     "Another daemon has the socket, or it is no socket.",

@@ -212,12 +212,11 @@ function paxNumber(value: Uint8Array, form: RegExp, what: string): number {
 type Header = Omit<TarEntry, "type" | "path" | "linkPath">;
 
 function parseHeader(block: Uint8Array): Header {
-  const sum = numberAt(block, 148, 8, "a checksum");
   const actual = block.reduce(
     (total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte),
     0,
   );
-  if (sum !== actual) {
+  if (statedSum(block) !== actual) {
     throw refuseArchive(
       "the archive",
       "a header's checksum is wrong: it is no tar archive, or was damaged",
@@ -230,6 +229,15 @@ function parseHeader(block: Uint8Array): Header {
     mtimeSeconds: numberAt(block, 136, 12, "a time"),
     sizeBytes: sizeAt(block),
   };
+}
+
+/** Undefined for what is no number: of all fields of what is no header this one is looked at first. */
+function statedSum(block: Uint8Array): number | undefined {
+  try {
+    return numberAt(block, 148, 8, "a checksum");
+  } catch {
+    return undefined;
+  }
 }
 
 function nameOf(block: Uint8Array): string {

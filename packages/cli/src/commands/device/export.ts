@@ -6,6 +6,7 @@ import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { describeDevice } from "../../lib/device.ts";
 import { CommandError, UsageError } from "../../lib/errors.ts";
 import { dryRunFlag } from "../../lib/flags.ts";
+import { isReaderGone } from "../../lib/reader.ts";
 import { formatSize } from "../../lib/size.ts";
 
 type Write = (part: Uint8Array) => Promise<unknown>;
@@ -104,6 +105,18 @@ function assertMayPrint(json: boolean): void {
 
 async function print(part: Uint8Array): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write(part, (error) => (error == null ? resolve() : reject(error)));
+    process.stdout.write(part, (error) => (error == null ? resolve() : reject(notTaken(error))));
+  });
+}
+
+/** Half an archive is none: here the reader's end is a failure. */
+function notTaken(cause: Error): CommandError {
+  return new CommandError({
+    code: "COPY_FAILED",
+    operation: "device export",
+    object: "standard output",
+    reason: isReaderGone(cause) ? "whoever read it has ended" : cause.message,
+    hint: "See why the program that it is piped into ended, or what it is written to is full.",
+    cause,
   });
 }

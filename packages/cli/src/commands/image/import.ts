@@ -10,7 +10,7 @@ import { formatSize } from "../../lib/size.ts";
 export default class ImageImport extends DaemonCommand {
   static override summary = "Make an image from a tar archive or a folder, without a mount.";
   static override description =
-    "The archive may be compressed with gzip or zstd. Files, folders, links, modes and times come along; owners, setuid and setgid bits and attributes don't; an archive with device nodes, pipes, or paths that lead out is refused. What root imports others can clone once it is whole; where it fails, there is nothing. Who may make devices may import them, and who may clone the --origin.";
+    "The archive may be compressed with gzip or zstd; of a container image it is what `docker export` writes, not `docker save`. Files, folders, links, modes and times come along; owners, setuid and setgid bits and attributes don't; an archive with device nodes, pipes, or paths that lead out is refused. What root imports others can clone once it is whole; where it fails, there is nothing. Who may make devices may import them, and who may clone the --origin.";
   static override examples = [
     "<%= config.bin %> <%= command.id %> debian rootfs.tar.gz --size 20GiB",
     "tar -C /srv/base -c . | <%= config.bin %> <%= command.id %> base -",

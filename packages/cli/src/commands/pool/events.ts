@@ -6,6 +6,7 @@ import { withInterruption } from "../../lib/interruption.ts";
 import { bytesFlag } from "../../lib/flags.ts";
 import { toJsonLine } from "../../lib/json.ts";
 import { EVENT_HEADING, eventLine } from "../../lib/pool/event-lines.ts";
+import { readerGone } from "../../lib/reader.ts";
 
 export default class PoolEvents extends DaemonCommand {
   static override summary = "Show what happened to the pool and its devices, the oldest first.";
@@ -61,13 +62,14 @@ export default class PoolEvents extends DaemonCommand {
     return events;
   }
 
-  /** Until the first SIGINT or SIGTERM, which is its proper end. */
+  /** Until the first SIGINT or SIGTERM, or the reader's end, which are its proper ends. */
   #follow(
     where: Where,
     after: number | undefined,
     take: (event: LoggedEvent) => void,
   ): Promise<void> {
-    return withInterruption(async (signal) => {
+    return withInterruption(async (interruption) => {
+      const signal = AbortSignal.any([interruption, readerGone]);
       try {
         await this.withClient(where, async (client) => {
           const log = client.eventLog({ ...from(after), follow: true, signal });
