@@ -64,6 +64,12 @@ test("removing asks on a terminal: no changes nothing, yes removes", async () =>
   const refused = await onTerminal(args, { when, type: "n\r" });
   assert.match(refused.screen, /Delete device mine \(16 MiB, ext4\)/);
   assert.match(refused.screen, /not confirmed/);
+  // Ctrl-C, and Ctrl-D.
+  for (const type of ["\u0003", "\u0004"]) {
+    const left = await onTerminal(args, { when, type });
+    assert.equal(left.exitCode, 2);
+    assert.match(left.screen, /not confirmed, nothing was changed/);
+  }
   assert.equal((await client.list()).length, 2);
   const done = await onTerminal(args, { when, type: "y\r" });
   assert.equal(done.exitCode, 0);

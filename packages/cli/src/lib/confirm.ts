@@ -11,7 +11,8 @@ export async function confirm(question: string): Promise<void> {
   if (!someoneIsThere()) return;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await terminal.question(`${question} [y/N] `);
+    // Ctrl-C and Ctrl-D reject it, and are a no.
+    const answer = await terminal.question(`${question} [y/N] `).catch(noAnswer);
     if (/^y(es)?$/i.test(answer.trim())) return;
   } finally {
     terminal.close();
@@ -20,4 +21,10 @@ export async function confirm(question: string): Promise<void> {
     reason: "not confirmed, nothing was changed",
     hint: "Answer y, or add --yes.",
   });
+}
+
+function noAnswer(error: unknown): string {
+  if (!(error instanceof Error) || error.name !== "AbortError") throw error;
+  process.stderr.write("\n");
+  return "";
 }
