@@ -1,9 +1,10 @@
 /** The daemon over TCP with TLS, on the simulated kernel: its own clients, and others. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmod } from "node:fs/promises";
+import { chmod, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createConnection, createServer } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import type { TLSSocket } from "node:tls";
@@ -309,4 +310,36 @@ test("the daemon does not start with a key that others can read, or another cert
   taken.close();
   await using daemon = await w.start({ tcp });
   assert.equal(daemon.tcpPort, port);
+});
+
+test("what is made on behalf of another is removed on his behalf, at the end of its block too", async (t) => {
+  if (process.getuid?.() !== 0) {
+    t.skip("takes root, who makes tokens for others");
+    return;
+  }
+  const [maker, other] = [65_531, 65_530];
+  await using r = await remote(async ({ parent }) => {
+    const path = join(parent, "policy.json");
+    const rules = [
+      { name: "maker", users: [maker], allow: { onBehalfOf: [other] } },
+      { name: "other", users: [other], allow: { create: true, clone: { public: true } } },
+    ];
+    await writeFile(path, JSON.stringify({ version: 1, rules }), { mode: 0o644 });
+    return path;
+  });
+  await r.local.rights.publish({ name: "base" });
+  const token = await r.local.rights.createConnectToken({ uid: maker, lifetimeMs: HOUR_MS });
+  await using client = await r.connect(token.secret);
+  const names = async () => (await r.local.list()).map(({ name }) => name);
+  {
+    await using clone = await client.clone({ origin: "base", name: "his", onBehalfOf: other });
+    assert.equal(clone.device.ownerUid, other);
+    assert.deepEqual(await names(), ["base", "his"]);
+  }
+  assert.deepEqual(await names(), ["base"]);
+  const sizeBytes = 16n << 20n;
+  await client.create({ name: "empty", sizeBytes, onBehalfOf: other });
+  await assert.rejects(client.remove({ name: "empty" }), { code: "NOT_FOUND" });
+  await client.remove({ name: "empty", onBehalfOf: other });
+  assert.deepEqual(await names(), ["base"]);
 });

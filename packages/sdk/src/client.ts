@@ -249,13 +249,16 @@ export class Client implements Owner, AsyncDisposable {
       readonly name: string;
       readonly sizeBytes?: bigint;
       readonly filesystem?: Filesystem;
+      /** The user whose it is to be: a right of its own, and then his rights decide. */
+      readonly onBehalfOf?: number;
     } & ChangeOptions,
   ): Promise<Device> {
-    const { name, sizeBytes, filesystem } = options;
+    const { name, sizeBytes, filesystem, onBehalfOf } = options;
     const params = {
       name,
       ...(sizeBytes === undefined ? {} : { sizeBytes: sizeBytes.toString() }),
       ...(filesystem === undefined ? {} : { filesystem }),
+      ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
     };
     return deviceFromWire(await this.#requests.call("device.create", params, options));
   }
@@ -295,7 +298,7 @@ export class Client implements Owner, AsyncDisposable {
     };
     const device = await this.#requests.call("device.clone", params, options);
     if (ephemeral === true) this.#held.add(name);
-    return new Clone(this, deviceFromWire(device));
+    return new Clone(this, deviceFromWire(device), onBehalfOf);
   }
 
   /**
@@ -363,10 +366,14 @@ export class Client implements Owner, AsyncDisposable {
     return new Rights(this.#requests);
   }
 
-  /** BUSY while it is mounted. */
-  async remove(options: { readonly name: string } & ChangeOptions): Promise<void> {
-    await this.#requests.call("device.remove", { name: options.name }, options);
-    this.#held.delete(options.name);
+  /** BUSY while it is mounted. `onBehalfOf`: the user whose it is, as where it was made. */
+  async remove(
+    options: { readonly name: string; readonly onBehalfOf?: number | undefined } & ChangeOptions,
+  ): Promise<void> {
+    const { name, onBehalfOf } = options;
+    const params = { name, ...(onBehalfOf === undefined ? {} : { onBehalfOf }) };
+    await this.#requests.call("device.remove", params, options);
+    this.#held.delete(name);
   }
 
   /**

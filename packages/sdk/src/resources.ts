@@ -26,6 +26,10 @@ export interface Device {
   readonly filesystemSmaller?: boolean | undefined;
   /** An image of root's that others may clone. */
   readonly public?: boolean | undefined;
+  /** It goes with its last reference. */
+  readonly ephemeral?: boolean | undefined;
+  /** Nobody holds its mount any more, but a process still works in it. */
+  readonly releasing?: boolean | undefined;
 }
 
 /** How one of the pool's two spaces grows by itself, once it is low. */
@@ -116,7 +120,9 @@ export interface Owner {
   mount(options: { readonly device: string } & MountOptions & ChangeOptions): Promise<Mount>;
   activate(options: { readonly device: string } & ActivateOptions & ChangeOptions): Promise<Mount>;
   release(options: { readonly reference: string } & ChangeOptions): Promise<ReleaseResult>;
-  remove(options: { readonly name: string } & ChangeOptions): Promise<void>;
+  remove(
+    options: { readonly name: string; readonly onBehalfOf?: number | undefined } & ChangeOptions,
+  ): Promise<void>;
 }
 
 export function deviceFromWire(wire: MethodResult<"device.get">): Device {
@@ -217,11 +223,14 @@ export class Clone implements AsyncDisposable {
   /** As it was when it was made. */
   readonly device: Device;
   readonly #owner: Owner;
+  /** In whose name it was made, and is removed. */
+  readonly #onBehalfOf: number | undefined;
 
-  constructor(owner: Owner, device: Device) {
+  constructor(owner: Owner, device: Device, onBehalfOf?: number) {
     this.#owner = owner;
     this.name = device.name;
     this.device = device;
+    this.#onBehalfOf = onBehalfOf;
   }
 
   async mount(options: MountOptions & ChangeOptions = {}): Promise<Mount> {
@@ -235,7 +244,7 @@ export class Clone implements AsyncDisposable {
 
   /** BUSY while it is mounted. */
   async remove(options: ChangeOptions = {}): Promise<void> {
-    await this.#owner.remove({ ...options, name: this.name });
+    await this.#owner.remove({ ...options, name: this.name, onBehalfOf: this.#onBehalfOf });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

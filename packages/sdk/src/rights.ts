@@ -1,6 +1,6 @@
 /** Who may do what, and rights given to others. */
 import type { MethodParams, MethodResult } from "@thinpool/protocol";
-import type { CallOptions, Requests } from "./requests.ts";
+import type { CallOptions, ChangeOptions, Requests } from "./requests.ts";
 import type { Device } from "./resources.ts";
 import { deviceFromWire } from "./resources.ts";
 
@@ -39,7 +39,7 @@ export class Rights {
    * takes that back. Administrators only: FORBIDDEN, NOT_FOUND, INVALID_PARAMS for a user's device.
    */
   async publish(
-    options: { readonly name: string; readonly public?: boolean } & CallOptions,
+    options: { readonly name: string; readonly public?: boolean } & ChangeOptions,
   ): Promise<Device> {
     const { name, public: isPublic = true } = options;
     const params = { name, public: isPublic };
@@ -54,7 +54,7 @@ export class Rights {
       readonly lifetimeMs: number;
       /** Only this user may use it. */
       readonly uid?: number;
-    } & CallOptions,
+    } & ChangeOptions,
   ): Promise<NewToken> {
     const { device, allow, lifetimeMs, uid } = options;
     const params = { device, allow: [...allow], lifetimeMs, ...(uid === undefined ? {} : { uid }) };
@@ -67,7 +67,7 @@ export class Rights {
    * `lifetimeMs`: a second to a year.
    */
   async createConnectToken(
-    options: { readonly lifetimeMs: number; readonly uid?: number } & CallOptions,
+    options: { readonly lifetimeMs: number; readonly uid?: number } & ChangeOptions,
   ): Promise<NewConnectToken> {
     const { lifetimeMs, uid } = options;
     const params = { lifetimeMs, ...(uid === undefined ? {} : { uid }) };
@@ -83,7 +83,7 @@ export class Rights {
    * Ends a token of either kind at once, and the connections that were made by it. NOT_FOUND where the
    * caller has made no such token.
    */
-  async revokeToken(options: { readonly id: string } & CallOptions): Promise<void> {
+  async revokeToken(options: { readonly id: string } & ChangeOptions): Promise<void> {
     await this.#requests.call("token.revoke", { id: options.id }, options);
   }
 

@@ -76,6 +76,10 @@ test("what is no bytes is named as that", async () => {
   await turn();
   const { code, message } = upload.failed.reason as { code: string; message: string };
   assert.deepEqual([code, /but a string/.test(message)], ["ARGUMENT_INVALID", true], message);
+  for (const none of [[new Uint8Array(1)], undefined]) {
+    const make = () => new Upload(none as unknown as AsyncIterable<Uint8Array>, () => undefined);
+    assert.throws(make, { code: "ARGUMENT_INVALID" });
+  }
 });
 
 test("a file of which nothing was read is closed all the same", async () => {

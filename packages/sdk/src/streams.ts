@@ -56,6 +56,14 @@ export class Upload implements StreamEnd {
   #pumping = false;
 
   constructor(source: AsyncIterable<Uint8Array>, onTaken: (bytes: number) => void) {
+    // Whoever is without types has an array here, or nothing.
+    if (
+      typeof (source as Partial<typeof source> | undefined)?.[Symbol.asyncIterator] !== "function"
+    ) {
+      const context = { operation: "device.import", object: "the source" };
+      const reason = "it can't be iterated asynchronously, as a stream or a generator can";
+      throw clientError("ARGUMENT_INVALID", { ...context, reason });
+    }
     this.#source = source;
     this.#chunks = source[Symbol.asyncIterator]();
     this.#onTaken = onTaken;

@@ -72,7 +72,7 @@ export async function importImage(requests: Requests, options: ImportOptions): P
     ...(origin === undefined ? {} : { origin }),
     ...(labels === undefined ? {} : { labels: { ...labels } }),
     ...(streamBytes === undefined ? {} : { streamBytes: streamBytes.toString() }),
-    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(sha256 === undefined ? {} : { sha256: sha256.toLowerCase() }),
   };
   const upload = new Upload(source, (bytes) =>
     options.onProgress?.({ done: BigInt(bytes), total: streamBytes, unit: "bytes" }),
