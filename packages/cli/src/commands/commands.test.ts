@@ -63,6 +63,13 @@ test("device clone --on-behalf-of: it is the other's", async (t) => {
     readonly ownerUid: number;
   };
   assert.equal(own.ownerUid, 0);
+  const mine = ["device", "remove", "mine", "--on-behalf-of"];
+  assert.equal(await b.ok(...mine, "0", "--dry-run"), "would remove device mine of user 0");
+  await b.refused(3, "NOT_FOUND", ...mine, other);
+  assert.equal(await b.ok(...mine, "0"), "mine");
+  const size = ["--size", "16MiB"];
+  await b.refused(4, "FORBIDDEN", "device", "create", "his", ...size, "--on-behalf-of", other);
+  assert.equal(await b.ok("device", "create", "mine", ...size, "--on-behalf-of", "0"), "mine");
 });
 
 test("device rename, resize, revert", async () => {

@@ -53,7 +53,7 @@ export const tokenFlag = Flags.string({
 });
 
 export const onBehalfOfFlag = Flags.integer({
-  summary: "Do it in the name of this user, whose it then is; a right of its own.",
+  summary: "Do it in the name of this user, whose the device is; a right of its own.",
   helpValue: "UID",
   min: 0,
 });

@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import { newNameArg } from "../../lib/args.ts";
 import { DaemonCommand } from "../../lib/daemon-command.ts";
 import { assertNameFree } from "../../lib/device.ts";
-import { dryRunFlag, sizeFlag } from "../../lib/flags.ts";
+import { dryRunFlag, onBehalfOfFlag, sizeFlag } from "../../lib/flags.ts";
 import { formatSize } from "../../lib/size.ts";
 
 export default class DeviceCreate extends DaemonCommand {
@@ -16,10 +16,12 @@ export default class DeviceCreate extends DaemonCommand {
       summary: "The filesystem made on it; without it ext4.",
       options: ["ext4", "xfs", "none"] as const,
     })(),
+    "on-behalf-of": onBehalfOfFlag,
   };
 
   async run() {
     const { args, flags } = await this.parse(DeviceCreate);
+    const { "on-behalf-of": onBehalfOf } = flags;
     return await this.withClient(flags, async (client) => {
       if (flags["dry-run"]) {
         assertNameFree(await client.list(), args.name);
@@ -31,6 +33,7 @@ export default class DeviceCreate extends DaemonCommand {
         name: args.name,
         ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
         ...(flags.filesystem === undefined ? {} : { filesystem: flags.filesystem }),
+        ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
       });
       this.log(device.name);
       return device;
