@@ -72,6 +72,17 @@ test("device clone --on-behalf-of: it is the other's", async (t) => {
   assert.equal(await b.ok("device", "create", "mine", ...size, "--on-behalf-of", "0"), "mine");
 });
 
+test("a --folder that would not be looked at is refused: the daemon's pool may be another", async () => {
+  await using b = await bench();
+  for (const folder of [["--folder", "/srv/other"], ["--folder=/srv/other"]]) {
+    for (const line of ["device remove base --yes", "device list", "pool set", "pool backup"]) {
+      const said = await b.refused(2, "USAGE", ...line.split(" "), ...folder);
+      assert.match(said, /--folder .*--direct/);
+    }
+  }
+  assert.deepEqual(await names(b.client), ["base"]);
+});
+
 test("device rename, resize, revert", async () => {
   await using b = await bench();
   await b.ok("device", "clone", "base", "one");

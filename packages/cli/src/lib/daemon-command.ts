@@ -2,6 +2,7 @@
 import { Flags } from "@oclif/core";
 import type { Client } from "@thinpool/sdk";
 import { BaseCommand } from "./base-command.ts";
+import { UsageError } from "./errors.ts";
 import { folderFlag } from "./flags.ts";
 import type { Target } from "./target.ts";
 import { parsePath } from "./path.ts";
@@ -48,6 +49,19 @@ export abstract class DaemonCommand extends BaseCommand {
     };
   }
 
+  /**
+   * The daemon has one pool, whatever the folder: who names one may mean another. In the environment it is for
+   * all commands.
+   */
+  #assertFolderIsMeant(): void {
+    if (!this.argv.some((word) => word === "--folder" || word.startsWith("--folder="))) return;
+    throw new UsageError({
+      reason:
+        "--folder goes with --direct; without it the daemon's pool is meant, wherever that is",
+      hint: "Leave --folder out, name the daemon by --socket, or add --direct.",
+    });
+  }
+
   /** Connects, does the work, and closes the connection however it ended. */
   protected async withClient<Result>(
     where: Where,
@@ -57,6 +71,7 @@ export abstract class DaemonCommand extends BaseCommand {
       const { withDirectClient } = await import("./direct.ts");
       return await withDirectClient(where, work);
     }
+    this.#assertFolderIsMeant();
     const { connectOptionsOf } = await import("./target.ts");
     const options = await connectOptionsOf(where, process.env);
     const { connect } = await import("@thinpool/sdk");

@@ -106,10 +106,10 @@ test("a pool's folder that can't be: a file, one in /proc", async () => {
 });
 
 test("without a daemon, check, backup and extend say how they go all the same", async () => {
-  const { kernel, pool } = await world();
+  const { kernel } = await world();
   const unreachable = { exitCode: 7, code: "DAEMON_UNREACHABLE" };
   for (const verb of ["check", "backup", "extend"]) {
-    const said = await refused(kernel, pool(verb, "--socket", "/nowhere/sock"), unreachable);
+    const said = await refused(kernel, ["pool", verb, "--socket", "/nowhere/sock"], unreachable);
     assert.match(said, /^Hint: Start the daemon .* as root add --direct/m);
   }
 });
