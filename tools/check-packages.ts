@@ -57,6 +57,12 @@ export async function names(): Promise<string[]> {
 }
 `;
 
+/** What the READMEs' examples print, of those that run anywhere. */
+const PRINTED: Readonly<Record<string, string>> = {
+  "readme-protocol-0.ts": "device.clone { origin: 'base', name: 'one' }\n",
+  "readme-dm-sim-0.ts": "kept\n",
+};
+
 interface Manifest {
   readonly name: string;
   readonly version: string;
@@ -200,9 +206,25 @@ async function importAll(folder: string, packed: readonly PackedPackage[]): Prom
   return [];
 }
 
+/** Each block of TypeScript in the READMEs as a file of its own, as printed. Returns their names. */
+function readmeBlocks(folder: string, packed: readonly PackedPackage[]): readonly string[] {
+  return packed.flatMap(({ folder: name }) => {
+    const text = readFileSync(join(packagesFolder, name, "README.md"), "utf8");
+    return Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g), ([, block = ""], at) => {
+      const file = `readme-${name}-${at}.ts`;
+      writeFileSync(join(folder, file), block);
+      return file;
+    });
+  });
+}
+
 /** Strict, and with the declarations of all dependencies checked too. */
-async function typeCheck(folder: string): Promise<Problems> {
+async function typeCheck(folder: string, packed: readonly PackedPackage[]): Promise<Problems> {
   writeFileSync(join(folder, "consumer.ts"), CONSUMER);
+  const blocks = readmeBlocks(folder, packed);
+  const without = packed.filter(({ folder: name }) => !blocks.includes(`readme-${name}-0.ts`));
+  if (without.length > 0)
+    return without.map(({ folder: name }) => `no example in ${name}/README.md`);
   const compilerOptions = {
     target: "es2024",
     lib: ["es2024", "esnext.disposable"],
@@ -213,9 +235,14 @@ async function typeCheck(folder: string): Promise<Problems> {
     skipLibCheck: false,
     noEmit: true,
   };
-  const config = { compilerOptions, files: ["consumer.ts"] };
+  const config = { compilerOptions, files: ["consumer.ts", ...blocks] };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
   await output(join(root, "node_modules", ".bin", "tsc"), ["-p", "tsconfig.json"], folder);
+  // Those that need no daemon and no root are run, too.
+  for (const [file, prints] of Object.entries(PRINTED)) {
+    const said = await output(process.execPath, [file], folder);
+    if (said !== prints) return [`${file} printed ${JSON.stringify(said)}`];
+  }
   return [];
 }
 
@@ -345,7 +372,7 @@ async function checkPackages(keep: boolean): Promise<boolean> {
     if (installed.problems.length === 0) {
       rows.push(
         await timed("all", "import", () => importAll(consumer, packed)),
-        await timed("all", "type-check", () => typeCheck(consumer)),
+        await timed("all", "type-check", () => typeCheck(consumer, packed)),
         await timed("dm-native", "beside", () => startBeside(consumer)),
       );
       for (const one of packed.filter(({ folder }) => BUNDLED.includes(folder))) {
