@@ -127,4 +127,8 @@ test("no token, a certificate that is not trusted: 4; nobody there: 7; a wrong c
 test("serve wants address, certificate and key together", async () => {
   const said = await refused(2, "serve --tcp 127.0.0.1:0 --tls-key /key", {});
   assert.match(said, /--tls-certificate/);
+  assert.match(
+    await refused(2, "serve --metrics 70000", {}),
+    /"70000": it is neither an absolute path nor a port/,
+  );
 });

@@ -29,6 +29,11 @@ export default class Serve extends BaseCommand {
       helpValue: "FILE",
       parse: async (path) => parsePath(path),
     }),
+    metrics: Flags.string({
+      summary:
+        "Serve Prometheus metrics here: a socket for root only, or a port of 127.0.0.1; without it nowhere.",
+      helpValue: "PATH|PORT",
+    }),
     ...tcpFlags,
     teardown: Flags.boolean({
       summary: "At the end release all mounts and take the pool down, instead of leaving both.",
@@ -38,8 +43,10 @@ export default class Serve extends BaseCommand {
   async run() {
     const { flags } = await this.parse(Serve);
     const { linuxKernel } = await import("@thinpool/thinpool");
-    const { choosePolicyFile, parseTcpFlags, startDaemon } = await import("@thinpool/mount-helper");
+    const { choosePolicyFile, parseMetricsAddress, parseTcpFlags, startDaemon } =
+      await import("@thinpool/mount-helper");
     const tcp = parseTcpFlags(tcpWords(flags));
+    const metrics = flags.metrics === undefined ? undefined : parseMetricsAddress(flags.metrics);
     const socketGroup = flags["socket-group"];
     const mountRoot = flags["mount-root"];
     const policyFile = await choosePolicyFile(flags.policy);
@@ -51,6 +58,7 @@ export default class Serve extends BaseCommand {
       folder: flags.folder,
       socketPath: flags.socket,
       kernel,
+      metrics,
       tcp,
       ...(socketGroup === undefined ? {} : { socketGroup }),
       ...(mountRoot === undefined ? {} : { mountRoot }),

@@ -17,7 +17,8 @@ export default class ServiceInstall extends BaseCommand {
       helpValue: "GROUP",
     }),
     metrics: Flags.string({
-      summary: "Serve Prometheus metrics here; without it nowhere.",
+      summary:
+        "Serve Prometheus metrics here: a socket for root only, or a port of 127.0.0.1; without it nowhere.",
       helpValue: "PATH|PORT",
     }),
     ...tcpFlags,
