@@ -48,6 +48,33 @@ test("device clone: a name as text, the device as JSON; ephemeral ones are mount
   await b.refused(2, "USAGE", "device", "clone", "base", "x", "--ephemeral", "--on-behalf-of", "7");
 });
 
+test("device clone --ephemeral: where it can't be mounted, there is no clone", async () => {
+  await using b = await bench();
+  const clone = ["device", "clone", "base", "job", "--ephemeral"];
+  await b.refused(2, "INVALID_PARAMS", ...clone, "--at", join(b.parent, "none"));
+  assert.deepEqual(await names(b.client), ["base"]);
+  assert.match(await b.ok(...clone), /\/job$/);
+});
+
+test("mount: a token of the environment makes nothing of one's own read-only", async (t) => {
+  await using b = await bench();
+  t.after(() => {
+    delete process.env["THINPOOL_TOKEN"];
+  });
+  await b.ok("device", "clone", "base", "mine");
+  const token = await b.run("token", "create", "base", "--allow", "clone");
+  process.env["THINPOOL_TOKEN"] = token.stdout.trim();
+  await b.ok("mount", "mine");
+  assert.deepEqual(
+    (await b.client.mounts()).map(({ readOnly }) => readOnly),
+    [false],
+  );
+  await b.ok("umount", "mine");
+  // One that is typed is meant.
+  await b.ok("mount", "mine", "--token", token.stdout.trim());
+  assert.equal((await b.client.mounts())[0]?.readOnly, true);
+});
+
 test("device clone --on-behalf-of: it is the other's", async (t) => {
   if (ME !== 0) {
     t.skip("takes root, who may act for everybody");

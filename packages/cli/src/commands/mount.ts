@@ -1,3 +1,4 @@
+import type { Client } from "@thinpool/sdk";
 import { deviceArg } from "../lib/args.ts";
 import { DaemonCommand } from "../lib/daemon-command.ts";
 import { describeDevice } from "../lib/device.ts";
@@ -18,8 +19,8 @@ export default class Mount extends DaemonCommand {
 
   async run() {
     const { args, flags } = await this.parse(Mount);
-    const { token } = flags;
     return await this.withClient(flags, async (client) => {
+      const token = await this.#tokenFor(client, args.device, flags.token);
       if (flags["dry-run"]) {
         // With a token one may mount what one may not even see.
         const named =
@@ -39,5 +40,20 @@ export default class Mount extends DaemonCommand {
       this.log(path);
       return { reference, device, path };
     });
+  }
+
+  /** One of the environment may be meant for another command: for a device of one's own it counts only typed. */
+  async #tokenFor(
+    client: Client,
+    name: string,
+    token: string | undefined,
+  ): Promise<string | undefined> {
+    const isTyped = this.argv.some((word) => word === "--token" || word.startsWith("--token="));
+    if (token === undefined || isTyped) return token;
+    const [{ uid }, device] = await Promise.all([
+      client.rights.whoAmI(),
+      client.get({ name }).catch(() => undefined),
+    ]);
+    return uid === 0 || device?.ownerUid === uid ? undefined : token;
   }
 }

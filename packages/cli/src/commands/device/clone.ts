@@ -59,8 +59,15 @@ export default class DeviceClone extends DaemonCommand {
         this.log(device.name);
         return device;
       }
-      const options = await mountOptions(flags, client);
-      const { reference, path } = await client.mount({ device: name, ...options });
+      const mounted = async () => {
+        const options = await mountOptions(flags, client);
+        return await client.mount({ device: name, ...options });
+      };
+      const { reference, path } = await mounted().catch(async (error: unknown) => {
+        // It would go with this command's session, half a minute later; until then its name is taken.
+        await client.remove({ name }).catch(() => undefined);
+        throw error;
+      });
       this.log(path);
       return { device, mount: { reference, device: name, path } };
     });
