@@ -89,7 +89,7 @@ export const errorCodes = {
     number: -32_007,
     retryable: false,
     meaning: "The kernel refuses to change the pool until its metadata was checked.",
-    hint: "Deactivate the pool and check its metadata with thin_check.",
+    hint: "An administrator stops the daemon and runs thinpool pool repair.",
   },
   POOL_DEGRADED: {
     number: -32_008,
