@@ -12,7 +12,11 @@ export default class PolicyTest extends DaemonCommand {
     "Exits 0 also where the answer is no: the answer is the output. Root and administrators only.";
   static override args = {
     user: Args.string({ description: "A user's name or number.", required: true }),
-    verb: Args.string({ description: "What he would do.", required: true, options: [...VERBS] }),
+    verb: Args.string({
+      description: `What he would do: ${VERBS.join(", ")}.`,
+      required: true,
+      options: [...VERBS],
+    }),
     object: Args.string({
       description: "A device's name; for on-behalf-of the other user's number.",
     }),

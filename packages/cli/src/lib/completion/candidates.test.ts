@@ -19,8 +19,9 @@ const flag = (name: string, options?: readonly string[]) => ({
   options: options ?? [],
   takesValue: options !== undefined,
 });
-const arg = (name: string) => ({
+const arg = (name: string, options: readonly string[] = []) => ({
   name,
+  options,
   label: name,
   description: "",
   required: true,
@@ -31,6 +32,7 @@ const ENTRIES = [
   entry("device snapshot", { args: [arg("origin"), arg("name")], flags: [flag("json")] }),
   entry("image remove", { args: [arg("image")] }),
   entry("label", { args: [arg("device"), { ...arg("more"), multiple: true }] }),
+  entry("policy test", { args: [arg("user"), arg("verb", ["clone", "create", "see"])] }),
   entry("pool status"),
   entry("token revoke", { args: [arg("token")] }),
   entry("umount", { args: [arg("what")] }),
@@ -52,7 +54,15 @@ const complete = (line: string): Promise<readonly string[]> => {
 };
 
 test("commands and their verbs", async () => {
-  assert.deepEqual(await complete(""), ["device", "image", "label", "pool", "token", "umount"]);
+  assert.deepEqual(await complete(""), [
+    "device",
+    "image",
+    "label",
+    "policy",
+    "pool",
+    "token",
+    "umount",
+  ]);
   assert.deepEqual(await complete("device "), ["create", "snapshot"]);
   assert.deepEqual(await complete("device s"), ["snapshot"]);
   assert.deepEqual(await complete("nonsense "), []);
@@ -66,6 +76,11 @@ test("live names for arguments that exist, none for new ones", async () => {
   assert.deepEqual(await complete("label base ba"), ["base", "base-2"]);
   assert.deepEqual(await complete("label base base ba"), ["base", "base-2"]);
   assert.deepEqual(await complete("umount "), ["base", "base-2", "mine", "ref-1"]);
+});
+
+test("the values of an argument that has only some", async () => {
+  assert.deepEqual(await complete("policy test x c"), ["clone", "create"]);
+  assert.deepEqual(await complete("policy test x clone "), []);
 });
 
 test("the daemon is not asked where its names are not wanted", async () => {

@@ -50,7 +50,9 @@ export async function candidates(
   const last = entry.args.at(-1);
   const arg =
     entry.args[countArguments(entry, rest)] ?? (last?.multiple === true ? last : undefined);
-  const kinds = arg === undefined ? [] : (LIVE_ARGUMENTS[arg.name] ?? []);
+  if (arg === undefined) return [];
+  if (arg.options.length > 0) return fitting(arg.options);
+  const kinds = LIVE_ARGUMENTS[arg.name] ?? [];
   const names = await Promise.all(kinds.map(async (kind) => await live[kind]()));
   return fitting(names.flat());
 }

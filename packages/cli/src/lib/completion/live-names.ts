@@ -1,6 +1,6 @@
 /** The daemon's names for completion: quickly, or none. */
-import { errorCodeNames } from "@thinpool/protocol";
 import { type Client, connect } from "@thinpool/sdk";
+import { codesWithExitCode } from "../exit-codes.ts";
 import { imagesOf } from "../image.ts";
 import { connectOptionsOf } from "../target.ts";
 import type { LiveNames } from "./candidates.ts";
@@ -24,6 +24,6 @@ export function daemonNames(environment: Readonly<Record<string, string | undefi
         const all = await Promise.all([rights.tokens(), rights.connectTokens()]);
         return all.flat().map(({ id }) => id);
       }),
-    errorCodes: () => errorCodeNames,
+    errorCodes: () => codesWithExitCode,
   };
 }

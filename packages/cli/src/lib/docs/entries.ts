@@ -16,6 +16,8 @@ export interface ArgEntry {
   readonly label: string;
   readonly description: string;
   readonly required: boolean;
+  /** What it can be; empty where that is open. */
+  readonly options: readonly string[];
   /** It takes all words that are left. */
   readonly multiple: boolean;
 }
@@ -51,6 +53,7 @@ function entryOf(id: string, command: Command.Class): CommandEntry {
       label: arg.name === undefined || arg.name === name ? name.toUpperCase() : arg.name,
       description: arg.description ?? "",
       required: arg.required === true,
+      options: arg.options ?? [],
       multiple: arg.multiple === true,
     })),
     flags: [
