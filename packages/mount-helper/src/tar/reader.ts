@@ -212,11 +212,12 @@ function paxNumber(value: Uint8Array, form: RegExp, what: string): number {
 type Header = Omit<TarEntry, "type" | "path" | "linkPath">;
 
 function parseHeader(block: Uint8Array): Header {
+  const sum = statedSum(block);
   const actual = block.reduce(
     (total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte),
     0,
   );
-  if (statedSum(block) !== actual) {
+  if (sum !== actual) {
     throw refuseArchive(
       "the archive",
       "a header's checksum is wrong: it is no tar archive, or was damaged",
