@@ -1,9 +1,13 @@
 /** The command line from a pool's making to its end, in a real kernel: as root and as uid 1000. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import { mkdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { connect } from "@thinpool/sdk";
 import { cliArguments, PLAIN_FAILURE, thinpool } from "../e2e/cli-process.ts";
 import type { CliOptions } from "../e2e/cli-process.ts";
@@ -183,6 +187,29 @@ suite("thinpool on a real kernel", () => {
     assert.deepEqual(await json(["device", "list"]), []);
     await w.stop();
     await refused(["device", "list"], { exitCode: 7, says: /socket/ });
+    assert.deepEqual(kernelState(), atStart);
+  });
+
+  test("--direct leaves nothing up, where it fails and after Ctrl-C too", async () => {
+    await refused(["device", "show", "none", "--direct"], { exitCode: 3, says: /none/ });
+    assert.deepEqual(kernelState(), atStart);
+    const places = (): string[] =>
+      readdirSync("/run").filter((name) => name.startsWith("thinpool-direct-"));
+    assert.deepEqual(places(), []);
+    const args = cliArguments(["device", "create", "late", "--direct", "--size", "64MiB"]);
+    const child = spawn(process.execPath, args, {
+      env: { PATH: process.env["PATH"], ...env },
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: 60_000,
+    });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+    const ended = once(child, "close");
+    while (places().length === 0 && child.exitCode === null) await setTimeout(5);
+    child.kill("SIGINT");
+    assert.deepEqual(await ended, [1, null], said);
+    assert.match(said, /^Error: --direct of \S+: cancelled\.\nHint: Nothing was done\.$/m);
+    assert.deepEqual(places(), []);
     assert.deepEqual(kernelState(), atStart);
   });
 

@@ -9,6 +9,7 @@ import { type Logger, startDaemon } from "@thinpool/mount-helper";
 import { connect, type Client } from "@thinpool/sdk";
 import { linuxKernel } from "@thinpool/thinpool";
 import { CommandError } from "./errors.ts";
+import { withInterruption } from "./interruption.ts";
 
 /** Root's own folder: nobody else may put a link there. */
 const RUN_FOLDER = "/run";
@@ -19,10 +20,21 @@ export interface DirectOptions {
   readonly verbose: boolean;
 }
 
-/** Leaves the pool taken down where nothing of it is in use, else as it was. */
-export async function withDirectClient<Result>(
+/**
+ * Leaves the pool taken down where nothing of it is in use, else as it was: after Ctrl-C as well, for which it
+ * waits until what has begun has ended. A second one ends the process at once, as a crash does.
+ */
+export function withDirectClient<Result>(
+  options: DirectOptions,
+  work: (client: Client) => Promise<Result>,
+): Promise<Result> {
+  return withInterruption((signal) => workDirectly(options, work, signal));
+}
+
+async function workDirectly<Result>(
   { folder, verbose }: DirectOptions,
   work: (client: Client) => Promise<Result>,
+  signal: AbortSignal,
 ): Promise<Result> {
   if (process.geteuid?.() !== 0) {
     throw new CommandError({
@@ -42,10 +54,28 @@ export async function withDirectClient<Result>(
   let teardown = false;
   stack.defer(() => daemon.stop({ teardown }));
   const client = stack.use(await connect({ socketPath }));
-  const result = await work(client);
+  try {
+    if (signal.aborted) throw cancelled(folder);
+    return await work(client);
+  } finally {
+    // Whether it was done or not.
+    teardown = await isUnused(client).catch(() => false);
+  }
+}
+
+function cancelled(folder: string): CommandError {
+  return new CommandError({
+    code: "CANCELLED",
+    operation: "--direct",
+    object: folder,
+    reason: "cancelled",
+    hint: "Nothing was done.",
+  });
+}
+
+async function isUnused(client: Client): Promise<boolean> {
   const [{ activeCount }, mounts] = await Promise.all([client.status(), client.mounts()]);
-  teardown = activeCount === 0 && mounts.length === 0;
-  return result;
+  return activeCount === 0 && mounts.length === 0;
 }
 
 function logger(verbose: boolean): Logger {
