@@ -171,8 +171,10 @@ export class MetadataSnapshot {
     try {
       await pool.reserveMetadataSnapshot();
     } catch (error) {
+      // Nothing is held, so the row goes: by it the next one would be ours, whoever takes it. What the kernel
+      // did of a call that has no answer is not known (UndoError): then it stays.
+      if (isAnswer(error)) ledger.health.setSnapshotHolder(undefined);
       if (!isNative(error, "NATIVE_BUSY")) throw error;
-      ledger.health.setSnapshotHolder(undefined);
       throw new PoolError({
         code: "POOL_SNAPSHOT_BUSY",
         operation: owner,
@@ -241,10 +243,15 @@ async function answered<T>(call: () => Promise<T>): Promise<T | undefined> {
   try {
     return await call();
   } catch (error) {
-    const refused = error instanceof NativeError || error instanceof PoolError;
-    if (refused || (error instanceof Error && error.name === "TimeoutError")) return undefined;
+    const isLate = error instanceof Error && error.name === "TimeoutError";
+    if (isAnswer(error) || isLate) return undefined;
     throw error;
   }
+}
+
+/** The kernel or the tool has said no. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof NativeError || error instanceof PoolError;
 }
 
 function heldTooLong(owner: string, maxHoldMs: number): PoolError {

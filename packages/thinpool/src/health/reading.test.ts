@@ -144,6 +144,30 @@ test("a metadata snapshot that a dead process held is given back at open; a stra
   await third.close();
 });
 
+test("a reservation that failed, whatever for, leaves no row by which a stranger's snapshot would be ours", async () => {
+  const { folder, kernel, pool } = await withSnapshots();
+  const reserve = { operation: "DM_TARGET_MSG", match: "reserve_metadata_snap" } as const;
+  const isHeld = async (): Promise<boolean> => {
+    const { targets } = await kernel.dm.tableStatus(await poolRef(kernel), { noFlush: true });
+    return targets[0]?.params.split(" ")[3] !== "-";
+  };
+  for (const errno of ["EIO", "ENOMEM", "EOPNOTSUPP"] as const) {
+    kernel.failNext({ ...reserve, errno });
+    await assert.rejects(pool.usage({ maxAgeMs: 0 }), PoolError);
+    await kernel.dm.message(await poolRef(kernel), "reserve_metadata_snap");
+    await assert.rejects(pool.usage({ maxAgeMs: 0 }), withCode("POOL_SNAPSHOT_BUSY"), errno);
+    assert.ok(await isHeld(), errno);
+    await kernel.dm.message(await poolRef(kernel), "release_metadata_snap");
+  }
+  kernel.failNext({ ...reserve, errno: "EIO" });
+  await assert.rejects(pool.usage({ maxAgeMs: 0 }), PoolError);
+  await pool.detach();
+  await kernel.dm.message(await poolRef(kernel), "reserve_metadata_snap");
+  const again = await openPool({ folder, kernel });
+  assert.ok(await isHeld(), "nor does the next opening give it back");
+  await again.close();
+});
+
 test("an abort ends the use and gives the metadata snapshot back", async () => {
   const { pool } = await withSnapshots();
   const controller = new AbortController();
