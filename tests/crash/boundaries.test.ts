@@ -377,6 +377,25 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       await remakes(world);
     },
   },
+  "destroy what was adopted": {
+    runsAgain: true,
+    async prepare(world) {
+      await closed(world);
+      await (await adopt(world)).close();
+      return undefined;
+    },
+    async run(world) {
+      await destroyPool({ folder: adopted(world), kernel: world.kernel });
+      return undefined;
+    },
+    async verify(world, ended) {
+      const { kernel } = world;
+      const folder = adopted(world);
+      const code = ended ? "POOL_NOT_FOUND" : await codeOf(destroyPool({ folder, kernel }));
+      assert.ok(["", "POOL_NOT_FOUND"].includes(code), code);
+      assert.deepEqual(kept(world, /^(?:data|metadata)/), []);
+    },
+  },
   "destroy on disks": {
     async prepare(world) {
       await (await madeOnDisks(world)).close();

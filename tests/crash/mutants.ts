@@ -247,9 +247,15 @@ const FSYNCS: readonly Mutant[] = [
   ),
   without(
     "flush the metadata's erased start",
-    "health/destroy.ts",
-    "      await kernel.blocks.flush(record.metadataPath);\n",
+    "health/metadata-head.ts",
+    "  await kernel.blocks.flush(path);\n",
     folder("^destroy on disks: the power"),
+  ),
+  without(
+    "sync the folder of an adopted pool's files before its ledger goes",
+    "health/destroy.ts",
+    "      await syncFoldersOf(files);\n",
+    folder("^destroy what was adopted: the power"),
   ),
   without(
     "sync the folder of a destroyed pool",
@@ -543,13 +549,13 @@ const CUT_SHORT: readonly Mutant[] = [
   without(
     "remove the data of a pool that was never finished",
     "create-pool.ts",
-    "    await removeFile(paths.data);\n",
+    "    await removeFile(record.dataPath);\n",
     inFile("crash.test.ts", "createPool: the process"),
   ),
   without(
     "remove the metadata of a pool that was never finished",
     "create-pool.ts",
-    "    await removeFile(paths.metadata);\n",
+    "    await removeFile(record.metadataPath);\n",
     inFile("crash.test.ts", "createPool: the process"),
   ),
   instead(
@@ -586,7 +592,7 @@ const CUT_SHORT: readonly Mutant[] = [
   without(
     "name the swap in the ledger that is put back",
     "health/restore.ts",
-    `      ledger.health.beginSwap({\n        kind: "restore",\n        sparePath: spare.path,\n        keptPath: keptMetadataPath,\n        atMs,\n      });\n`,
+    `        ledger.health.beginSwap({\n          kind: "restore",\n          sparePath: spare.path,\n          keptPath: keptMetadataPath,\n          atMs,\n        });\n`,
     folder("^restore: the power"),
   ),
   instead(

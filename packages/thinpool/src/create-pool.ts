@@ -19,10 +19,13 @@ import {
   type FolderPaths,
   folderPaths,
   prepareFolder,
+  removeDaemonFiles,
   removeFile,
   removeLedger,
   syncFolder,
+  syncFoldersOf,
 } from "./folder.ts";
+import { eraseMetadataHead, METADATA_HEAD } from "./health/metadata-head.ts";
 import type { Kernel } from "./kernel.ts";
 import { lockPool } from "./lock.ts";
 import { checkDiscard, checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
@@ -35,9 +38,6 @@ import { poolTable } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
 import { degradedError, isDoubt, type Undo, withUndo } from "./undo.ts";
-
-/** The start of the metadata that must be zero for the kernel to take it as new (thin-provisioning.rst). */
-export const METADATA_HEAD_BYTES = 4096n;
 
 /**
  * Makes a pool and opens it. POOL_EXISTS, POOL_LOCKED, POOL_TOO_SMALL, POOL_DEVICE_NOT_EMPTY,
@@ -119,11 +119,10 @@ async function build(
   const record = recorded(ledger, paths);
   const backing = await attachBacking(kernel, record, undo);
   if (fresh.backing === "block") {
-    const head = { offsetBytes: 0n, lengthBytes: METADATA_HEAD_BYTES };
-    await kernel.blocks.zeroOut(backing.metadata.path, head);
+    await kernel.blocks.zeroOut(backing.metadata.path, METADATA_HEAD);
     // Else the device would carry the signature of a pool that never was.
     undo.push("erasing the metadata's start", () =>
-      kernel.blocks.zeroOut(backing.metadata.path, head),
+      eraseMetadataHead(kernel, backing.metadata.path),
     );
   }
   const failsWhenFull = policy.onNoSpace === "error_if_no_space";
@@ -139,6 +138,7 @@ async function build(
       hint: "Look at the kernel's log (dmesg).",
     });
   }
+  await removeDaemonFiles(paths.folder);
   ledger.events.note({ body: { type: "pool-created" } }, Date.now());
   ledger.markPoolCreated();
   return new Pool({
@@ -201,8 +201,10 @@ async function clearUnfinished(kernel: Kernel, paths: FolderPaths): Promise<void
   if (record?.state === "created") throw poolExists(paths.folder, `it holds pool ${record.uuid}`);
   if (record !== undefined) await clearKernel(kernel, record);
   if (record?.backing === "files") {
-    await removeFile(paths.data);
-    await removeFile(paths.metadata);
+    // Of an adopted pool, whose destruction never ended, they are elsewhere.
+    await removeFile(record.dataPath);
+    await removeFile(record.metadataPath);
+    await syncFoldersOf([record.dataPath, record.metadataPath]);
   }
   // Last: until here the ledger says what the rest is.
   await removeLedger(paths.ledger);

@@ -178,6 +178,22 @@ export async function removeDatabase(path: string): Promise<void> {
   for (const suffix of ["", "-wal", "-shm", "-journal"]) await removeFile(path + suffix);
 }
 
+/**
+ * In another pool than theirs their tokens would still let people in, and their keys answer for devices that
+ * are gone. Durable.
+ */
+export async function removeDaemonFiles(folder: string): Promise<void> {
+  for (const file of Object.values(DAEMON_FILES)) await removeDatabase(join(folder, file));
+  await syncFolder(folder);
+}
+
+/** That files were removed lasts from here on, in whichever folders they were; one that is gone is fine. */
+export async function syncFoldersOf(paths: readonly string[]): Promise<void> {
+  for (const folder of new Set(paths.map((path) => dirname(path)))) {
+    if (await exists(folder)) await syncFolder(folder);
+  }
+}
+
 /** New names in a folder last only once the folder itself is synced. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);

@@ -7,6 +7,7 @@ import { poolErrorFrom } from "./errors-from-native.ts";
 import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import { checkBeforeActivation } from "./health/before-activation.ts";
 import { lookAtMetadata, releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
+import { removeSpools } from "./health/range-spool.ts";
 import { statusForOpening } from "./health/sick-pool.ts";
 import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
@@ -41,6 +42,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       if (ledger.pool()?.state !== "created") {
         throw notFound(folder, "creating its pool never ended");
       }
+      await removeSpools(paths.folder);
       const recorded = await finishSwap(ledger);
       const policy = ledger.space.policy();
       if (policy === undefined) throw notFound(folder, "its ledger has no policy");

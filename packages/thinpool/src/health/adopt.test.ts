@@ -1,14 +1,24 @@
 /** Pools of others are adopted, and pools of ours destroyed. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { activateDevice, type DmTarget, dmName, dmUuid, sectors } from "@thinpool/dm-native";
+import {
+  activateDevice,
+  type DmTarget,
+  dmName,
+  dmUuid,
+  sectors,
+  transactionId,
+} from "@thinpool/dm-native";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "../create-pool.ts";
+import { DAEMON_FILES } from "../folder.ts";
 import { openPool } from "../open-pool.ts";
+import { Ledger } from "../store/ledger.ts";
 import { adoptPool, type AdoptPoolOptions } from "./adopt.ts";
 import { destroyPool } from "./destroy.ts";
 import {
@@ -126,4 +136,110 @@ test("destroyed block devices are empty to the next pool", async () => {
   );
   await destroyPool({ folder, kernel });
   await (await createPool({ folder: other, kernel, backing })).close();
+});
+
+test("an adopted pool is destroyed also where the folder of its files is gone", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  const adopting = `${folder}-adopted`;
+  const [dataPath, metadataPath] = [join(folder, "data"), join(folder, "metadata")];
+  const backing = { type: "files", dataPath, metadataPath } as const;
+  await (await adoptPool({ folder: adopting, kernel, backing })).pool.close();
+  await rm(folder, { recursive: true });
+  assert.deepEqual(await destroyPool({ folder: adopting, kernel }), { outcome: "destroyed" });
+  assert.equal(existsSync(adopting), false);
+});
+
+test("a pool is destroyed with what a death left of a list of changed blocks", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  await writeFile(join(folder, `spool-${randomUUID()}`), "");
+  await destroyPool({ folder, kernel });
+  assert.equal(existsSync(folder), false);
+});
+
+test("opening removes what a death left of a list of changed blocks, and nothing else", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  await writeFile(join(folder, `spool-${randomUUID()}`), "");
+  await writeFile(join(folder, "spool-notes"), "");
+  const again = await openPool({ folder, kernel });
+  const left = (await readdir(folder)).filter((name) => name.startsWith("spool"));
+  assert.deepEqual(left, ["spool-notes"]);
+  await again.close();
+});
+
+test("the next pool of a folder has none of the daemon's records of one whose destruction was cut short", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  const records = Object.values(DAEMON_FILES).flatMap((file) => [file, `${file}-wal`]);
+  for (const file of records) await writeFile(join(folder, file), "");
+  // No folder: what comes after the backups fails.
+  await writeFile(join(folder, "backups"), "");
+  await assert.rejects(destroyPool({ folder, kernel }));
+  await unlink(join(folder, "backups"));
+  const next = await createPool({ folder, kernel });
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => records.includes(name)),
+    [],
+  );
+  await next.close();
+});
+
+test("nor has a pool that is adopted those of one whose ledger is gone", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  for (const file of Object.values(DAEMON_FILES)) await writeFile(join(folder, file), "");
+  for (const end of ["", "-wal"]) await rm(join(folder, `pool.sqlite${end}`), { force: true });
+  const [dataPath, metadataPath] = [join(folder, "data"), join(folder, "metadata")];
+  const backing = { type: "files", dataPath, metadataPath } as const;
+  const adopted = (await adoptPool({ folder, kernel, backing })).pool;
+  assert.deepEqual(
+    Object.values(DAEMON_FILES).filter((file) => existsSync(join(folder, file))),
+    [],
+  );
+  await adopted.close();
+});
+
+test("a pool that is made where the destruction of an adopted one was cut short ends that", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  const adopting = `${folder}-adopted`;
+  const files = [join(folder, "data"), join(folder, "metadata")] as const;
+  const backing = { type: "files", dataPath: files[0], metadataPath: files[1] } as const;
+  await (await adoptPool({ folder: adopting, kernel, backing })).pool.close();
+  const ledger = Ledger.open(join(adopting, "pool.sqlite"));
+  ledger.markPoolUncreated();
+  ledger.close();
+  await (await createPool({ folder: adopting, kernel })).close();
+  assert.deepEqual(
+    files.filter((path) => existsSync(path)),
+    [],
+  );
+});
+
+test("a creation that is refused leaves the daemon's records", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  const rights = join(folder, DAEMON_FILES.rights);
+  await writeFile(rights, "");
+  await assert.rejects(createPool({ folder, kernel }), withCode("POOL_EXISTS"));
+  assert.ok(existsSync(rights));
+});
+
+test("of a pool whose repair was cut short both block devices are empty to others once it is destroyed", async () => {
+  const { folder, kernel, pool } = await blockWorld();
+  await pool.close();
+  const known = { transactionId: transactionId(1n), blockSectors: 128n, dataBlocks: 1024n };
+  await kernel.metadataTools.repair({ from: "/dev/sdc", to: "/dev/spare", known });
+  const ledger = Ledger.open(join(folder, "pool.sqlite"));
+  const [sparePath, keptPath] = ["/dev/spare", "/dev/sdc"];
+  ledger.health.beginSwap({ kind: "repair", sparePath, keptPath, atMs: 1 });
+  ledger.close();
+  await destroyPool({ folder, kernel });
+  for (const metadataPath of [sparePath, keptPath]) {
+    const backing = { type: "block", dataPath: "/dev/sdb", metadataPath } as const;
+    await (await createPool({ folder, kernel, backing })).close();
+    await destroyPool({ folder, kernel });
+  }
 });

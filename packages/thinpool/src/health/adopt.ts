@@ -13,6 +13,7 @@ import {
   exists,
   folderPaths,
   prepareFolder,
+  removeDaemonFiles,
   removeFile,
   removeLedger,
 } from "../folder.ts";
@@ -102,6 +103,7 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
       const ledger = Ledger.open(paths.ledger);
       undo.pushAlways("closing the ledger", () => ledger.close());
       const policy = adoptedPolicy(record);
+      await removeDaemonFiles(paths.folder);
       ledger.adoptPool(
         record,
         policy,

@@ -2,16 +2,23 @@
 import { readdir, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { dmNodePath, removeDeviceRetrying } from "@thinpool/dm-native";
-import { METADATA_HEAD_BYTES } from "../create-pool.ts";
 import { dmDevicesOf } from "../dm-devices.ts";
 import { poolDmUuid } from "../dm-names.ts";
 import { PoolError } from "../errors.ts";
 import { isErrno } from "../errors-from-native.ts";
-import { DAEMON_FILES, removeDatabase, removeFile, removeLedger, syncFolder } from "../folder.ts";
+import {
+  removeDaemonFiles,
+  removeFile,
+  removeLedger,
+  syncFolder,
+  syncFoldersOf,
+} from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { REMOVE_RETRY } from "../remove-retry.ts";
 import { type ClosedPool, withClosedPool } from "./closed-pool.ts";
 import { loopsOf } from "./leftovers.ts";
+import { eraseMetadataHead } from "./metadata-head.ts";
+import { removeSpools } from "./range-spool.ts";
 
 export interface DestroyPoolOptions {
   readonly folder: string;
@@ -35,15 +42,20 @@ export async function destroyPool(
     await takeDown(pool);
     ledger.markPoolUncreated();
     if (record.backing === "block") {
-      const head = { offsetBytes: 0n, lengthBytes: METADATA_HEAD_BYTES };
-      await kernel.blocks.zeroOut(record.metadataPath, head);
-      await kernel.blocks.flush(record.metadataPath);
+      await eraseMetadataHead(kernel, record.metadataPath);
+      // New metadata that was to take the place stands there in full.
+      const { swap } = ledger.health;
+      if (swap !== undefined) await eraseMetadataHead(kernel, swap.sparePath);
     } else {
-      for (const path of [record.dataPath, record.metadataPath]) await removeFile(path);
+      const files = [record.dataPath, record.metadataPath];
+      for (const path of files) await removeFile(path);
       await removeBeside(record.metadataPath);
+      // Of an adopted pool they are not in the ledger's folder.
+      await syncFoldersOf(files);
     }
     await removeBeside(paths.ledger);
     await removeBackups(join(paths.folder, "backups"));
+    await removeSpools(paths.folder);
     await removeDaemonFiles(paths.folder);
     // Last: until here the ledger says what the rest is.
     pool.closeLedger();
@@ -80,15 +92,20 @@ async function takeDown({ kernel, record }: ClosedPool): Promise<void> {
 /** What repair and restore keep or leave: `metadata.damaged-…`, `metadata.spare`, and the like. */
 async function removeBeside(path: string): Promise<void> {
   const ours = /^\.(?:(?:damaged|replaced)-\d{8}T\d{6}Z(?:-\d+)?|spare|restore(?:-wal|-journal)?)$/;
-  for (const name of await readdir(dirname(path))) {
+  for (const name of await namesIn(dirname(path))) {
     if (!name.startsWith(basename(path))) continue;
     if (ours.test(name.slice(basename(path).length))) await removeFile(join(dirname(path), name));
   }
 }
 
-/** In the next pool of this folder their tokens would still let people in, and their keys answer for devices that are gone. */
-async function removeDaemonFiles(folder: string): Promise<void> {
-  for (const file of Object.values(DAEMON_FILES)) await removeDatabase(join(folder, file));
+/** None where the folder is gone, as that of an adopted pool's files may be. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return [];
+    throw error;
+  }
 }
 
 async function removeBackups(folder: string): Promise<void> {

@@ -3,14 +3,17 @@
  * not keep the pool's metadata snapshot, and the difference of two large devices has no bound.
  */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, unlink } from "node:fs/promises";
+import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { removeFile } from "../folder.ts";
 import type { BlockDifference } from "../tools/metadata-tools.ts";
 
 const KINDS = ["changed", "added", "removed"] as const;
 /** Two 64-bit numbers and a byte for the kind. */
 const RECORD_BYTES = 17;
 const BATCH_RECORDS = 4096;
+/** For the moment until it has none. */
+const NAME = /^spool-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class RangeSpool implements AsyncDisposable {
   readonly #file: FileHandle;
@@ -75,5 +78,12 @@ export class RangeSpool implements AsyncDisposable {
     }
     this.#written += this.#batched;
     this.#batched = 0;
+  }
+}
+
+/** In a folder that nobody else has open: those of a process that died in that moment. */
+export async function removeSpools(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (NAME.test(name)) await removeFile(join(folder, name));
   }
 }

@@ -1,7 +1,7 @@
 /** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, statSync } from "node:fs";
-import fs, { mkdir, rename, truncate, writeFile } from "node:fs/promises";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import fs, { mkdir, rename, rmdir, truncate, writeFile } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -114,6 +114,33 @@ test("a pool on block devices moves to the spare device that is named", async ()
   assert.deepEqual((await again.check()).findings, []);
   await again.close();
   assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("a repair or a restore that is refused leaves its spare device as empty as it was", async () => {
+  const { folder, kernel, pool } = await blockWorld();
+  await pool.snapshot({ origin: "base", name: "one" });
+  await pool.backup();
+  await pool.close();
+  const spareDevice = "/dev/spare";
+  const isEmpty = async (): Promise<boolean> =>
+    (await kernel.blocks.signature(spareDevice)) === undefined;
+  kernel.damageMetadata("/dev/sdc", { lost: [1] });
+  const repairing = (acceptLoss: boolean) =>
+    repairPool({ folder, kernel, spareDevice, acceptLoss });
+  await assert.rejects(repairing(false), withCode("POOL_NEEDS_REPAIR", /one/));
+  assert.ok(await isEmpty());
+  // A ledger with such a log can't be opened: it is when the spare is whole.
+  const log = join(folder, "pool.sqlite.restore-wal");
+  const ignore = kernel.onCall(({ operation, phase }) => {
+    if (operation === "thin_restore" && phase === "after") mkdirSync(log);
+  });
+  await assert.rejects(restorePool({ folder, kernel, spareDevice }));
+  ignore();
+  assert.ok(existsSync(log), "it came so far");
+  assert.ok(await isEmpty());
+  await rmdir(log);
+  assert.equal((await repairing(true)).outcome, "repaired");
+  assert.ok(!(await isEmpty()));
 });
 
 test("the process dies at every boundary of a repair: opening or repairing again goes on", async () => {

@@ -60,13 +60,14 @@ export function repairPool(options: RepairPoolOptions): Promise<RepairResult> {
         return { outcome: "already-sound" as const };
       }
       const spare = await prepareSpare(kernel, record, options.spareDevice);
-      const listing = await buildOnSpare(kernel, spare, async (to) => {
+      const lost = await buildOnSpare(kernel, spare, async (to) => {
         const known = knownSuperblock(record);
         await toolCall(() => kernel.metadataTools.repair({ from: path, to, known, ...aborting }));
-        return toolCall(() => kernel.metadataTools.read({ path: to, ...aborting }));
+        const listing = await toolCall(() => kernel.metadataTools.read({ path: to, ...aborting }));
+        const missing = lostDevices(pool, listing);
+        if (missing.length > 0 && options.acceptLoss !== true) throw wouldLose(record, missing);
+        return missing;
       });
-      const lost = lostDevices(pool, listing);
-      if (lost.length > 0 && options.acceptLoss !== true) throw wouldLose(record, lost);
       return { outcome: "repaired" as const, spare, lost, report: check.report };
     }).then((found) =>
       found.outcome === "already-sound" ? found : putInPlace(pool, record, found),

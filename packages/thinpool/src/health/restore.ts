@@ -9,7 +9,7 @@ import { settleSizes } from "../space/settle.ts";
 import { Ledger, type PoolRecord } from "../store/ledger.ts";
 import { backupPaths, listBackupFiles } from "./backup-files.ts";
 import { assertNotLive, type ClosedPool, withClosedPool } from "./closed-pool.ts";
-import { buildOnSpare, prepareSpare } from "./spare.ts";
+import { buildOnSpare, orGiveUp, prepareSpare } from "./spare.ts";
 import { finishSwap, keptName } from "./swap.ts";
 import { toolCall } from "./tool-calls.ts";
 
@@ -65,19 +65,21 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
       record.backing === "files"
         ? await keptName(record.metadataPath, "replaced", atMs)
         : record.metadataPath;
-    stageLedger(staged, record, (ledger) => {
-      ledger.events.goOnAfter(pool.ledger.events.highest());
-      ledger.health.beginSwap({
-        kind: "restore",
-        sparePath: spare.path,
-        keptPath: keptMetadataPath,
-        atMs,
+    const keptLedgerPath = await orGiveUp(kernel, spare, async () => {
+      stageLedger(staged, record, (ledger) => {
+        ledger.events.goOnAfter(pool.ledger.events.highest());
+        ledger.health.beginSwap({
+          kind: "restore",
+          sparePath: spare.path,
+          keptPath: keptMetadataPath,
+          atMs,
+        });
       });
+      await assertNoJournal(staged);
+      await syncFile(staged);
+      await removeOtherNames(pool.paths.ledger);
+      return keptName(pool.paths.ledger, "replaced", atMs);
     });
-    await assertNoJournal(staged);
-    await syncFile(staged);
-    await removeOtherNames(pool.paths.ledger);
-    const keptLedgerPath = await keptName(pool.paths.ledger, "replaced", atMs);
     await pool.replaceLedger(async () => {
       await assertNoJournal(pool.paths.ledger);
       // Of an adopted pool it is not the ledger's.

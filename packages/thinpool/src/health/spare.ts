@@ -5,6 +5,7 @@ import type { Kernel } from "../kernel.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 import { withUndo } from "../undo.ts";
 import { withDevice } from "./closed-pool.ts";
+import { eraseMetadataHead } from "./metadata-head.ts";
 import { toolCall } from "./tool-calls.ts";
 
 export interface Spare {
@@ -32,7 +33,7 @@ export async function prepareSpare(
     throw invalid(record.metadataPath, "a pool on block devices needs a spare device");
   }
   const signature = await kernel.blocks.signature(device);
-  if (signature !== undefined) throw invalid(device, `the spare carries ${signature.type}`);
+  if (signature !== undefined) throw invalid(device, `the spare carries ${signature.type}`, LEFT);
   if (await kernel.blocks.inUse(device)) throw invalid(device, "the spare is in use");
   const sizeBytes = await kernel.blocks.sizeBytes(device);
   if (sizeBytes < record.metadataBytes) {
@@ -41,8 +42,30 @@ export async function prepareSpare(
   return { path: device, isFile: false };
 }
 
-/** Has `build` write new metadata onto the spare, and believes it only after thin_check does. Durable. */
-export async function buildOnSpare<T>(
+/**
+ * Has `build` write new metadata onto the spare, and believes it only after thin_check does. Durable. Where it
+ * fails the spare is given up.
+ */
+export function buildOnSpare<T>(
+  kernel: Kernel,
+  spare: Spare,
+  build: (path: string) => Promise<T>,
+): Promise<T> {
+  return orGiveUp(kernel, spare, () => buildAndCheck(kernel, spare, build));
+}
+
+/** Where `use` fails a spare device is as empty as it was, to be named again; a file the next one removes. */
+export async function orGiveUp<T>(kernel: Kernel, spare: Spare, use: () => Promise<T>): Promise<T> {
+  try {
+    return await use();
+  } catch (error) {
+    // The first failure is the answer; a device that can't be erased is refused when it is named again.
+    if (!spare.isFile) await eraseMetadataHead(kernel, spare.path).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function buildAndCheck<T>(
   kernel: Kernel,
   spare: Spare,
   build: (path: string) => Promise<T>,
@@ -65,12 +88,15 @@ export async function buildOnSpare<T>(
   });
 }
 
-function invalid(object: string, reason: string): PoolError {
+/** A death on the way leaves new metadata there, which only its admin can tell from another pool's. */
+const LEFT = " If a repair or restore that was cut short has left that, erase it with wipefs -a.";
+
+function invalid(object: string, reason: string, more = ""): PoolError {
   return new PoolError({
     code: "POOL_OPTION_INVALID",
     operation: "check of the spare",
     object,
     reason,
-    hint: "Name an empty block device that is at least as large as the pool's metadata.",
+    hint: `Name an empty block device that is at least as large as the pool's metadata.${more}`,
   });
 }
