@@ -34,6 +34,12 @@ export interface CommandSpec {
   /** Whether the kernel answers with data after the header. */
   readonly replies: boolean;
   readonly place: CommandPlace;
+  /**
+   * It waits for I/O in flight in a way that any signal ends (dm.c: dm_wait_for_completion), also one that stops
+   * or freezes the process; nothing of it was done then. Kernels before 6.11 answer EINTR, later ones, and what
+   * was backported, begin it again by themselves.
+   */
+  readonly interruptible?: true;
   /** Where an errno says more than it says everywhere. */
   readonly errors?: Readonly<Partial<Record<ErrnoName, ErrorMeaning>>>;
 }
@@ -113,11 +119,13 @@ export const COMMANDS: Readonly<Record<DmCommand, CommandSpec>> = {
   }),
   DM_DEV_SUSPEND: row(6, {
     place: "lane",
+    interruptible: true,
     flags: DM_FLAG.SUSPEND | DM_FLAG.NOFLUSH | DM_FLAG.SKIP_LOCKFS,
   }),
-  /** The same number without DM_SUSPEND_FLAG. */
+  /** The same number without DM_SUSPEND_FLAG. It suspends where it swaps a live table. */
   DM_DEV_RESUME: row(6, {
     place: "pool",
+    interruptible: true,
     flags: DM_FLAG.NOFLUSH | DM_FLAG.SKIP_LOCKFS,
     eventNr: "cookie",
   }),

@@ -24,6 +24,9 @@ export const FIRST_REPLY_BYTES: number = 16 * 1024;
 /** Doubled up to this: a list of some hundred thousand devices. The kernel has no bound of its own. */
 export const MAX_BUFFER_BYTES: number = 16 * 1024 * 1024;
 
+/** How often an interruptible command is asked for again: whoever is stopped and continued is so now and then. */
+export const MAX_INTERRUPTIONS = 8;
+
 export interface DmRequest {
   readonly command: DmCommand;
   /** In errors; else made of `device`. */
@@ -190,13 +193,20 @@ function tell(request: DmRequest, outcome: SyscallResult): void {
 /** Issues one command and waits for its answer. Rejects with NativeError. */
 export async function issue(funnel: Funnel, request: DmRequest): Promise<DmReply> {
   let sizeBytes = firstSize(request);
+  let interruptions = 0;
+  const { place, interruptible = false } = COMMANDS[request.command];
   for (;;) {
-    const isHere = COMMANDS[request.command].place === "here";
+    const isHere = place === "here";
     const { outcome, buffer } = isHere
       ? issueHere(funnel, request, sizeBytes)
       : await issueElsewhere(funnel, request, sizeBytes);
     tell(request, outcome);
-    if (outcome.result < 0) throw failure(request, outcome.errno, buffer);
+    if (outcome.result < 0) {
+      interruptions += 1;
+      const isInterrupted = interruptible && outcome.errno === ERRNO.EINTR;
+      if (isInterrupted && interruptions <= MAX_INTERRUPTIONS) continue;
+      throw failure(request, outcome.errno, buffer);
+    }
     const reply = replyOf(buffer);
     if ((reply.header.flags & DM_FLAG.BUFFER_FULL) === 0) return reply;
     sizeBytes *= 2;
