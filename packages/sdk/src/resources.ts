@@ -62,9 +62,9 @@ export interface PoolStatus {
 export interface SpaceForecast {
   /** Undefined where its use is not growing, or too little is known: the daemon was just started. */
   readonly growthBytesPerSecond: number | undefined;
-  /** At its present size; undefined as above. */
+  /** At its present size; 0 where it is full, else undefined as above. */
   readonly secondsToFull: number | undefined;
-  /** With all the growth that is allowed and possible; undefined as above. */
+  /** The same with all the growth that is allowed and possible. */
   readonly secondsToExhausted: number | undefined;
   /** How large it may become by itself. */
   readonly growthLimitBytes: bigint;

@@ -84,6 +84,12 @@ test("forecast: both, at once, far off, nothing; unknown with the reason", () =>
     "data full in 1m 30s; metadata full now, with its growth in 1h",
   );
   assert.equal(forecast(still, filling(1e9, 2e9)), "metadata full in over a year");
+  // Nothing can be written, so nothing grows: that it is full is known all the same.
+  assert.equal(
+    forecast({ ...still, secondsToFull: 0, secondsToExhausted: 0 }, still),
+    "data full now",
+  );
+  assert.equal(forecast({ ...still, secondsToFull: 0 }, still), "data full now");
   const gone = { data: undefined, metadata: undefined };
   assert.equal(
     ahead({ forecast: { monitored: true, ...gone } })[1],

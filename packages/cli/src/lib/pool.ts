@@ -76,8 +76,8 @@ function forecastText({ monitored, data, metadata }: Forecast): string {
 /** "data full in 3h 20m, with its growth in 2d"; undefined where it does not fill. */
 function fullText(what: string, forecast: SpaceForecast): string | undefined {
   const { secondsToFull: full, secondsToExhausted: exhausted } = forecast;
-  if (full === undefined || exhausted === undefined) return undefined;
-  const tellsMore = exhausted > full && full <= FORESEEN_SECONDS;
+  if (full === undefined) return undefined;
+  const tellsMore = exhausted !== undefined && exhausted > full && full <= FORESEEN_SECONDS;
   const grown = tellsMore ? `, with its growth ${timeAhead(exhausted)}` : "";
   return `${what} full ${timeAhead(full)}${grown}`;
 }

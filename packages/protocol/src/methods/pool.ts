@@ -81,9 +81,9 @@ const rate = v.pipe(v.number(), v.minValue(0));
 const spaceForecast = v.object({
   /** Absent where its use is not growing, or too little is known. */
   growthBytesPerSecond: v.optional(rate),
-  /** At its present size; absent as above. */
+  /** At its present size; 0 where it is full, else absent as above. */
   secondsToFull: v.optional(count),
-  /** With all the growth that is allowed and possible; absent as above. */
+  /** The same with all the growth that is allowed and possible. */
   secondsToExhausted: v.optional(count),
   /** How large it may become by itself. */
   growthLimitBytes: u64,

@@ -67,6 +67,7 @@ test("the time left, and a bounded memory", () => {
   assert.equal(secondsUntil(0n, 10), 0);
   assert.equal(secondsUntil(-5n, 10), 0);
   assert.equal(secondsUntil(1000n, undefined), undefined);
+  assert.equal(secondsUntil(0n, undefined), 0, "it stands still because it is full");
   const history = new UseHistory();
   // Only the last are kept: of those the use stands still.
   for (const sample of samples(100, (index) => index)) history.add(sample);

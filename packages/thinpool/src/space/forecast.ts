@@ -60,10 +60,10 @@ export function growthPerSecond(samples: readonly UseSample[]): number | undefin
   return slope * spanSeconds > NOISE_FACTOR * noise ? slope : undefined;
 }
 
-/** Undefined where the use is not growing. 0 where nothing is free. */
+/** 0 where nothing is free, since then nothing grows any more; else undefined where the use is not growing. */
 export function secondsUntil(freeBytes: bigint, perSecond: number | undefined): number | undefined {
-  if (perSecond === undefined) return undefined;
-  return freeBytes <= 0n ? 0 : Math.round(Number(freeBytes) / perSecond);
+  if (freeBytes <= 0n) return 0;
+  return perSecond === undefined ? undefined : Math.round(Number(freeBytes) / perSecond);
 }
 
 /** Every nth, always with the last. */

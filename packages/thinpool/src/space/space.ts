@@ -39,7 +39,7 @@ const MAX_RETRY_MS = 600_000;
 export interface SpaceForecast {
   /** Undefined where its use is not growing, or too little is known. */
   readonly growthBytesPerSecond: number | undefined;
-  /** At its present size. */
+  /** At its present size; 0 where it is full. */
   readonly secondsToFull: number | undefined;
   /** With all the growth that the policy and the host allow. */
   readonly secondsToExhausted: number | undefined;
