@@ -46,20 +46,25 @@ export interface EphemeralsParts {
 /** All but `load` and `due` are called in the turn of the device's name. */
 export class Ephemerals {
   readonly #parts: EphemeralsParts;
+  /** By the device's name. */
   readonly #records = new Map<string, EphemeralRecord>();
+  /** Of those that are made. */
+  readonly #uuids = new Set<string>();
 
   constructor(parts: EphemeralsParts) {
     this.#parts = parts;
   }
 
-  /** At the start, before any call is served. */
+  /** At the start, before any call is served; the mounts are known. */
   load(): void {
-    const { store, pool, onGone } = this.#parts;
+    const { store, pool, onGone, isMounted } = this.#parts;
     for (const record of store.loadEphemerals()) {
       const { deviceName: name, deviceUuid } = record;
       const uuid = pool.has({ name }) ? pool.get({ name }).uuid : undefined;
       if (uuid !== undefined && (deviceUuid ?? uuid) === uuid) {
-        this.#records.set(name, { ...record, deviceUuid: uuid });
+        // Else the power, or a full disk, took along that it was mounted.
+        const session = isMounted(uuid) ? undefined : record.session;
+        this.#set({ deviceName: name, deviceUuid: uuid, session });
         continue;
       }
       if (deviceUuid !== undefined) onGone(deviceUuid);
@@ -76,14 +81,16 @@ export class Ephemerals {
     // A taken name is `make`'s to refuse.
     if (pool.has({ name })) return make();
     store.saveEphemeral({ deviceName: name, deviceUuid: uuid, session });
-    this.#records.set(name, { deviceName: name, deviceUuid: undefined, session });
+    this.#set({ deviceName: name, deviceUuid: undefined, session });
     try {
       await store.lasting();
       const device = await make();
-      this.#records.set(name, { deviceName: name, deviceUuid: device.uuid, session });
+      this.#set({ deviceName: name, deviceUuid: device.uuid, session });
       return device;
     } catch (error) {
-      this.#delete(name);
+      // It is nobody's now, whatever becomes of its record: `load` finds no device for that.
+      this.#drop(name);
+      this.#write(name, () => store.deleteEphemeral(name));
       throw error;
     }
   }
@@ -93,19 +100,20 @@ export class Ephemerals {
   }
 
   has(deviceUuid: string): boolean {
-    return Array.from(this.#records.values()).some((record) => record.deviceUuid === deviceUuid);
+    return this.#uuids.has(deviceUuid);
   }
 
   /**
-   * Its first mount is held: from now on it is the mounts' holders who keep it. The power may take this along:
-   * the session does not outlive the boot.
+   * Its first mount is held: from now on it is the mounts' holders who keep it. Never throws: the mount is
+   * there, and nothing stands on this record of it. Where it can't be written, or the power takes it along,
+   * `load` goes by the mount, and the session does not outlive the boot.
    */
   mounted({ name, uuid }: Device): void {
     const record = this.#records.get(name);
     if (record?.deviceUuid !== uuid || record.session === undefined) return;
     const held = { ...record, session: undefined };
-    this.#parts.store.saveEphemeral(held);
-    this.#records.set(name, held);
+    this.#set(held);
+    this.#write(name, () => this.#parts.store.saveEphemeral(held));
   }
 
   /** From when it resolves it stays, whoever holds it; until then, and where it rejects, it is as before. */
@@ -116,7 +124,7 @@ export class Ephemerals {
     store.deleteEphemeral(name);
     await store.lasting();
     // Removed by name meanwhile, another of that name may be there.
-    if (this.#records.get(name) === record) this.#records.delete(name);
+    if (this.#records.get(name) === record) this.#drop(name);
   }
 
   /** Somebody removed it by name. */
@@ -157,6 +165,28 @@ export class Ephemerals {
   /** Of one that is not there. The power may take this along: `load` does it then. */
   #delete(name: string): void {
     this.#parts.store.deleteEphemeral(name);
+    this.#drop(name);
+  }
+
+  /** What nothing stands on. */
+  #write(name: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      const fields = { device: name, error: errorText(error) };
+      this.#parts.logger.log("warn", "ephemeral-not-recorded", fields);
+    }
+  }
+
+  #set(record: EphemeralRecord): void {
+    this.#drop(record.deviceName);
+    this.#records.set(record.deviceName, record);
+    if (record.deviceUuid !== undefined) this.#uuids.add(record.deviceUuid);
+  }
+
+  #drop(name: string): void {
+    const uuid = this.#records.get(name)?.deviceUuid;
+    if (uuid !== undefined) this.#uuids.delete(uuid);
     this.#records.delete(name);
   }
 }

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { after, test } from "node:test";
 import { DAEMON_FILES } from "@thinpool/thinpool";
 import { withHeldSyncs } from "../held-syncs.test.support.ts";
-import { World, removeFolders, self } from "./world.test.support.ts";
+import { GRACE_MS, World, removeFolders, self } from "./world.test.support.ts";
 
 const LEASE_MS = 60_000;
 const LEASE = { holder: { type: "lease", ttlMs: LEASE_MS } } as const;
@@ -164,6 +164,62 @@ test("a power cut loses who held a clone before its mount, not who holds the mou
   assert.deepEqual(world.held(), [reference]);
   await world.references.mounts.release(reference);
   assert.equal(world.pool.has({ name: "clone" }), false);
+  await world.end();
+});
+
+test("a mount of a clone is there, and the clone goes with it, though its maker's share could not be written off", async () => {
+  for (const restart of [false, true]) {
+    const world = await World.begin();
+    const { session, secret } = world.references.sessions.open(self().uid, 1);
+    world.references.sessions.keep(session);
+    await makeClone(world, session);
+    world.refusedWrite = "saveEphemeral";
+    const { reference } = await world.mount(LEASE, "clone");
+    world.refusedWrite = undefined;
+    assert.deepEqual(world.held(), [reference]);
+    assert.ok(world.events.includes("ephemeral-not-recorded"));
+    if (restart) await world.restart();
+    if (restart) assert.ok(world.references.sessions.resume(self().uid, session, secret, 2));
+    await world.references.mounts.release(reference);
+    assert.equal(world.pool.has({ name: "clone" }), false, "its maker is there still");
+    await world.check();
+    await world.end();
+  }
+});
+
+test("a clone that could not be made says why, and is nobody's, though its record could not be taken back", async () => {
+  const world = await World.begin();
+  const { ephemerals, sessions } = world.references;
+  const made = { name: "clone", uuid: randomUUID(), session: sessions.begin() };
+  world.refusedWrite = "deleteEphemeral";
+  const making = ephemerals.create(made, () => Promise.reject(new Error("over the limit")));
+  await assert.rejects(making, /over the limit/);
+  assert.equal(ephemerals.size, 0);
+  world.refusedWrite = undefined;
+  await world.pool.snapshot({ origin: "one", name: "clone", ownerUid: self().uid });
+  await world.restart();
+  await world.drive();
+  assert.equal(world.pool.has({ name: "clone" }), true, "it is another's");
+  assert.deepEqual(world.references.store.loadEphemerals(), []);
+  await world.end();
+});
+
+test("whether a device is an ephemeral clone is found without going over all", async (t) => {
+  const world = await World.begin();
+  const session = world.connect(1);
+  world.references.sessions.keep(session);
+  await makeClone(world, session);
+  const { ephemerals } = world.references;
+  const { uuid } = world.pool.get({ name: "clone" });
+  const all = t.mock.method(Map.prototype, "values");
+  assert.deepEqual([ephemerals.has(uuid), ephemerals.has(randomUUID())], [true, false]);
+  assert.equal(all.mock.callCount(), 0);
+  all.mock.restore();
+  await world.restart();
+  assert.equal(world.references.ephemerals.has(uuid), true);
+  world.clock.advance(GRACE_MS);
+  await world.drive();
+  assert.equal(world.references.ephemerals.has(uuid), false);
   await world.end();
 });
 

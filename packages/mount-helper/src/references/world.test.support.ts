@@ -78,6 +78,8 @@ export class World {
   /** The uuids of ephemeral devices that were removed. */
   readonly gone: string[] = [];
   rules: MountRules;
+  /** The store has no room for this one. */
+  refusedWrite: (typeof WRITES)[number] | undefined;
   #pool: ThinPool | undefined;
   #references: References | undefined;
   #dead = false;
@@ -149,6 +151,7 @@ export class World {
       Object.defineProperty(store, name, {
         value: (argument: unknown) => {
           this.#boundary();
+          if (this.refusedWrite === name) throw new Error("the disk is full");
           write(argument);
           this.#boundary();
         },
