@@ -26,7 +26,7 @@ export interface World extends AsyncDisposable {
   readonly socketPath: string;
   readonly mountRoot: string;
   readonly log: string[];
-  start(more?: Pick<DaemonOptions, "tcp" | "policyFile">): Promise<Daemon>;
+  start(more?: Pick<DaemonOptions, "tcp" | "policyFile" | "sessionGraceMs">): Promise<Daemon>;
   connect(): Promise<Client>;
 }
 

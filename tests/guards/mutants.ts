@@ -28,6 +28,25 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       ") return undefined;",
     ],
   ]),
+  ...inFile("idempotency/keyed-calls.ts", "idempotency/keyed-calls.test.ts", [
+    [
+      "give what has ended another uuid",
+      "return isThere(last) ? last : this.#uuid(used, 0, last);",
+      "void isThere; return last;",
+    ],
+    [
+      "handle what is held for the joiner as well",
+      'if (rule?.how !== "held") return outcome;',
+      "return outcome;",
+    ],
+  ]),
+  ...inFile("references/mount-service.ts", "handlers/interleavings.test.ts", [
+    [
+      "give a reference to who asks for it again",
+      "const held = { ...reference, holder };",
+      "const held = { ...reference }; void holder;",
+    ],
+  ]),
   ...inFile("idempotency/key-store.ts", "idempotency/key-store.test.ts", [
     ["sync the keys of a batch", "return this.#file.lasting();", "return Promise.resolve();"],
     [
@@ -340,6 +359,11 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "sync a release before the unmount and the answer",
       "await records.save(released.record);",
       "void records.save(released.record);",
+    ],
+    [
+      "sync who holds a reference that is asked for again",
+      "await records.save(again);",
+      "void records.save(again);",
     ],
     ["sync a renewed lease", "await records.save(changed);", "void records.save(changed);"],
     [

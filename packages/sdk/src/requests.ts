@@ -55,7 +55,8 @@ export interface CallOptions {
 export interface ChangeOptions extends CallOptions {
   /**
    * 1 to 64 printable ASCII characters. The daemon makes a change once per key and user, however often
-   * it is asked for, and answers the repetition as it did the first time. By default each call has a
+   * it is asked for, and answers the repetition as it did the first time; a mount or an ephemeral clone
+   * that has ended meanwhile it makes anew. By default each call has a
    * key of its own, so that it can be sent again after a cut. `false`: none; after a cut in flight the
    * call fails with CONNECTION_LOST.
    */

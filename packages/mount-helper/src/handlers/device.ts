@@ -45,6 +45,13 @@ export function deviceHandlers(
       const uuid = call.newUuid();
       // Asked for before anything is awaited: a connection that ends has none any more.
       const session = ephemeral ? sessions.of(call.principal.uid, call.connection) : undefined;
+      const [present] = session === undefined ? [] : pool.list({ uuid });
+      if (session !== undefined && present !== undefined) {
+        // Sent again, with its key.
+        sessions.keep(session);
+        ephemerals.holdBy(present, session);
+        return toWire(present);
+      }
       const make = async (): Promise<Device> =>
         (await pool.snapshot({ origin, name, ownerUid: uid, uuid })).device;
       const more = { devices: 1, sizeBytes: judged.sizeBytes, copies: [judged] };

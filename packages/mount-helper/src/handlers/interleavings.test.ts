@@ -123,6 +123,81 @@ test("so does an ephemeral clone, for which the pool was measured first", async 
   await end();
 });
 
+/** As the call with a key is handled again: under the same id, by another connection with a session of its own. */
+async function repeated<T>(
+  { world, handlers, call }: Served,
+  run: (handlers: Handlers, call: CallContext) => Promise<T>,
+): Promise<{ readonly first: T; readonly second: T }> {
+  const id = randomUUID();
+  const { sessions } = world.references;
+  sessions.open(OWN.uid, CONNECTION);
+  const first = await run(handlers, { ...call(OWN), newUuid: () => id });
+  sessions.closed(CONNECTION);
+  sessions.open(OWN.uid, CONNECTION + 1);
+  const connection = CONNECTION + 1;
+  const second = await run(handlers, { ...call(OWN), connection, newUuid: () => id });
+  world.clock.advance(GRACE_MS);
+  await world.drive();
+  return { first, second };
+}
+
+test("a mount that is asked for again by its key is held by who asked last", async () => {
+  for (const params of [
+    { device: "one" },
+    { device: "one", holder: { type: "session" } },
+  ] as const) {
+    const served = await serve({ mounts: 1 });
+    const { world, end } = served;
+    const { first, second } = await repeated(served, (handlers, call) =>
+      handlers["mount.create"](params, OWN, call),
+    );
+    assert.deepEqual(second, first);
+    assert.deepEqual(world.held(), [first.reference], "the session that it was made for is over");
+    await world.check();
+    world.references.sessions.closed(CONNECTION + 1);
+    world.clock.advance(GRACE_MS);
+    await world.drive();
+    assert.deepEqual(world.held(), []);
+    await world.check();
+    await end();
+  }
+});
+
+test("of a lease that is asked for again by its key the time counts from then", async () => {
+  const served = await serve({ leases: 1 });
+  const { world, handlers, call, end } = served;
+  const params = { device: "one", holder: { type: "lease", ttlMs: 60_000 } } as const;
+  const context = { ...call(OWN), newUuid: () => "the-lease" };
+  for (let time = 0; time < 3; time += 1) {
+    const { leaseLeftMs } = await handlers["mount.create"](params, OWN, context);
+    assert.equal(leaseLeftMs, 60_000);
+    world.clock.advance(50_000);
+    await world.drive();
+    assert.equal(world.held().length, 1);
+  }
+  world.clock.advance(10_000);
+  await world.drive();
+  assert.deepEqual(world.held(), []);
+  await end();
+});
+
+test("an ephemeral clone that is asked for again by its key is held by who asked last", async () => {
+  const params = { origin: "one", name: "clone", ephemeral: true } as const;
+  const served = await serve();
+  const { world, end } = served;
+  const { first, second } = await repeated(served, (handlers, call) =>
+    handlers["device.clone"](params, OWN, call),
+  );
+  assert.deepEqual(second, first);
+  assert.ok(world.pool.has({ name: "clone" }), "the session that it was made for is over");
+  world.references.sessions.closed(CONNECTION + 1);
+  world.clock.advance(GRACE_MS);
+  await world.drive();
+  assert.ok(!world.pool.has({ name: "clone" }));
+  await world.check();
+  await end();
+});
+
 test("an import whose device was removed half way leaves another's of the same name alone", async () => {
   let others: Promise<unknown> = Promise.resolve();
   const made: Served = await serve(

@@ -40,6 +40,8 @@ export function mountHandlers(
     const { readOnly, noExec, noSymFollow, ownership } = params;
     // The one that the policy has just judged: nothing was awaited since.
     const judged = pool.get({ name: device });
+    // Sent again, with its key: it counts already.
+    const again = mounts.get(call.newUuid()) !== undefined;
     // The session, too, is asked for before anything is awaited: a connection that ends has none any more.
     const heldBy =
       holder.type === "session"
@@ -72,7 +74,8 @@ export function mountHandlers(
     const limits = access.limits(principal);
     const own = mounts.countsOf(uid);
     const mount = (): Promise<HeldReference> =>
-      mounts.create(principal, judged, wish, call.newUuid());
+      mounts.create(principal, judged, wish, call.newUuid);
+    if (again) return mountToWire(await mount());
     // What can be written to can come to map more.
     const writesOwn = readOnly !== true && judged.ownerUid === uid;
     const make = writesOwn ? () => mapped.within(principal, [], mount) : mount;

@@ -18,7 +18,7 @@ function sorted(value: unknown): unknown {
 
 /**
  * The `index`-th uuid of the call, of RFC 9562's version 8 ("made by the application's own rule"): 122
- * bits of SHA-256 over pool, user, key and call.
+ * bits of SHA-256 over pool, user, key and call. `after`: of what the call made before, which has ended.
  */
 export function derivedUuid(
   call: {
@@ -28,13 +28,15 @@ export function derivedUuid(
     readonly callSha256: string;
   },
   index: number,
+  after?: string,
 ): string {
   const { poolUuid, uid, key } = call;
-  const text = JSON.stringify([poolUuid, uid, key, call.callSha256, index]);
+  const parts = [poolUuid, uid, key, call.callSha256, index];
+  const text = JSON.stringify(after === undefined ? parts : [...parts, after]);
   const bytes = createHash("sha256").update(text).digest().subarray(0, 16);
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
   const hex = bytes.toString("hex");
-  const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)];
-  return [...parts, hex.slice(20)].join("-");
+  const groups = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)];
+  return [...groups, hex.slice(20)].join("-");
 }

@@ -47,6 +47,51 @@ test("the same call joins the one that runs, and is told what an earlier one did
   assert.equal(runs, 2);
 });
 
+test("what is held is handled again for whoever asks, and has another uuid once it has ended", async () => {
+  const store = new KeyStore(":memory:");
+  const held = new Set<string>();
+  const rule: Recognise = {
+    how: "held",
+    uuidOf: ({ reference }: { readonly reference: string }) => reference,
+    isThere: (uuid) => held.has(uuid),
+  };
+  const logger = { log: () => undefined };
+  const open = (keys: KeyStore): KeyedCalls =>
+    new KeyedCalls({ poolUuid: POOL, store: keys, recognise: () => rule, logger });
+  let runs = 0;
+  const work = async (context: KeyedWork): Promise<{ readonly reference: string }> => {
+    runs += 1;
+    await Promise.resolve();
+    const reference = context.newUuid();
+    held.add(reference);
+    context.made({ reference });
+    return { reference };
+  };
+  const keyed = open(store);
+  const [first, joined] = await Promise.all([
+    keyed.run(clone("one"), 1, work),
+    keyed.run(clone("one"), 1, work),
+  ]);
+  assert.deepEqual([joined, runs], [first, 2], "it is the joiner's to hold, too");
+  const generations = [first];
+  for (let time = 1; time < 3; time += 1) {
+    held.clear();
+    const anew = await keyed.run(clone("one"), 1, work);
+    assert.deepEqual(await keyed.run(clone("one"), 1, work), anew);
+    generations.push(anew);
+  }
+  assert.equal(new Set(generations.map((each) => JSON.stringify(each))).size, 3);
+  await assert.rejects(keyed.run(clone("two"), 1, work), { code: "KEY_REUSED" });
+  // A death took the record along.
+  assert.deepEqual(held.size, 1);
+  const lost = new KeyStore(":memory:");
+  held.clear();
+  const again = await open(lost).run(clone("one"), 1, work);
+  assert.deepEqual(again, first);
+  assert.deepEqual(await open(new KeyStore(":memory:")).run(clone("one"), 1, work), again);
+  assert.equal(held.size, 1);
+});
+
 test("a key stands for one call: with other parameters it is refused, while it runs and after", async () => {
   const { keyed } = world();
   const { promise, resolve } = Promise.withResolvers<string>();

@@ -21,6 +21,17 @@ export type Recognise<R extends KnownRequest = KnownRequest> =
       readonly find: (request: R, uuid: (index: number) => string) => unknown;
     }
   /**
+   * It makes something under `newUuid()` that lasts as long as somebody holds it. So a repetition is handled like
+   * the first: while that is there it has the same uuid, and the handler gives it to who asks now to hold; once
+   * it has ended it has another, under which the handler makes it anew.
+   */
+  | {
+      readonly how: "held";
+      /** What the call made, by its result. */
+      readonly uuidOf: (outcome: never) => string;
+      readonly isThere: (uuid: string) => boolean;
+    }
+  /**
    * It takes away or alters something. `before`, at the last moment before the handler, says what (as
    * JSON); `find` gives the result if that has happened, else undefined.
    */
@@ -38,7 +49,7 @@ export interface KeyedCallsParts {
   readonly poolUuid: string;
   readonly store: KeyStore;
   /** Undefined for methods that change nothing. */
-  readonly recognise: (method: MethodName) => Recognise | undefined;
+  readonly recognise: (method: MethodName, params: object) => Recognise | undefined;
   readonly logger: Logger;
 }
 
@@ -59,6 +70,8 @@ interface Begun {
   readonly method: MethodName;
   readonly before: unknown;
 }
+
+type Held = Extract<Recognise, { readonly how: "held" }>;
 
 export class KeyedCalls {
   readonly #parts: KeyedCallsParts;
@@ -102,18 +115,21 @@ export class KeyedCalls {
   ): Promise<unknown> {
     const used = { uid, key: request.key, callSha256: callSha256(request) };
     const name = `${uid} ${used.key}`;
+    const rule = this.#parts.recognise(request.method, request.params);
     for (let running = this.#running.get(name); running; running = this.#running.get(name)) {
       if (running.call !== used.callSha256) throw reused(request);
       try {
-        return await running.work;
+        const outcome = await running.work;
+        // That is held by who asked first.
+        if (rule?.how !== "held") return outcome;
       } catch (error) {
         // Given up by its caller, cut off, or out of time, and not done: this one still wants it.
         if (!(error instanceof WithdrawnError)) throw error;
       }
     }
-    const earlier = this.#earlier(request, used);
-    if (earlier !== undefined) return earlier;
-    const promise = this.#work(request, used, work);
+    const earlier = this.#earlier(request, used, rule);
+    if (earlier !== undefined && rule?.how !== "held") return earlier;
+    const promise = this.#work(request, used, { rule, earlier }, work);
     this.#running.set(name, { call: used.callSha256, work: promise });
     try {
       return await promise;
@@ -122,13 +138,13 @@ export class KeyedCalls {
     }
   }
 
-  #earlier(request: KnownRequest, used: UsedKey): unknown {
+  /** Its result, if it has happened. */
+  #earlier(request: KnownRequest, used: UsedKey, rule: Recognise | undefined): unknown {
     const { store } = this.#parts;
     const record = store.find(used.uid, used.key);
     if (record !== undefined && record.callSha256 !== used.callSha256) throw reused(request);
     if (record?.state === "done") return JSON.parse(record.outcome) as unknown;
     if (record?.state === "begun") return this.#settle(record);
-    const rule = this.#parts.recognise(request.method);
     if (rule?.how !== "made") return undefined;
     const found = rule.find(request, (index) => this.#uuid(used, index));
     if (found !== undefined) this.#record(used, found);
@@ -138,21 +154,23 @@ export class KeyedCalls {
   async #work(
     request: KnownRequest,
     used: UsedKey,
+    { rule, earlier: result }: { readonly rule: Recognise | undefined; readonly earlier: unknown },
     work: (context: KeyedWork) => Promise<unknown>,
   ): Promise<unknown> {
     const { store, logger } = this.#parts;
-    const rule = this.#parts.recognise(request.method);
+    const isMade = rule?.how === "made" || rule?.how === "held";
     let count = 0;
     let evidence: string | undefined;
     const settled = this.#settledOnce();
     const context: KeyedWork = {
       newUuid: () => {
+        if (rule?.how === "held") return this.#heldUuid(rule, used, result);
         count += 1;
         return this.#uuid(used, count - 1);
       },
       begin: () => {
         // What is made takes nothing away, and waits for nothing.
-        if (rule?.how === "made") return undefined;
+        if (isMade) return undefined;
         const pending = settled();
         if (rule?.how !== "compared" || pending !== undefined) return pending;
         const begun: Begun = { method: request.method, before: rule.before(request) };
@@ -165,12 +183,12 @@ export class KeyedCalls {
         return undefined;
       },
       made: (outcome) => {
-        if (rule?.how === "made") this.#record(used, outcome);
+        if (isMade) this.#record(used, outcome);
       },
     };
     try {
       const outcome = await work(context);
-      if (rule?.how !== "made" && rule?.how !== "replaced")
+      if (!isMade && rule?.how !== "replaced")
         await store.doneTogether(used, JSON.stringify(outcome));
       return outcome;
     } catch (error) {
@@ -204,15 +222,23 @@ export class KeyedCalls {
   #settle(record: KeyRecord & { readonly state: "begun" }): unknown {
     const { store, recognise } = this.#parts;
     const { method, before } = JSON.parse(record.evidence) as Begun;
-    const rule = recognise(method);
+    // Whatever has evidence is compared, whatever its parameters are.
+    const rule = recognise(method, {});
     const outcome = rule?.how === "compared" ? rule.find(before as never) : undefined;
     if (outcome === undefined) store.forget(record, (error) => this.#notRecorded(record, error));
     else this.#record(record, outcome);
     return outcome;
   }
 
-  #uuid(used: UsedKey, index: number): string {
-    return derivedUuid({ ...used, poolUuid: this.#parts.poolUuid }, index);
+  /** Looked at when the handler asks for it: whoever held it may have gone while the call waited. */
+  #heldUuid({ uuidOf, isThere }: Held, used: UsedKey, result: unknown): string {
+    if (result === undefined) return this.#uuid(used, 0);
+    const last = uuidOf(result as never);
+    return isThere(last) ? last : this.#uuid(used, 0, last);
+  }
+
+  #uuid(used: UsedKey, index: number, after?: string): string {
+    return derivedUuid({ ...used, poolUuid: this.#parts.poolUuid }, index, after);
   }
 }
 

@@ -1,9 +1,8 @@
 /** For each method that changes something, how to tell whether it has happened. */
-import type { KnownRequest, MethodName, MethodParams } from "@thinpool/protocol";
+import type { KnownRequest, MethodName, MethodParams, MethodResult } from "@thinpool/protocol";
 import { methodNames, methods } from "@thinpool/protocol";
 import { deviceToWire } from "../handlers/device-to-wire.ts";
 import type { HandlerParts } from "../handlers/index.ts";
-import { mountToWire } from "../handlers/mount.ts";
 import type { Recognise } from "./keyed-calls.ts";
 
 interface Removed {
@@ -32,7 +31,7 @@ interface Revoked {
 /** The rules by method; one that changes something and has no rule stops the daemon's start. */
 export function recognitionRules(
   parts: HandlerParts,
-): (method: MethodName) => Recognise | undefined {
+): (method: MethodName, params: object) => Recognise | undefined {
   const { pool, mounts, ephemerals, book } = parts;
   const toWire = deviceToWire(parts);
   const deviceOf = (uuid: string) => pool.list({ uuid })[0];
@@ -53,12 +52,14 @@ export function recognitionRules(
     },
   };
   const mounted: Recognise = {
-    how: "made",
-    find: (_request, uuid) => {
-      // One that failed and could not be undone is "mounting" still: nobody has been told of it.
-      const held = mounts.get(uuid(0));
-      return held === undefined || held.state === "mounting" ? undefined : mountToWire(held);
-    },
+    how: "held",
+    uuidOf: ({ reference }: MethodResult<"mount.create">) => reference,
+    isThere: (reference) => mounts.get(reference) !== undefined,
+  };
+  const heldClone: Recognise = {
+    how: "held",
+    uuidOf: ({ uuid }: MethodResult<"device.clone">) => uuid,
+    isThere: (uuid) => deviceOf(uuid) !== undefined,
   };
   const removed: Recognise = {
     how: "compared",
@@ -115,9 +116,11 @@ export function recognitionRules(
       return device === undefined || device.thinId === thinId ? undefined : toWire(device);
     },
   };
-  const rules: Partial<Record<MethodName, Recognise>> = {
+  const cloned = ({ ephemeral }: MethodParams<"device.clone">): Recognise =>
+    ephemeral === true ? heldClone : made;
+  const rules: Partial<Record<MethodName, Recognise | ((params: never) => Recognise)>> = {
     "device.create": made,
-    "device.clone": made,
+    "device.clone": cloned,
     "device.import": imported,
     // What was told is told again, without the stream: whoever asks has taken it all.
     "device.export": { how: "repeated" },
@@ -143,7 +146,10 @@ export function recognitionRules(
   };
   const missing = methodNames.filter((name) => methods[name].changes && rules[name] === undefined);
   if (missing.length > 0) throw new Error(`changes without a rule: ${missing.join(", ")}`);
-  return (method) => rules[method];
+  return (method, params) => {
+    const rule = rules[method];
+    return typeof rule === "function" ? rule(params as never) : rule;
+  };
 }
 
 /** A parameter that the method's schema has made sure of. */

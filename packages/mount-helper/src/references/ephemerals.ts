@@ -64,7 +64,7 @@ export class Ephemerals {
       if (uuid !== undefined && (deviceUuid ?? uuid) === uuid) {
         // Else the power, or a full disk, took along that it was mounted.
         const session = isMounted(uuid) ? undefined : record.session;
-        this.#set({ deviceName: name, deviceUuid: uuid, session });
+        this.#set({ ...record, session, deviceUuid: uuid });
         continue;
       }
       if (deviceUuid !== undefined) onGone(deviceUuid);
@@ -114,6 +114,15 @@ export class Ephemerals {
     const held = { ...record, session: undefined };
     this.#set(held);
     this.#write(name, () => this.#parts.store.saveEphemeral(held));
+  }
+
+  /** Another session has it from now on, if none of its mounts' holders does. */
+  holdBy({ name, uuid }: Device, session: string): void {
+    const record = this.#records.get(name);
+    if (record?.deviceUuid !== uuid || record.session === undefined) return;
+    const held = { ...record, session };
+    this.#parts.store.saveEphemeral(held);
+    this.#set(held);
   }
 
   /** From when it resolves it stays, whoever holds it; until then, and where it rejects, it is as before. */

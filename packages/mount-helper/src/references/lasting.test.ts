@@ -47,6 +47,8 @@ test("a mount waits for its record, and each answer for what it says", async () 
   const world = await World.begin();
   const { mounts } = world.references;
   const first = await waits(world, 2, () => world.mount(LEASE));
+  const one = world.pool.get({ name: "one" });
+  await waits(world, 1, () => mounts.create(self(), one, LEASE, () => first.reference));
   const second = await waits(world, 1, () => world.mount());
   await waits(world, 1, () => mounts.renew(first.reference, undefined));
   await waits(world, 1, () => mounts.release(first.reference));

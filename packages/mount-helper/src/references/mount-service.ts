@@ -23,7 +23,7 @@ import type { Holder, Reference } from "./holder.ts";
 import { MIN_LEASE_MS, carryOver, hasEnded, newLease, renew, timeLeftMs } from "./holder.ts";
 import type { MountForm, MountRecord, MountState } from "./record.ts";
 import { acquire, end, release } from "./record.ts";
-import type { Records } from "./records.ts";
+import type { Found, Records } from "./records.ts";
 import { Retries } from "./retries.ts";
 import type { Sessions } from "./sessions.ts";
 import type { MountSteps } from "./steps.ts";
@@ -125,22 +125,24 @@ export class MountService {
     await this.#sweepNodes();
   }
 
-  /** One more reference to the device, for the caller, under an id that was never used before. */
+  /**
+   * One more reference to the device, for the caller. Where that of the id is there already it is the same
+   * call again: then its holder is who asks now, from now on. The id is asked for once it is clear which are.
+   */
   async create(
     claimant: Claimant,
     device: Device,
     wish: MountWish,
-    id: string = randomUUID(),
+    newId: () => string = randomUUID,
   ): Promise<HeldReference> {
     const { records, steps, sessions, ephemerals, onChange } = this.#parts;
     const rules = this.#parts.rulesFor(claimant);
-    const reference: Reference = {
-      id,
-      holderUid: claimant.uid,
-      holder: this.#holder(wish.holder, rules, device),
-      createdAtMs: Date.now(),
-    };
+    const holder = this.#holder(wish.holder, rules, device);
     const failures = await this.#settleDevice(device.uuid);
+    const id = newId();
+    const present = records.find(id);
+    if (present !== undefined) return this.#holdAgain(present, holder, failures);
+    const reference = { id, holderUid: claimant.uid, holder, createdAtMs: Date.now() };
     const fresh = await this.#newMount(claimant, device, wish, rules);
     const current = this.#currentAt(fresh);
     if (current?.state === "absent") throw failures.get(current.id);
@@ -408,6 +410,23 @@ export class MountService {
   async #collect(name: string): Promise<void> {
     const { ephemerals, sessions } = this.#parts;
     await ephemerals.collect(name, (session) => sessions.isAlive(session));
+  }
+
+  /** Nobody else has a turn of the device; it is settled. */
+  async #holdAgain(
+    { record, reference }: Found,
+    holder: Holder,
+    failures: ReadonlyMap<string, unknown>,
+  ): Promise<HeldReference> {
+    const { records, sessions, onChange } = this.#parts;
+    if (record.state === "absent") throw failures.get(record.id);
+    if (holder.type === "session") sessions.keep(holder.session);
+    const held = { ...reference, holder };
+    const references = record.references.map((each) => (each.id === held.id ? held : each));
+    const again = { ...record, references };
+    await records.save(again);
+    onChange?.();
+    return this.#describe(again, held);
   }
 
   /** Why those mounts that are still to come back can't, by their records' ids: `tend` goes on with them. */
