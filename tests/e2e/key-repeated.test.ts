@@ -100,6 +100,26 @@ test("so is a block device, and after a restart of the daemon", async () => {
   );
 });
 
+test("a renewal that is sent again renews what there is, and says so where there is nothing", async () => {
+  await using w = await world();
+  await using daemon = await w.start();
+  await using client = await connect(daemon);
+  const ttlMs = 60_000;
+  const holder = { type: "lease", ttlMs } as const;
+  const { reference } = await client.mount({ device: "base", holder });
+  const renewing = { reference, ...KEY };
+  await client.renew({ ...renewing, ttlMs });
+  await client.renew({ reference, ttlMs: ttlMs / 2 });
+  const { leaseLeftMs = 0 } = await client.renew({ ...renewing, ttlMs });
+  const [left] = (await client.mounts()).map((mount) => mount.leaseLeftMs ?? 0);
+  assert.ok(
+    leaseLeftMs > ttlMs / 2 && left !== undefined && left > ttlMs / 2,
+    `${left} ms are left`,
+  );
+  await client.release({ reference });
+  await assert.rejects(client.renew({ ...renewing, ttlMs }), { code: "NOT_MOUNTED" });
+});
+
 test("an ephemeral clone that went with its session is made anew; one that stays is answered as it was", async () => {
   await using w = await world();
   await using daemon = await w.start({ sessionGraceMs: GRACE_MS });

@@ -42,7 +42,10 @@ export type Recognise<R extends KnownRequest = KnownRequest> =
     }
   /** Done twice it is as if done once: it sets what is there to what the call says. */
   | { readonly how: "repeated" }
-  /** The same, and what it answers is secret: it is not written down, but made anew for a repetition. */
+  /**
+   * The same, and what it answers is secret, or true at that moment only: it is not written down, but made anew
+   * for a repetition.
+   */
   | { readonly how: "replaced" };
 
 export interface KeyedCallsParts {

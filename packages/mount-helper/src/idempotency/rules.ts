@@ -139,7 +139,8 @@ export function recognitionRules(
     "mount.create": mounted,
     "device.activate": mounted,
     "mount.release": released,
-    "mount.renew": { how: "repeated" },
+    // A lease that is said to have its time must have it.
+    "mount.renew": { how: "replaced" },
     "token.create": { how: "replaced" },
     "token.createConnect": { how: "replaced" },
     "token.revoke": revoked,
