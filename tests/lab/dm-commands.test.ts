@@ -626,6 +626,40 @@ describe("device-mapper commands", () => {
     },
   );
 
+  test("a run where udevd is: devices by their names, refusals told as without, no cookie left", async () => {
+    const CONTROL = "/run/udev/control";
+    const disabled = process.env["DM_DISABLE_UDEV"];
+    if (!UDEV) {
+      delete process.env["DM_DISABLE_UDEV"];
+      mkdirSync("/run/udev", { recursive: true });
+      writeFileSync(CONTROL, "");
+    }
+    const mapper = await LinuxDeviceMapper.open({ udevTimeoutMs: 100, onWarning: () => undefined });
+    try {
+      const device = { name: name("run") };
+      const resume = { command: "resume", device } as const;
+      const made = await mapper.run([
+        { command: "create", name: device.name, uuid: dmUuid(`run-${SUFFIX}`) },
+        { command: "load", device, table: zeroTable(1n) },
+        resume,
+      ]);
+      assert.equal(made.failure, undefined);
+      assert.equal(made.infos.length, 3);
+      const missing = await mapper.run([
+        resume,
+        { command: "resume", device: { uuid: dmUuid(`none-${SUFFIX}`) } },
+      ]);
+      assert.deepEqual([missing.infos.length, missing.failure?.code], [1, "NATIVE_NOT_FOUND"]);
+      await fails(mapper.run([resume, { command: "message", device, text: "" }]), "NATIVE_INVALID");
+      await mapper.removeDevice(device);
+      assert.doesNotMatch(readFileSync("/proc/sysvipc/sem", "utf8"), /^\s*223[0-9]{6}\s/m);
+    } finally {
+      await mapper.close();
+      if (!UDEV) rmSync(CONTROL);
+      if (disabled !== undefined) process.env["DM_DISABLE_UDEV"] = disabled;
+    }
+  });
+
   test("a missing control node is made again", async () => {
     rmSync("/dev/mapper/control");
     await using mapper = await LinuxDeviceMapper.open();

@@ -378,18 +378,17 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
 
   async run(steps: readonly DmStep[], options: DmRunOptions = {}): Promise<DmRun> {
     const control = await this.#open();
-    const cookies = await this.#cookiesFor(steps);
-    const call = issueAll(
-      control,
-      steps.map((step, index) => requestOf(step, cookies.get(index)?.eventNr ?? 0)),
-      options.syncFirst,
-    );
-    this.#inFlight.add(call);
-    let done = 0;
+    /** By the step's place: those that nobody has ended yet. */
+    const cookies = new Map<number, UdevCookie>();
     let unsettled: DmRun | undefined;
     try {
-      const { replies, failure, unsynced } = await call;
-      done = replies.length;
+      await this.#beginCookies(steps, cookies);
+      const requests = steps.map((step, index) =>
+        requestOf(step, cookies.get(index)?.eventNr ?? 0),
+      );
+      const { replies, failure, unsynced } = await this.#tracked(
+        issueAll(control, requests, options.syncFirst),
+      );
       const infos = replies.map(({ header }, index) =>
         steps[index]?.command === "message" ? undefined : deviceInfo(header),
       );
@@ -398,6 +397,7 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
       for (const [index, { header }] of replies.entries()) {
         const [step, info, cookie] = [steps[index], infos[index], cookies.get(index)];
         if (step?.command !== "resume" || info === undefined) continue;
+        cookies.delete(index);
         if (cookie !== undefined) await this.#awaitUdev(cookie, header.flags, step);
         if (!info.hasLiveTable) continue;
         try {
@@ -407,41 +407,57 @@ export class LinuxDeviceMapper implements DeviceMapper, AsyncDisposable {
           unsettled ??= { infos: infos.slice(0, index), failure: error };
         }
       }
-      if (unsettled !== undefined) return unsettled;
-      return run;
+      return unsettled ?? run;
     } finally {
-      this.#inFlight.delete(call);
-      for (const [index, cookie] of cookies) if (index >= done) cookie.abandon();
+      for (const cookie of cookies.values()) cookie.abandon();
     }
   }
 
-  /** By the step's place; none where no udevd runs. */
-  async #cookiesFor(steps: readonly DmStep[]): Promise<ReadonlyMap<number, UdevCookie>> {
-    const cookies = new Map<number, UdevCookie>();
-    if (!udevIsRunning()) return cookies;
+  /** None where no udevd runs. The caller ends or abandons those that were begun, also where this rejects. */
+  async #beginCookies(steps: readonly DmStep[], cookies: Map<number, UdevCookie>): Promise<void> {
+    if (!udevIsRunning()) return;
     for (const [index, step] of steps.entries()) {
       if (step.command !== "resume") continue;
-      const made = steps.find(
-        (other) =>
-          other.command === "create" && "uuid" in step.device && other.uuid === step.device.uuid,
-      );
-      const { name, uuid } =
-        made?.command === "create" ? made : await this.deviceStatus(step.device);
-      cookies.set(index, this.#cookie(name, uuid));
+      const device = await this.#namesOf(step.device, steps.slice(0, index));
+      if (device !== undefined) cookies.set(index, this.#cookie(device.name, device.uuid));
     }
-    return cookies;
+  }
+
+  /** Of a device that one of these steps makes, or that is there; undefined: the kernel has it to refuse. */
+  async #namesOf(
+    device: DmDeviceRef,
+    before: readonly DmStep[],
+  ): Promise<{ readonly name: DmName; readonly uuid: DmUuid | undefined } | undefined> {
+    for (const step of before) {
+      if (step.command !== "create") continue;
+      const { name, uuid } = step;
+      if ("name" in device ? device.name === name : "uuid" in device && device.uuid === uuid)
+        return { name, uuid };
+    }
+    try {
+      return await this.deviceStatus(device);
+    } catch (error) {
+      if (error instanceof NativeError && error.code === "NATIVE_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  /** Closing waits for it. */
+  async #tracked<T>(call: Promise<T>): Promise<T> {
+    this.#inFlight.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#inFlight.delete(call);
+    }
   }
 
   async #issue(request: DmRequest): Promise<DmReply> {
     const control = await this.#open();
-    const call = issue(control, request);
-    this.#inFlight.add(call);
     try {
-      return await call;
+      return await this.#tracked(issue(control, request));
     } catch (error) {
       throw await this.#explain(error, request);
-    } finally {
-      this.#inFlight.delete(call);
     }
   }
 
