@@ -59,11 +59,16 @@ function setGroups(list: Buffer): void {
   }
 }
 
+/** Ids have 32 bits; these calls return them as an int. */
+function asId(result: number): number {
+  return result >>> 0;
+}
+
 function setIds(uid: number, gid: number): void {
   setfsgid.sync(gid);
   setfsuid.sync(uid);
   // They report nothing: asking again tells whether it was done.
-  if (setfsuid.sync(ASK).result === uid && setfsgid.sync(ASK).result === gid) return;
+  if (asId(setfsuid.sync(ASK).result) === uid && asId(setfsgid.sync(ASK).result) === gid) return;
   throw refuse(`the kernel did not take uid ${uid} and gid ${gid}`);
 }
 
