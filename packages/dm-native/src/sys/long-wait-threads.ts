@@ -104,14 +104,17 @@ let interruptSignal: number | undefined;
 /** Installs the handler once per process; without SA_RESTART, so that system calls return EINTR. */
 function installInterruptSignal(): number {
   if (interruptSignal !== undefined) return interruptSignal;
+  // abs(3) takes an int, returns, and touches nothing: a handler that does nothing.
+  const handler = libcAddress("abs");
   for (let number = HIGHEST_SIGNAL; number >= LOWEST_SIGNAL; number -= 1) {
     const present = Buffer.alloc(SIGACTION_BYTES);
     const read = sigaction.sync(number, null, present);
-    if (read.result !== 0 || present.readBigUInt64LE(0) !== 0n) continue;
+    const taken = present.readBigUInt64LE(0);
+    if (read.result !== 0 || (taken !== 0n && taken !== handler)) continue;
     const action = Buffer.alloc(SIGACTION_BYTES);
-    // abs(3) takes an int, returns, and touches nothing: a handler that does nothing.
-    action.writeBigUInt64LE(libcAddress("abs"), 0);
-    if (sigaction.sync(number, action, null).result === 0) {
+    action.writeBigUInt64LE(handler, 0);
+    // With this handler already it is ours: another thread has this module as well, or had.
+    if (taken === handler || sigaction.sync(number, action, null).result === 0) {
       interruptSignal = number;
       return number;
     }

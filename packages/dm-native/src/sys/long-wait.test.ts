@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -290,4 +290,21 @@ test("a thread that wakes without a message goes on waiting: the next call is an
   await answered;
   const outcomes = [{ result: -1, errno: ERRNO.EBADF }];
   assert.deepEqual(replies.slice(1), [{ kind: "done", outcomes }]);
+});
+
+test("one signal does for all threads that have this module, and for those that had it", async () => {
+  const caught = (): bigint => {
+    const text = readFileSync("/proc/self/status", "utf8");
+    return BigInt(`0x${/^SigCgt:\t(\w+)$/m.exec(text)?.[1] ?? "0"}`);
+  };
+  // What a worker has, or a test runner that loads each file's modules anew.
+  const instance = async (query: string): Promise<{ readonly ThreadStore: typeof ThreadStore }> =>
+    import(`./long-wait-threads.ts?${query}`);
+  let first: bigint | undefined;
+  for (let count = 0; count < 15; count += 1) {
+    const { ThreadStore: Store } = await instance(String(count));
+    await new Store().start().stop();
+    first ??= caught();
+    assert.equal(caught(), first);
+  }
 });
