@@ -238,6 +238,47 @@ test("a renamed and a removed backing file are still listed", async () => {
   assert.equal(await loops.detach(status.path), "detached");
 });
 
+test("however few descriptors a process has left, an attach is done whole or leaves no device", async () => {
+  const { code, stdout, stderr } = await outcomeOf(
+    startModule(
+      `import { execFileSync } from "node:child_process";
+       import { closeSync, openSync } from "node:fs";
+       import { LinuxLoopDevices } from "@thinpool/dm-native";
+       const loops = new LinuxLoopDevices();
+       const backingFile = process.argv[1];
+       await loops.detach((await loops.attach({ backingFile })).path);
+       execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=64"]);
+       const outcomes = [];
+       for (let left = 0; left <= 4; left += 1) {
+         const taken = [];
+         try {
+           for (;;) taken.push(openSync("/dev/null"));
+         } catch (error) {
+           if (error.code !== "EMFILE") throw error;
+         }
+         for (const fd of taken.splice(0, left)) closeSync(fd);
+         const told = await loops.attach({ backingFile }).then(
+           ({ path }) => path,
+           ({ errnoName }) => errnoName,
+         );
+         for (const fd of taken) closeSync(fd);
+         const bound = await loops.findByBackingFile(backingFile);
+         for (const { path } of bound) await loops.detach(path);
+         outcomes.push([told, bound.map(({ path }) => path)]);
+       }
+       console.log(JSON.stringify(outcomes));`,
+      await work.sparseFile(MIB),
+    ),
+  );
+  assert.equal(code, 0, stderr);
+  const outcomes = JSON.parse(stdout) as [told: string, bound: string[]][];
+  assert.equal(outcomes[0]?.[0], "EMFILE");
+  assert.match(outcomes.at(-1)?.[0] ?? "", /^\/dev\/loop/);
+  for (const [told, bound] of outcomes) {
+    assert.deepEqual(bound, told === "EMFILE" ? [] : [told]);
+  }
+});
+
 test("wrong arguments are told apart", async () => {
   const { loops, folder } = work;
   await assert.rejects(loops.attach({ backingFile: `${folder}/none` }), {

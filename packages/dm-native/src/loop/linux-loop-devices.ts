@@ -155,6 +155,17 @@ async function readStatus(index: number, fd: number): Promise<LoopStatus> {
   return toStatus(index, await devOf(index), info, await backingFileOf(index));
 }
 
+/** Of a device bound here a moment ago: where it can't be had (no descriptor is left), it goes again. */
+async function statusOfOurs(index: number, fd: number): Promise<LoopStatus> {
+  try {
+    return await readStatus(index, fd);
+  } catch (error) {
+    // Else nobody would know of it. The first error is the one to tell.
+    await ioctl(fd, loop.LOOP_CLR_FD, 0);
+    throw error;
+  }
+}
+
 /** Takes the node that the kernel or udev makes; makes it where nobody else does. */
 async function ensureNode(index: number): Promise<void> {
   const path = `/dev/loop${index}`;
@@ -267,7 +278,7 @@ export class LinuxLoopDevices implements LoopDevices {
     let hold = false;
     try {
       if (!(await this.#bind(fd, path, binding))) return "taken";
-      const status = await readStatus(index, fd);
+      const status = await statusOfOurs(index, fd);
       hold = status.autoclear;
       // A stale entry: that device was cleared behind our back, and its descriptor is of no use.
       if (hold) await this.#letGo(path);
