@@ -111,3 +111,19 @@ test("names: what is mangled and what is refused", () => {
   assert.throws(() => dmName(" ".repeat(32)), NativeError);
   assert.equal(dmName(" ".repeat(31)).length, 31);
 });
+
+test("a number that is no device's is refused: cut, it would be another device's", () => {
+  assert.deepEqual(decodeDev(encodeDev({ major: 0xfff, minor: 0xf_ffff })), {
+    major: 0xfff,
+    minor: 0xf_ffff,
+  });
+  for (const [major, minor] of [
+    [254, 1 << 20],
+    [254, -1],
+    [254, 0.5],
+    [1 << 12, 0],
+    [-1, 0],
+  ] as const) {
+    assert.throws(() => encodeDev({ major, minor }), { code: "NATIVE_INVALID" });
+  }
+});

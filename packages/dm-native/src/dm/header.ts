@@ -124,8 +124,22 @@ export function decodeHeader(buffer: Buffer): ReplyHeader {
   };
 }
 
+/** Cut to its bits, another number would name another device. */
+function checkDevPart(part: "major" | "minor", value: number, maximum: number): void {
+  if (Number.isInteger(value) && value >= 0 && value <= maximum) return;
+  throw new NativeError({
+    code: "NATIVE_INVALID",
+    operation: "encoding of struct dm_ioctl",
+    object: `${part} ${value}`,
+    reason: "it is no device number",
+    hint: `Use an integer from 0 to ${maximum}.`,
+  });
+}
+
 /** linux/kdev_t.h, huge_encode_dev: 12 bits major, 20 bits minor; glibc's dev_t has the same form. */
 export function encodeDev(dev: DevNumber): bigint {
+  checkDevPart("major", dev.major, 0xfff);
+  checkDevPart("minor", dev.minor, 0xf_ffff);
   const low = (dev.minor & 0xff) | ((dev.major & 0xfff) << 8);
   return BigInt(low) | (BigInt(dev.minor & 0xfff00) << 12n);
 }
