@@ -12,17 +12,17 @@ export interface LabOutcome {
 
 const main = join(import.meta.dirname, "../src/main.ts");
 
-/** The lab as its users start it. `temporary` becomes its TMPDIR. */
+/** The lab as its users start it. `temporary` becomes its TMPDIR; "open": its stdin never ends. */
 export function startLab(
   args: readonly string[],
   temporary: string,
-  input?: Uint8Array,
+  input?: Uint8Array | "open",
 ): { readonly process: ChildProcess; readonly outcome: Promise<LabOutcome> } {
   const child = spawn(process.execPath, [main, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, TMPDIR: temporary },
   });
-  child.stdin.end(input);
+  if (input !== "open") child.stdin.end(input);
   const outcome = Promise.all([
     once(child, "exit"),
     buffer(child.stdout),

@@ -15,10 +15,21 @@ export function prepareDisk(disk: LabDisk): void {
     );
   }
   try {
-    if (disk.size !== undefined && fstatSync(fd).size < disk.size) ftruncateSync(fd, disk.size);
+    if (disk.size !== undefined && fstatSync(fd).size < disk.size) lengthen(fd, disk, disk.size);
     if (fstatSync(fd).size === 0) throw new LabError(`disk ${disk.name}: ${disk.file} is empty`);
   } finally {
     closeSync(fd);
+  }
+}
+
+function lengthen(fd: number, { name, file }: LabDisk, size: number): void {
+  try {
+    ftruncateSync(fd, size);
+  } catch (error) {
+    throw new LabError(
+      `disk ${name}: ${file} can't be made ${size} bytes long: ${error instanceof Error ? error.message : String(error)}`,
+      "give a smaller size, or a file on another filesystem",
+    );
   }
 }
 

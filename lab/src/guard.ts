@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 
 /**
- * Ends process groups and removes folders, whatever becomes of this process: a small shell in a
- * session of its own that acts when its stdin closes, so after SIGKILL of the lab as well.
+ * Ends process groups, detaches loop devices and removes folders, whatever becomes of this process: a small
+ * shell in a session of its own that acts when its stdin closes, so after SIGKILL of the lab as well.
  */
 export class Guard {
   readonly #process;
@@ -23,10 +23,15 @@ export class Guard {
 
   /** From now on the process group is ended too. */
   watch(group: number): void {
-    this.#process.stdin.write(`${group}\n`);
+    this.#process.stdin.write(`group ${group}\n`);
   }
 
-  /** Ends what is left of the groups, removes the folders, and returns when all are gone. */
+  /** From now on the loop device is detached too, after the groups have ended. */
+  watchLoop(path: string): void {
+    this.#process.stdin.write(`loop ${path}\n`);
+  }
+
+  /** Ends what is left of the groups, detaches, removes the folders, and returns when all are gone. */
   async end(): Promise<void> {
     this.#process.stdin.end();
     await this.#exited;
@@ -39,13 +44,16 @@ export class Guard {
  * `kill -s`: dash takes no `--` after `kill -KILL`.
  */
 const guardScript = `
-groups=
-while read -r group; do groups="$groups $group"; done
+groups= loops= PATH=$PATH:/usr/sbin:/sbin
+while read -r kind what; do
+  case $kind in group) groups="$groups $what" ;; loop) loops="$loops $what" ;; esac
+done
 for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 for group in $groups; do
   n=0
   while [ $n -lt 40 ] && kill -s 0 -- "-$group" 2>/dev/null; do sleep 0.05; n=$((n+1)); done
 done
+for loop in $loops; do losetup --detach "$loop"; done
 rm -rf -- "$@"
 `;
 

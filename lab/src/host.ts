@@ -33,15 +33,18 @@ export async function runHost(
   const guard = new Guard([folders.folder, folders.memory]);
   const loops: string[] = [];
   try {
-    for (const disk of options.disks)
-      loops.push(runProgram("losetup", ["--find", "--show", disk.file]).toString("utf8").trimEnd());
+    for (const disk of options.disks) {
+      const said = runProgram("losetup", ["--find", "--show", disk.file]).toString("utf8");
+      const loop = said.trimEnd();
+      guard.watchLoop(loop);
+      loops.push(loop);
+    }
     const script = writeScript(options, streams, folders, loops);
     if (streams.terminal !== undefined) return await runShell(script);
     const machine = start(script, options.cwd);
     if (machine.process.pid !== undefined) guard.watch(machine.process.pid);
     return await follow(machine, options, streams, abort, folders.control);
   } finally {
-    for (const loop of loops) runProgram("losetup", ["--detach", loop]);
     await guard.end();
   }
 }

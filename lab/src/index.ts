@@ -70,6 +70,8 @@ export async function captureLab(
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   const collected = Promise.all([collect(stdout), collect(stderr)]);
+  // Where the lab can't run its error is the one to tell, and these two end unfinished.
+  collected.catch(() => undefined);
   try {
     const result = await runLab(options, { ...streams, stdout, stderr }, abort);
     stdout.end();

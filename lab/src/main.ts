@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { exitCodes } from "./exit-codes.ts";
 import { runLab } from "./index.ts";
@@ -34,7 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
     }),
   );
   try {
-    const streams = await callerStreams(options);
+    const streams = await callerStreams(options, abort.signal);
     const result = await runLab(
       { ...options, env: { ...env, ...options.env } },
       streams,
@@ -43,6 +44,10 @@ async function main(args: readonly string[]): Promise<number> {
     tell(result, options);
     return result.end === "aborted" ? signalCode : result.exitCode;
   } catch (error) {
+    if (abort.signal.aborted && error === abort.signal.reason) {
+      process.stderr.write("lab: interrupted\n");
+      return signalCode;
+    }
     return report(error, exitCodes.labFailed);
   } finally {
     if (process.stdin.isTTY) process.stdin.setRawMode(false);
@@ -50,7 +55,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** A shell gets the terminal; without one, the script on stdin. */
-async function callerStreams(options: LabOptions): Promise<LabStreams> {
+async function callerStreams(options: LabOptions, abort: AbortSignal): Promise<LabStreams> {
   const ends = { stdout: process.stdout, stderr: process.stderr };
   const shell = options.command.length === 0;
   if (shell && process.stdin.isTTY && process.stdout.isTTY) {
@@ -59,8 +64,23 @@ async function callerStreams(options: LabOptions): Promise<LabStreams> {
     const { rows, columns } = process.stdout;
     return { ...ends, terminal: { input: process.stdin, rows, columns } };
   }
-  if (shell || options.stdin) return { ...ends, stdin: await buffer(process.stdin) };
+  if (shell || options.stdin) return { ...ends, stdin: await allOf(process.stdin, abort) };
   return ends;
+}
+
+/** Rejects with the signal's reason: who keeps stdin open must not keep the lab from ending. */
+async function allOf(stdin: Readable, abort: AbortSignal): Promise<Buffer> {
+  const stop = (): void => void stdin.destroy();
+  abort.addEventListener("abort", stop);
+  try {
+    abort.throwIfAborted();
+    return await buffer(stdin);
+  } catch (error) {
+    abort.throwIfAborted();
+    throw error;
+  } finally {
+    abort.removeEventListener("abort", stop);
+  }
 }
 
 function tell(result: LabResult, options: LabOptions): void {
@@ -69,11 +89,18 @@ function tell(result: LabResult, options: LabOptions): void {
   process.stderr.write(`lab: ${result.problem}\n`);
 }
 
+/** What is no {@link LabError} is told too, with the lab's own exit code: 1 would be the command's. */
 function report(error: unknown, code: number): number {
-  if (!(error instanceof LabError)) throw error;
-  process.stderr.write(`lab: ${error.message}\n`);
-  if (error.hint !== undefined) process.stderr.write(`lab: ${error.hint}\n`);
-  return code;
+  if (error instanceof LabError) {
+    process.stderr.write(`lab: ${error.message}\n`);
+    if (error.hint !== undefined) process.stderr.write(`lab: ${error.hint}\n`);
+    return code;
+  }
+  // Of the machine (no space, no such folder) the message says all; of the lab itself, where it was.
+  const isOfMachine = error instanceof Error && "syscall" in error;
+  const text = error instanceof Error && !isOfMachine ? error.stack : undefined;
+  process.stderr.write(`lab: ${text ?? String(error)}\n`);
+  return exitCodes.labFailed;
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -52,3 +52,10 @@ for (const args of [
 test("a disk's variable is a name that shells accept", () => {
   assert.equal(diskVariable("data-1"), "LAB_DISK_DATA_1");
 });
+
+test("disks whose variables would be one are refused: the command would write to the wrong one", () => {
+  assert.throws(() => parse("--disk", "a-b=/x:1G", "--disk", "a_b=/y:1G"), LabError);
+  const options = parse("--disk", "a-b=/x:1G", "--disk", "a-c=/y:1G");
+  assert.ok(options !== "help");
+  assert.equal(options.disks.length, 2);
+});

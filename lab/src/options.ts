@@ -168,6 +168,9 @@ function parseDisks(texts: readonly string[], cwd: string): LabDisk[] {
   const disks = texts.map((text) => parseDisk(text, cwd));
   const names = new Set(disks.map((disk) => disk.name));
   if (names.size < disks.length) throw new LabError("two disks have the same name");
+  const variables = new Set([...names].map(diskVariable));
+  if (variables.size < names.size)
+    throw new LabError("two disks have the same variable: - and _ are one in it");
   return disks;
 }
 
