@@ -24,6 +24,7 @@ export interface ConformanceKernel {
   read(path: string, offsetBytes: number, lengthBytes: number): Promise<Buffer>;
   write(path: string, offsetBytes: number, bytes: Buffer): Promise<void>;
   discard(path: string, offsetBytes: number, lengthBytes: number): Promise<void>;
+  flush(path: string): Promise<void>;
   /** Has the device open until the returned function has ended. */
   hold(path: string): Promise<() => Promise<void>>;
 }
@@ -53,11 +54,15 @@ export class Bench {
     return this.kernel.dm;
   }
 
-  async loop(file: string, sizeBytes: number): Promise<LoopStatus> {
+  async loop(
+    file: string,
+    sizeBytes: number,
+    options: { readonly readOnly?: boolean } = {},
+  ): Promise<LoopStatus> {
     const backingFile = join(this.kernel.folder, file);
     await writeFile(backingFile, "", { flag: "wx" });
     await truncate(backingFile, sizeBytes);
-    return this.kernel.loops.attach({ backingFile });
+    return this.kernel.loops.attach({ backingFile, ...options });
   }
 
   async attach(): Promise<void> {

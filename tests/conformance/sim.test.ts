@@ -20,6 +20,7 @@ thinPoolConformance(async (run) => {
       write: (path, offset, bytes) => sim.write(path, offset, bytes),
       discard: (path, offset, length) =>
         sim.blocks.discard(path, { offsetBytes: BigInt(offset), lengthBytes: BigInt(length) }),
+      flush: (path) => sim.flush(path),
       hold: async (path) => {
         const letGo = sim.hold(path);
         return async () => letGo();

@@ -12,6 +12,7 @@ import { METADATA_TOOLS } from "./metadata-tools.ts";
 import { MESSAGES, POOLS } from "./pools.ts";
 import { ORIGINS } from "./origins.ts";
 import { SPACE } from "./space.ts";
+import { STATES } from "./states.ts";
 import { THINS } from "./thins.ts";
 
 /** Registers a test per case; `withKernel` gives each one a kernel and an empty folder. */
@@ -25,6 +26,7 @@ export function thinPoolConformance(
     ...THINS,
     ...ORIGINS,
     ...SPACE,
+    ...STATES,
     ...LOOPS,
     ...METADATA_TOOLS,
   ];

@@ -51,6 +51,7 @@ thinPoolConformance(async (run) => {
         }),
       discard: (path, offset, length) =>
         blocks.discard(path, { offsetBytes: BigInt(offset), lengthBytes: BigInt(length) }),
+      flush: (path) => blocks.flush(path),
       hold: async (path) => {
         const file = await open(path, "r");
         return () => file.close();

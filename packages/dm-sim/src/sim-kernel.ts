@@ -16,7 +16,8 @@
  *
  * Where it differs from Linux: nothing happens by itself (a pool commits on messages, flushes,
  * suspends and status, not once a second); I/O that Linux would hold back fails at once (EAGAIN on
- * a suspended device, ENOSPC on a full pool that queues); metadata use is right for an empty pool
+ * a suspended device, ENOSPC on a full pool that queues), and so does a suspend or a resume of a thin
+ * device whose pool is suspended; metadata use is right for an empty pool
  * and estimated for others; filesystems have a superblock, and files only where that is asked for
  * (`files`), which take no space before they are written back. Regular files of the host
  * give loops their identity and size; their bytes are in memory only.

@@ -57,6 +57,9 @@ export class ThinMetadata {
   /** Set by tests: the tools call the metadata damaged, and repairing it loses these thin devices. */
   damage: { readonly lost: readonly number[] } | undefined;
   #held: MetadataView | undefined;
+  /** The data blocks that the metadata snapshot maps, and those of them that nothing else maps any more. */
+  #heldBlocks: ReadonlySet<number> = new Set();
+  readonly #heldAlone = new Set<number>();
   #thins = new Map<number, ThinRecord>();
   /** How often each data block is mapped; unmapped ones are missing. */
   #references = new Map<number, number>();
@@ -134,6 +137,7 @@ export class ThinMetadata {
     for (const { tree } of this.#thins.values()) {
       for (const block of tree.blocks.values()) this.#reference(block);
     }
+    this.#holdBlocks();
   }
 
   has(id: number): boolean {
@@ -175,11 +179,14 @@ export class ThinMetadata {
     if (this.heldRoot) throw new Refusal("EBUSY", "the pool has a metadata snapshot already");
     this.commit();
     this.#held = this.view();
+    this.#holdBlocks();
   }
 
   releaseSnap(): void {
     if (!this.heldRoot) throw new Refusal("EINVAL", "the pool has no metadata snapshot");
     this.#held = undefined;
+    for (const block of this.#heldAlone) this.#freed.add(block);
+    this.#holdBlocks();
   }
 
   /** The data block of a thin device's block. */
@@ -197,7 +204,8 @@ export class ThinMetadata {
     for (let tried = 0; tried < this.dataBlocks; tried += 1) {
       const block = this.#cursor;
       this.#cursor = (this.#cursor + 1) % this.dataBlocks;
-      if (!this.#references.has(block) && !this.#freed.has(block)) return block;
+      const isTaken = this.#references.has(block) || this.#heldAlone.has(block);
+      if (!isTaken && !this.#freed.has(block)) return block;
     }
     return undefined;
   }
@@ -238,7 +246,7 @@ export class ThinMetadata {
   }
 
   usedDataBlocks(): number {
-    return this.#references.size + this.#freed.size;
+    return this.#references.size + this.#heldAlone.size + this.#freed.size;
   }
 
   /** Right for an empty pool, an estimate for a filled one: trees are counted, not built. */
@@ -313,7 +321,17 @@ export class ThinMetadata {
       this.#references.set(block, left);
     } else {
       this.#references.delete(block);
-      this.#freed.add(block);
+      if (this.#heldBlocks.has(block)) this.#heldAlone.add(block);
+      else this.#freed.add(block);
+    }
+  }
+
+  #holdBlocks(): void {
+    const thins = this.#held === undefined ? [] : [...this.#held.thins.values()];
+    this.#heldBlocks = new Set(thins.flatMap(({ blocks }) => [...blocks.values()]));
+    this.#heldAlone.clear();
+    for (const block of this.#heldBlocks) {
+      if (!this.#references.has(block)) this.#heldAlone.add(block);
     }
   }
 }

@@ -250,11 +250,12 @@ export class ThinPool {
     }
   }
 
-  /** Whole blocks are unmapped, parts of blocks are left as they are. */
+  /** Whole blocks are unmapped, parts of blocks are left as they are. A read-only pool does nothing. */
   discardThin(id: number, offsetBytes: number, lengthBytes: number): void {
     this.#refuseIo();
     if (this.features.ignoreDiscard) throw new Refusal("EOPNOTSUPP", "the pool ignores discards");
-    if (isReadOnlyMode(this.#mode)) throw new Refusal("EIO", "the pool is read-only");
+    // dm-thin.c, `set_pool_mode`: process_bio_success.
+    if (isReadOnlyMode(this.#mode)) return;
     const first = Math.ceil(offsetBytes / this.blockBytes);
     const end = Math.floor((offsetBytes + lengthBytes) / this.blockBytes);
     for (const virtual of this.metadata.virtualBlocks(id)) {
@@ -266,8 +267,12 @@ export class ThinPool {
     }
   }
 
-  flushThin(): void {
+  /** A read-only pool passes it on as it does a write to the first block, which must be mapped (dm-thin.c). */
+  flushThin(id: number): void {
     this.#refuseIo();
+    if (isReadOnlyMode(this.#mode) && this.metadata.lookup(id, 0) === undefined) {
+      throw new Refusal("EIO", "the pool is read-only");
+    }
     this.commit();
   }
 

@@ -46,7 +46,7 @@ export interface CommandSpec {
 
 const NAME_TAKEN: ErrorMeaning = {
   code: "NATIVE_EXISTS",
-  reason: "the name, the uuid or the minor number is taken",
+  reason: "the name or the uuid is taken",
   hint: "Choose another, or remove the present device first (dmsetup info -c lists them).",
 };
 
@@ -100,7 +100,15 @@ export const COMMANDS: Readonly<Record<DmCommand, CommandSpec>> = {
   DM_DEV_CREATE: row(3, {
     place: "here",
     flags: DM_FLAG.PERSISTENT_DEV,
-    errors: { EBUSY: NAME_TAKEN },
+    errors: {
+      EBUSY: NAME_TAKEN,
+      // dm.c, dm_create: whatever alloc_dev can't do.
+      ENXIO: {
+        code: "NATIVE_EXISTS",
+        reason: "the minor number is taken, or the kernel can't make one more device",
+        hint: "Choose another minor number or none; the kernel log (dmesg) tells more.",
+      },
+    },
   }),
   // Destroying a pool's table commits its metadata.
   DM_DEV_REMOVE: row(4, { place: "lane", flags: DM_FLAG.DEFERRED_REMOVE, eventNr: "cookie" }),

@@ -133,7 +133,7 @@ export interface DeviceMapper {
   /** Removes every dm device of the machine that is not in use. Never call it outside a lab. */
   removeAll(options?: { readonly deferred?: boolean }): Promise<void>;
   listDevices(): Promise<readonly DmListEntry[]>;
-  /** A device without a table; load one and resume it, or remove it. EBUSY: the name or uuid is taken -> NATIVE_EXISTS. */
+  /** A device without a table; load one and resume it, or remove it. EBUSY: the name or uuid is taken, ENXIO: the minor -> NATIVE_EXISTS. */
   createDevice(
     name: DmName,
     options?: { readonly uuid?: DmUuid; readonly minor?: number },

@@ -26,6 +26,7 @@ export class DmDevice extends BlockNode {
   readonly #siblings: () => Iterable<DmDevice>;
   readonly #onEvent: (device: DmDevice) => void;
   readonly #onLastClose: (device: DmDevice) => void;
+  readonly #onSwap: () => void;
 
   constructor(init: {
     readonly machine: Machine;
@@ -35,6 +36,8 @@ export class DmDevice extends BlockNode {
     readonly siblings: () => Iterable<DmDevice>;
     readonly onEvent: (device: DmDevice) => void;
     readonly onLastClose: (device: DmDevice) => void;
+    /** Another table is live. */
+    readonly onSwap: () => void;
   }) {
     super();
     this.machine = init.machine;
@@ -44,6 +47,7 @@ export class DmDevice extends BlockNode {
     this.#siblings = init.siblings;
     this.#onEvent = init.onEvent;
     this.#onLastClose = init.onLastClose;
+    this.#onSwap = init.onSwap;
   }
 
   siblings(): Iterable<DmDevice> {
@@ -74,9 +78,16 @@ export class DmDevice extends BlockNode {
     node.close("device-mapper");
   }
 
-  /** A pool that is suspended holds its thin devices still. */
+  /** A pool that is suspended holds its thin devices still, also those that are not live yet. */
   get internallySuspended(): boolean {
-    return this.live?.entries.some(({ target }) => target.thinOf?.suspended === true) ?? false;
+    const entries = [this.live, this.inactive].flatMap((table) => table?.entries ?? []);
+    return entries.some(({ target }) => target.thinOf?.suspended === true);
+  }
+
+  /** Where Linux would wait until the pool is resumed: a suspend, or a resume that has something to do. */
+  refuseToWait(): void {
+    if (!this.internallySuspended) return;
+    throw new Refusal("EAGAIN", "its pool is suspended, and would hold this call back");
   }
 
   info(): DmDeviceInfo {
@@ -98,6 +109,7 @@ export class DmDevice extends BlockNode {
 
   suspend(): void {
     if (this.suspended) return;
+    this.refuseToWait();
     for (const { target } of this.live?.entries ?? []) target.suspend?.();
     this.suspended = true;
   }
@@ -107,6 +119,7 @@ export class DmDevice extends BlockNode {
    * that does not fit what it stands on is dropped, and the device stays suspended with the old.
    */
   resume(): void {
+    if (this.suspended || this.inactive !== undefined) this.refuseToWait();
     if (this.inactive !== undefined) {
       this.suspend();
       const old = this.live;
@@ -117,6 +130,7 @@ export class DmDevice extends BlockNode {
         throw new Refusal("EINVAL", "a device is too small for the table");
       }
       this.live = fresh;
+      this.#onSwap();
       old?.release();
     }
     if (!this.suspended) return;

@@ -90,13 +90,15 @@ export class SimDeviceMapper implements DeviceMapper {
   ): Promise<DmDeviceInfo> {
     return this.#gate.call("DM_DEV_CREATE", name, options.uuid ?? "", () => {
       refuseReserved(name);
-      const minors = new Set<number>();
-      for (const { name: others, uuid, dev } of this.#devices) {
-        minors.add(dev.minor);
-        const isTaken = others === name || (uuid !== undefined && uuid === options.uuid);
-        if (isTaken || dev.minor === options.minor) {
-          throw new Refusal("EBUSY", "the name, uuid or minor is taken", "NATIVE_EXISTS");
-        }
+      refuseBadMinor(options.minor);
+      const devices = [...this.#devices];
+      const minors = new Set(devices.map(({ dev }) => dev.minor));
+      if (options.minor !== undefined && minors.has(options.minor)) {
+        throw new Refusal("ENXIO", "the minor is taken", "NATIVE_EXISTS");
+      }
+      const { uuid } = options;
+      if (devices.some((other) => other.name === name || (uuid && other.uuid === uuid))) {
+        throw new Refusal("EBUSY", "the name or uuid is taken", "NATIVE_EXISTS");
       }
       let minor = options.minor ?? 0;
       while (minors.has(minor)) minor += 1;
@@ -113,6 +115,7 @@ export class SimDeviceMapper implements DeviceMapper {
         onLastClose: (of) => {
           if (of.deferredRemove) this.#destroy(of);
         },
+        onSwap: () => this.#globalEvent(),
       });
       this.#devices.add(device);
       this.#machine.add(device);
@@ -168,6 +171,7 @@ export class SimDeviceMapper implements DeviceMapper {
   ): Promise<DmDeviceInfo> {
     return this.#gate.call("DM_DEV_SUSPEND", describeRef(ref), "", () => {
       const device = this.#device(ref);
+      if (!device.suspended) device.refuseToWait();
       if (!device.suspended && options.skipLockFs !== true && options.noFlush !== true) {
         this.#lockFs(device);
       }
@@ -237,7 +241,8 @@ export class SimDeviceMapper implements DeviceMapper {
   ): Promise<readonly DevNumber[]> {
     return this.#gate.call("DM_TABLE_DEPS", describeRef(ref), "", () => {
       const table = slot(this.#device(ref), options.inactive);
-      return (table?.nodes ?? []).map((node) => node.dev);
+      // Each one opened is put before the others (dm-table.c, dm_get_device).
+      return (table?.nodes ?? []).map((node) => node.dev).toReversed();
     });
   }
 
@@ -387,6 +392,12 @@ function isMeant(device: DmDevice, ref: DmDeviceRef): boolean {
 /** The control node has this name in /dev/mapper. */
 function refuseReserved(name: DmName): void {
   if (name === "control") throw new Refusal("EINVAL", "this is the name of the control node");
+}
+
+/** 20 bits (linux/kdev_t.h). */
+function refuseBadMinor(minor: number | undefined): void {
+  if (minor === undefined || (Number.isInteger(minor) && minor >= 0 && minor < 1 << 20)) return;
+  throw new Refusal("EINVAL", `${minor} is no minor number`);
 }
 
 function slot(device: DmDevice, inactive: boolean | undefined): Table | undefined {

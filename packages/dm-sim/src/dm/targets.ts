@@ -267,6 +267,6 @@ function thin(args: readonly string[], context: TargetContext): Target {
     read: (offset, length) => pool.readThin(id, offset, length, origin),
     write: (offset, bytes) => pool.writeThin(id, offset, bytes, origin),
     discard: (offset, length) => pool.discardThin(id, offset, length),
-    flush: () => pool.flushThin(),
+    flush: () => pool.flushThin(id),
   };
 }
