@@ -286,6 +286,8 @@ test("wrong arguments are told apart", async () => {
     errnoName: "ENOENT",
   });
   await assert.rejects(loops.attach({ backingFile: "/dev/null" }), { code: "NATIVE_INVALID" });
+  await assert.rejects(loops.attach({ backingFile: folder }), { errnoName: "EISDIR" });
+  await assert.rejects(loops.attach({ backingFile: "/etc/passwd/x" }), { errnoName: "ENOTDIR" });
   await assert.rejects(loops.attach({ backingFile: "" }), { code: "NATIVE_INVALID" });
   await assert.rejects(loops.attach({ backingFile: "a\0b" }), { code: "NATIVE_INVALID" });
   await assert.rejects(loops.status("/dev/sda"), { code: "NATIVE_INVALID" });

@@ -8,6 +8,10 @@ import { NativeError, type NativeErrorCode } from "@thinpool/dm-native";
 
 export type ErrnoName = keyof typeof constants.errno;
 
+export function isErrnoName(text: string): text is ErrnoName {
+  return Object.hasOwn(constants.errno, text);
+}
+
 /** What the simulated kernel throws inside; `Gate.call` adds the operation and the object. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
@@ -78,6 +82,8 @@ function codeOf(errnoName: ErrnoName): NativeErrorCode {
     case "ENOSYS":
     case "ENOTTY":
       return "NATIVE_UNSUPPORTED";
+    case "ETIMEDOUT":
+      return "NATIVE_TIMEOUT";
     default:
       return "NATIVE_IO";
   }

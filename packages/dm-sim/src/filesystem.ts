@@ -46,7 +46,9 @@ function isFilesystemType(type: string): type is SimFilesystemType {
 
 /** The superblock of that type, if the device has one. */
 export function readSuperblock(device: BlockIo, type: string): Superblock | undefined {
-  if (!isFilesystemType(type)) throw new Refusal("ENODEV", `the kernel has no filesystem ${type}`);
+  if (!isFilesystemType(type)) {
+    throw new Refusal("ENODEV", `the kernel has no filesystem ${type}`, "NATIVE_UNSUPPORTED");
+  }
   const layout = LAYOUTS[type];
   if (device.sizeBytes() < layout.minimumBytes) return undefined;
   const magic = device.read(layout.magicOffsetBytes, layout.magic.length);

@@ -3,7 +3,7 @@ import { type BigIntStats, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { DevNumber, LoopAttachOptions, LoopDevices, LoopStatus } from "@thinpool/dm-native";
 import type { Disk } from "./disk.ts";
-import { type Gate, Refusal } from "./faults.ts";
+import { type Gate, isErrnoName, Refusal } from "./faults.ts";
 import { BlockNode, checkRange, type Machine } from "./machine.ts";
 
 /** Documentation/admin-guide/devices.txt: loop devices. */
@@ -14,9 +14,8 @@ export function statBacking(path: string): BigIntStats {
   try {
     return statSync(path, { bigint: true });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new Refusal("ENOENT", "the backing file does not exist");
-    }
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (isErrnoName(code)) throw new Refusal(code, "the backing file can't be looked at");
     throw error;
   }
 }
@@ -143,6 +142,10 @@ export class SimLoopDevices implements LoopDevices {
   attach(options: LoopAttachOptions): Promise<LoopStatus> {
     return this.#gate.call("LOOP_CONFIGURE", options.backingFile, "", () => {
       const stat = statBacking(options.backingFile);
+      if (stat.isDirectory()) throw new Refusal("EISDIR", "it is a folder");
+      if (!stat.isFile() && !stat.isBlockDevice()) {
+        throw new Refusal("EINVAL", "it is no regular file or block device");
+      }
       const block = options.blockSizeBytes ?? SECTOR_BYTES;
       if (block < SECTOR_BYTES || block > 4096 || (block & (block - 1)) !== 0) {
         throw new Refusal("EINVAL", `${block} bytes is no block size of a loop device`);
@@ -179,22 +182,27 @@ export class SimLoopDevices implements LoopDevices {
   }
 
   list(): Promise<readonly LoopStatus[]> {
-    return this.#gate.call("LOOP_LIST", "/sys/block", "", () => this.#all());
+    return this.#gate.call("LOOP_LIST", "/sys/block", "", () =>
+      this.#all().map((node) => node.status()),
+    );
   }
 
   findByBackingFile(path: string): Promise<readonly LoopStatus[]> {
     return this.#gate.call("LOOP_LIST", path, "", () => {
       const stat = statBacking(path);
-      return this.#all().filter(
-        (loop) => loop.backingDevice === stat.dev && loop.backingInode === stat.ino,
-      );
+      // A loop keeps its file's inode: another file that has the number was made after that one went.
+      return this.#all()
+        .filter((node) => identityOf(node.stat) === identityOf(stat))
+        .map((node) => node.status());
     });
   }
 
   refreshCapacity(path: string): Promise<void> {
     return this.#gate.call("LOOP_SET_CAPACITY", path, "", () => {
       const node = this.#node(path);
-      node.refresh(statBacking(node.options.backingFile));
+      const stat = statSync(node.options.backingFile, { bigint: true, throwIfNoEntry: false });
+      // Removed or replaced meanwhile: the loop has the old one still, whose size nobody here can change.
+      if (stat !== undefined && identityOf(stat) === identityOf(node.stat)) node.refresh(stat);
     });
   }
 
@@ -205,10 +213,8 @@ export class SimLoopDevices implements LoopDevices {
     }
   }
 
-  #all(): readonly LoopStatus[] {
-    return [...this.#nodes.values()]
-      .toSorted((a, b) => a.index - b.index)
-      .map((node) => node.status());
+  #all(): readonly LoopNode[] {
+    return [...this.#nodes.values()].toSorted((a, b) => a.index - b.index);
   }
 
   #forget(node: LoopNode): void {

@@ -11,6 +11,7 @@ const ROOT_MOUNT_ID = 1;
 interface Mounted {
   readonly superblock: Superblock;
   readonly node: BlockNode;
+  readonly readOnly: boolean;
   /** Mounts of it, and programs that still use it after a lazy unmount. */
   uses: number;
   frozen: boolean;
@@ -30,6 +31,14 @@ function optionWords(flags: MountFlags): string[] {
     "relatime",
     ...(flags.noSymFollow === true ? ["nosymfollow"] : []),
   ];
+}
+
+function isReadOnly(node: BlockNode, request: MountRequest): boolean {
+  return node.readOnly() || request.flags.readOnly === true;
+}
+
+function liesIn(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
 }
 
 export class SimMounts implements Mounts {
@@ -59,7 +68,7 @@ export class SimMounts implements Mounts {
       this.#lastId += 1;
       const info: MountInfo = {
         mountId: this.#lastId,
-        parentId: this.#topmost(request.target)?.info.mountId ?? ROOT_MOUNT_ID,
+        parentId: this.#around(request.target)?.info.mountId ?? ROOT_MOUNT_ID,
         dev: node.dev,
         root: "/",
         mountPoint: request.target,
@@ -71,7 +80,7 @@ export class SimMounts implements Mounts {
         type: request.type,
         source: request.source,
         superOptions: [
-          node.readOnly() || request.flags.readOnly === true ? "ro" : "rw",
+          mounted.readOnly ? "ro" : "rw",
           ...Object.entries(request.options ?? {}).map(([key, value]) =>
             value === true ? key : `${key}=${value}`,
           ),
@@ -94,6 +103,11 @@ export class SimMounts implements Mounts {
       if (top === undefined)
         throw new Refusal("EINVAL", "nothing is mounted there", "NATIVE_NOT_FOUND");
       const held = this.#held.get(target);
+      const inside = this.#below(top);
+      if (inside[0] !== undefined) {
+        const { mountPoint } = inside[0].info;
+        if (options.lazy !== true) throw new Refusal("EBUSY", `${mountPoint} is mounted inside`);
+      }
       if (held !== undefined) {
         if (options.lazy !== true) throw new Refusal("EBUSY", "a program uses the mount");
         // The program keeps the filesystem, and so the device, until it lets go.
@@ -103,9 +117,12 @@ export class SimMounts implements Mounts {
           this.#release(top.mounted);
         });
       }
-      this.#writeBackAtLast(top);
-      this.#mounts = this.#mounts.filter((mount) => mount !== top);
-      this.#release(top.mounted);
+      // Lazily it goes with all that is mounted inside, the innermost first.
+      for (const mount of [...inside.toReversed(), top]) {
+        this.#writeBackAtLast(mount);
+        this.#mounts = this.#mounts.filter((other) => other !== mount);
+        this.#release(mount.mounted);
+      }
     });
   }
 
@@ -181,8 +198,14 @@ export class SimMounts implements Mounts {
   #superblockOf(node: BlockNode, request: MountRequest): Mounted {
     const running = this.#mounts.find((mount) => mount.mounted.node === node)?.mounted;
     if (running !== undefined) {
-      if (running.superblock.type === request.type) return running;
-      throw new Refusal("EBUSY", `it is mounted as ${running.superblock.type}`);
+      if (running.superblock.type !== request.type) {
+        throw new Refusal("EBUSY", `it is mounted as ${running.superblock.type}`);
+      }
+      // fs/super.c: the read-only state is the superblock's, and not another one for each mount.
+      if (running.readOnly !== isReadOnly(node, request)) {
+        throw new Refusal("EBUSY", "it is mounted with another read-only state");
+      }
+      return running;
     }
     const superblock = readSuperblock(node, request.type);
     if (superblock === undefined) {
@@ -193,7 +216,7 @@ export class SimMounts implements Mounts {
       throw new Refusal("EINVAL", "an XFS of the same uuid is mounted; mount clones with nouuid");
     }
     node.open("filesystem");
-    return { superblock, node, uses: 0, frozen: false };
+    return { superblock, node, readOnly: isReadOnly(node, request), uses: 0, frozen: false };
   }
 
   #release(mounted: Mounted): void {
@@ -210,6 +233,19 @@ export class SimMounts implements Mounts {
 
   #topmost(target: string): Mount | undefined {
     return this.#mounts.findLast((mount) => mount.info.mountPoint === target);
+  }
+
+  /** The mount in which the path lies, or that is at it: of several the innermost, then the topmost. */
+  #around(path: string): Mount | undefined {
+    const around = this.#mounts.filter(({ info }) => liesIn(path, info.mountPoint));
+    const length = Math.max(0, ...around.map(({ info }) => info.mountPoint.length));
+    return around.findLast(({ info }) => info.mountPoint.length === length);
+  }
+
+  /** What is mounted in it, and in that, parents first. */
+  #below({ info }: Mount): readonly Mount[] {
+    const inside = this.#mounts.filter((mount) => mount.info.parentId === info.mountId);
+    return inside.flatMap((mount) => [mount, ...this.#below(mount)]);
   }
 
   #mountAt(target: string): Mount {

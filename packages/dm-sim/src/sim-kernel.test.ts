@@ -297,3 +297,81 @@ describe("mounts", () => {
     assert.match(await poolStatus(), / 1\/1024 /);
   });
 });
+
+describe("mounts, as on Linux", () => {
+  const at = (source: string, target: string, readOnly = false) =>
+    sim.mounts.mount({ source, type: "ext4", target, flags: { readOnly } });
+
+  async function twoFilesystems(): Promise<void> {
+    for (const path of ["/dev/sda", "/dev/sdb"]) {
+      sim.addBlockDevice({ path, sizeBytes: 1 << 20 });
+      await sim.filesystems.make({ path, type: "ext4" });
+    }
+  }
+
+  it("has one read-only state for all mounts of a filesystem", async () => {
+    await twoFilesystems();
+    await at("/dev/sda", "/m");
+    await assert.rejects(at("/dev/sda", "/n", true), code("NATIVE_BUSY", "EBUSY"));
+    await at("/dev/sda", "/n");
+    await sim.mounts.unmount("/m");
+    await sim.mounts.unmount("/n");
+    await at("/dev/sda", "/n", true);
+    await assert.rejects(at("/dev/sda", "/m"), code("NATIVE_BUSY", "EBUSY"));
+  });
+
+  it("keeps a mount that has another inside; lazily both go", async () => {
+    await twoFilesystems();
+    const outer = await at("/dev/sda", "/m");
+    const inner = await at("/dev/sdb", "/m/in");
+    const beside = await at("/dev/sdb", "/more");
+    assert.equal(inner.parentId, outer.mountId);
+    assert.equal(beside.parentId, outer.parentId);
+    await assert.rejects(sim.mounts.unmount("/m"), code("NATIVE_BUSY", "EBUSY"));
+    assert.equal((await sim.mounts.list()).length, 3);
+    await sim.mounts.unmount("/m", { lazy: true });
+    assert.deepEqual(await sim.mounts.list(), [beside]);
+    await sim.mounts.unmount("/more");
+    // Nothing has the devices open any more.
+    for (const path of ["/dev/sda", "/dev/sdb"]) assert.equal(await sim.blocks.inUse(path), false);
+  });
+
+  it("has no filesystem of another type", async () => {
+    await twoFilesystems();
+    const unknown = { source: "/dev/sda", type: "btrfs", target: "/m", flags: {} };
+    await assert.rejects(sim.mounts.mount(unknown), code("NATIVE_UNSUPPORTED", "ENODEV"));
+  });
+});
+
+describe("loops, as on Linux", () => {
+  it("refuses what is no file by its errno, as an error of the interface", async () => {
+    const attach = (backingFile: string) => sim.loops.attach({ backingFile });
+    await assert.rejects(attach(join(folder, "data", "x")), code("NATIVE_IO", "ENOTDIR"));
+    await assert.rejects(attach(folder), code("NATIVE_IO", "EISDIR"));
+    await assert.rejects(attach("/dev/null"), code("NATIVE_INVALID", "EINVAL"));
+    await assert.rejects(attach(join(folder, "none")), code("NATIVE_NOT_FOUND", "ENOENT"));
+  });
+
+  it("keeps its file when that is removed, or another takes its path", async () => {
+    const path = join(folder, "data");
+    const loop = await sim.loops.attach({ backingFile: path });
+    rmSync(path);
+    await sim.loops.refreshCapacity(loop.path);
+    writeFileSync(path, "");
+    truncateSync(path, 2 * DATA_BYTES);
+    await sim.loops.refreshCapacity(loop.path);
+    assert.equal(await sim.blocks.sizeBytes(loop.path), BigInt(DATA_BYTES));
+    assert.deepEqual(await sim.loops.findByBackingFile(path), []);
+  });
+});
+
+describe("event polls", () => {
+  it("end with an error of the interface when they are closed, and wait no more", async () => {
+    const events = await sim.dm.openEventPoll();
+    const waiting = events.wait({ timeoutMs: 60_000 });
+    await events.close();
+    await assert.rejects(waiting, code("NATIVE_REFUSED"));
+    await sim.dm.createDevice(dmName("later"));
+    await assert.rejects(events.wait({ timeoutMs: 0 }), code("NATIVE_REFUSED"));
+  });
+});

@@ -18,6 +18,7 @@ import {
   type DmVersion,
   formatDevNumber,
   mangle,
+  NativeError,
   runOneByOne,
   sameDevNumber,
   type Sectors,
@@ -320,10 +321,19 @@ export class SimDeviceMapper implements DeviceMapper {
       let seen = this.#globalEvents;
       const closing = new AbortController();
       const close = async (): Promise<void> => {
-        closing.abort(new Error("the event poll was closed"));
+        closing.abort(
+          new NativeError({
+            code: "NATIVE_REFUSED",
+            operation: "event poll",
+            object: "/dev/mapper/control",
+            reason: "it is closed",
+            hint: "Open a new one.",
+          }),
+        );
       };
       return {
         wait: async ({ timeoutMs, signal, ref = true }) => {
+          closing.signal.throwIfAborted();
           const limit = new AbortController();
           const timer = setTimeout(() => limit.abort(), timeoutMs);
           if (!ref) timer.unref();
