@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chmod,
@@ -6,6 +7,7 @@ import {
   mkdir,
   open,
   readdir,
+  readFile,
   readlink,
   rm,
   symlink,
@@ -13,8 +15,17 @@ import {
 } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { LinuxMounts, peerCredentials, socketFd } from "@thinpool/dm-native";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  closeDescriptor,
+  LinuxMounts,
+  openFolderAsCaller,
+  openNamespaceOf,
+  peerCredentials,
+  socketFd,
+} from "@thinpool/dm-native";
 import type { LoopStatus, MountFlags } from "@thinpool/dm-native";
 import {
   firstOutput,
@@ -338,6 +349,61 @@ test("the device of a mount is refused with another read-only state", async () =
   await mounts.mount({ ...request, target: second });
   await mounts.unmount(second);
   await mounts.unmount(target);
+});
+
+test("in another mount namespace: a child that ends without an answer leaves no mount", async () => {
+  const { mounts, folder } = work;
+  const target = await work.subfolder("elsewhere");
+  // Does what it is asked and ends as a child that was killed before it could answer; once.
+  const flag = join(folder, "no-answer");
+  const program = join(folder, "node");
+  const node = process.execPath;
+  const text = `#!/bin/sh
+if [ -e ${flag} ]; then rm ${flag}; ${node} "$@" > /dev/null; exit 3; fi
+exec ${node} "$@"
+`;
+  await writeFile(program, text, { mode: 0o755 });
+  const container = spawn("unshare", ["--mount", "--propagation", "private", "sleep", "1000"], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const { pid } = container;
+  assert.ok(pid !== undefined);
+  try {
+    const own = await readlink("/proc/self/ns/mnt");
+    for (let look = 1; (await readlink(`/proc/${pid}/ns/mnt`)) === own; look += 1) {
+      assert.ok(look < 500, "the child has no namespace of its own");
+      await sleep(20);
+    }
+    await using namespace = await openNamespaceOf(pid);
+    const { descriptor: namespaceDescriptor, topDescriptor } = namespace;
+    const ids = { uid: 0, gid: 0, groups: [] };
+    const targetDescriptor = openFolderAsCaller({ root: folder, path: target, ids, topDescriptor });
+    const request = { source: ext4.path, type: "ext4", target, flags: {} } as const;
+    const there = async (): Promise<readonly string[]> =>
+      (await mounts.list({ namespaceDescriptor }))
+        .map(({ mountPoint }) => mountPoint)
+        .filter((path) => path === target);
+    try {
+      const mounted = await mounts.mount({ ...request, targetDescriptor, namespaceDescriptor });
+      assert.deepEqual(await there(), [target]);
+      const { mountId } = mounted;
+      await mounts.unmount(target, { namespaceDescriptor, mountId });
+      process.execPath = program;
+      await writeFile(flag, "");
+      await assert.rejects(mounts.mount({ ...request, targetDescriptor, namespaceDescriptor }), {
+        code: "NATIVE_IO",
+        reason: "the child ended: 3",
+      });
+      await assert.rejects(readFile(flag), { code: "ENOENT" });
+      assert.deepEqual(await there(), []);
+    } finally {
+      await closeDescriptor(targetDescriptor);
+    }
+  } finally {
+    process.execPath = node;
+    container.kill("SIGKILL");
+    await once(container, "exit");
+  }
 });
 
 test("an unprivileged user can't mount and is told what is missing", async () => {

@@ -55,6 +55,13 @@ export type NamespaceReply =
       readonly refused?: "changed" | "shared";
     };
 
+/** Errors of children that ended without an answer: what they were asked may be done. */
+const unanswered = new WeakSet();
+
+export function isUnanswered(error: unknown): boolean {
+  return typeof error === "object" && error !== null && unanswered.has(error);
+}
+
 let running = 0;
 const waiting: (() => void)[] = [];
 
@@ -78,7 +85,7 @@ export async function inNamespace(
     });
   }
   try {
-    const reply = await ask([namespace, ...descriptors], request, object);
+    const reply = await answered(ask([namespace, ...descriptors], request, object));
     if (reply.ok) return reply.mountinfo;
     throw refusalOf(reply, object);
   } finally {
@@ -86,6 +93,15 @@ export async function inNamespace(
     // Whoever waits longest takes the place over.
     if (next === undefined) running -= 1;
     else next();
+  }
+}
+
+async function answered(asking: Promise<NamespaceReply>): Promise<NamespaceReply> {
+  try {
+    return await asking;
+  } catch (error) {
+    if (error instanceof Error) unanswered.add(error);
+    throw error;
   }
 }
 

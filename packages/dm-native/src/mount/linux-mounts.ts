@@ -28,7 +28,7 @@ import { legacyMountFlags, missingFlags } from "./mount-flags.ts";
 import { describeHolders, findHolders } from "./mount-holders.ts";
 import { checkMountOptions, legacyMountData } from "./mount-options.ts";
 import { parseMountInfo, topmostAt } from "./mountinfo.ts";
-import { inNamespace } from "./in-namespace.ts";
+import { inNamespace, isUnanswered } from "./in-namespace.ts";
 import type { MountInfo, MountRequest, Mounts, UnmountOptions } from "./mounts.ts";
 
 /** linux/fs.h; the argument of the first two is not used, FITRIM's is struct fstrim_range. */
@@ -198,8 +198,9 @@ export class LinuxMounts implements Mounts {
     const { request, mountFd, targetFd, namespace } = parts;
     const { target } = request;
     let info: MountInfo | undefined;
+    let mountId: number | undefined;
     try {
-      const mountId = await mountIdOf(mountFd);
+      mountId = await mountIdOf(mountFd);
       const ownPeerGroups = peerGroupsOf(await this.list());
       const attach = { type: "attach", ownPeerGroups } as const;
       const text = await inNamespace(namespace, attach, target, [mountFd, targetFd]);
@@ -207,9 +208,17 @@ export class LinuxMounts implements Mounts {
       await assertInPlace(request, info, targetFd);
       return verified(request, info);
     } catch (error) {
+      // Nobody knows whether a child that did not answer had attached it.
+      if (isUnanswered(error)) {
+        const mounts = await this.list({ namespaceDescriptor: namespace });
+        info = mounts.find((entry) => entry.mountId === mountId);
+      }
       if (info !== undefined) {
-        const { mountId, mountPoint } = info;
-        await this.#unmountInNamespace(namespace, mountPoint, { mountId, lazy: true });
+        const { mountPoint } = info;
+        await this.#unmountInNamespace(namespace, mountPoint, {
+          mountId: info.mountId,
+          lazy: true,
+        });
       }
       throw error;
     } finally {
