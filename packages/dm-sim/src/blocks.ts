@@ -13,7 +13,7 @@ import {
 import type { Disk } from "./disk.ts";
 import { type Gate, Refusal } from "./faults.ts";
 import { identityOf, statBacking } from "./loops.ts";
-import { type BlockIo, BlockNode, checkRange, type Machine } from "./machine.ts";
+import { type BlockIo, BlockNode, checkRange, type Machine, type Place } from "./machine.ts";
 
 /** As much of both ends as the real bindings read. */
 const HEAD_BYTES = 256 << 10;
@@ -112,8 +112,8 @@ export class RawDisk extends BlockNode {
     return false;
   }
 
-  override disk(): Disk {
-    return this.#disk;
+  override place(): Place {
+    return { disk: this.#disk, offsetBytes: 0 };
   }
 
   override read(offsetBytes: number, lengthBytes: number): Buffer {
@@ -257,7 +257,7 @@ export class SimBlockDevices implements BlockDevices {
 const ZERO_CHUNK_BYTES = 1 << 20;
 
 function zeroOut(node: BlockNode, offsetBytes: number, lengthBytes: number): void {
-  if (node.disk() !== undefined) {
+  if (node.place() !== undefined) {
     node.discard(offsetBytes, lengthBytes);
     return;
   }

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import type { DevNumber, LoopAttachOptions, LoopDevices, LoopStatus } from "@thinpool/dm-native";
 import type { Disk } from "./disk.ts";
 import { type Gate, isErrnoName, Refusal } from "./faults.ts";
-import { BlockNode, checkRange, type Machine } from "./machine.ts";
+import { BlockNode, checkRange, type Machine, type Place } from "./machine.ts";
 
 /** Documentation/admin-guide/devices.txt: loop devices. */
 const LOOP_MAJOR = 7;
@@ -71,8 +71,8 @@ class LoopNode extends BlockNode {
     return this.options.blockSizeBytes ?? SECTOR_BYTES;
   }
 
-  override disk(): Disk {
-    return this.#disk;
+  override place(): Place {
+    return { disk: this.#disk, offsetBytes: this.#start() };
   }
 
   override read(offsetBytes: number, lengthBytes: number): Buffer {

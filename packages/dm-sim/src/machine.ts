@@ -20,6 +20,11 @@ export interface BlockIo {
 /** Who may claim a device for itself: dm tables share one claim, a mounted filesystem has its own. */
 export type Claim = "device-mapper" | "filesystem";
 
+export interface Place {
+  readonly disk: Disk;
+  readonly offsetBytes: number;
+}
+
 export abstract class BlockNode implements BlockIo {
   abstract readonly dev: DevNumber;
   #openCount = 0;
@@ -34,8 +39,8 @@ export abstract class BlockNode implements BlockIo {
   abstract write(offsetBytes: number, bytes: Uint8Array): void;
   abstract discard(offsetBytes: number, lengthBytes: number): void;
   abstract flush(): void;
-  /** The disk that ends the chain, for metadata that stands beside the bytes. */
-  abstract disk(): Disk | undefined;
+  /** Where it begins on the disk that ends the chain, for metadata that stands beside the bytes. */
+  abstract place(): Place | undefined;
 
   logicalSectorBytes(): number {
     return 512;
@@ -88,7 +93,8 @@ export function checkRange(node: BlockIo, offsetBytes: number, lengthBytes: numb
 /** What survives a power cut: disks by identity, and the thin pools' metadata on them. */
 export class Stores {
   readonly #disks = new Map<string, Disk>();
-  readonly #metadata = new Map<Disk, ThinMetadata>();
+  /** By the place of its first block: a disk may have those of several pools. */
+  readonly #metadata = new Map<Disk, Map<number, ThinMetadata>>();
 
   disk(identity: string): Disk {
     let disk = this.#disks.get(identity);
@@ -99,17 +105,21 @@ export class Stores {
     return disk;
   }
 
-  metadata(disk: Disk): ThinMetadata | undefined {
-    return this.#metadata.get(disk);
+  metadata({ disk, offsetBytes }: Place): ThinMetadata | undefined {
+    return this.#metadata.get(disk)?.get(offsetBytes);
   }
 
-  setMetadata(disk: Disk, metadata: ThinMetadata): void {
-    this.#metadata.set(disk, metadata);
+  setMetadata({ disk, offsetBytes }: Place, metadata: ThinMetadata): void {
+    const onDisk = this.#metadata.get(disk) ?? new Map<number, ThinMetadata>();
+    onDisk.set(offsetBytes, metadata);
+    this.#metadata.set(disk, onDisk);
   }
 
   powerCut(): void {
     for (const disk of this.#disks.values()) disk.forget();
-    for (const metadata of this.#metadata.values()) metadata.forget();
+    for (const onDisk of this.#metadata.values()) {
+      for (const metadata of onDisk.values()) metadata.forget();
+    }
   }
 }
 

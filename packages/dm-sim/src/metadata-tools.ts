@@ -202,8 +202,8 @@ export class SimMetadataTools {
   }
 
   #metadata(node: BlockNode): ThinMetadata | undefined {
-    const disk = node.disk();
-    return disk && this.#machine.stores.metadata(disk);
+    const place = node.place();
+    return place && this.#machine.stores.metadata(place);
   }
 
   #view(node: BlockNode, source: SimMetadataSource): MetadataView {
@@ -219,9 +219,9 @@ export class SimMetadataTools {
 
   /** As the programs leave it: in the device's cache, until somebody flushes it. */
   #put(node: BlockNode, view: MetadataView): void {
-    const disk = node.disk();
-    if (disk === undefined) throw new Refusal("EINVAL", "the device has no storage of its own");
-    this.#machine.stores.setMetadata(disk, ThinMetadata.of(view, metadataBlocksOf(node)));
+    const place = node.place();
+    if (place === undefined) throw new Refusal("EINVAL", "the device has no storage of its own");
+    this.#machine.stores.setMetadata(place, ThinMetadata.of(view, metadataBlocksOf(node)));
     writeSuperblock(node);
   }
 }

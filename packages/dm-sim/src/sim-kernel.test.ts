@@ -375,3 +375,27 @@ describe("event polls", () => {
     await assert.rejects(events.wait({ timeoutMs: 0 }), code("NATIVE_REFUSED"));
   });
 });
+
+describe("several pools on one disk", () => {
+  it("have a metadata each, by its place", async () => {
+    sim.addBlockDevice({ path: "/dev/sda", sizeBytes: 64 << 20 });
+    const METADATA_SECTORS = sectors(METADATA_BYTES / 512);
+    const start = async (number: number): Promise<DmName> => {
+      const [metadata, data] = [dmName(`metadata${number}`), dmName(`data${number}`)];
+      const at = (METADATA_BYTES / 512) * number;
+      await make(metadata, "linear", `/dev/sda ${at}`, METADATA_SECTORS);
+      await make(data, "linear", `/dev/sda ${at + 40_960}`, METADATA_SECTORS);
+      const devices = `/dev/mapper/${metadata} /dev/mapper/${data}`;
+      await make(dmName(`pool${number}`), "thin-pool", `${devices} 128 0`, METADATA_SECTORS);
+      return dmName(`pool${number}`);
+    };
+    for (const number of [0, 1]) {
+      const name = await start(number);
+      await sim.dm.message({ name }, `create_thin ${number}`);
+    }
+    await sim.dm.removeAll();
+    for (const number of [0, 1]) {
+      assert.deepEqual(sim.checkMetadata(`/dev/mapper/${await start(number)}`), [number]);
+    }
+  });
+});

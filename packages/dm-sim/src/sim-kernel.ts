@@ -242,8 +242,8 @@ export class SimKernel {
   }
 
   #metadataOf(path: string): ThinMetadata {
-    const disk = this.#machine.node(path).disk();
-    const metadata = disk && this.#machine.stores.metadata(disk);
+    const place = this.#machine.node(path).place();
+    const metadata = place && this.#machine.stores.metadata(place);
     if (metadata === undefined) throw new TypeError(`${path}: holds no pool's metadata`);
     return metadata;
   }

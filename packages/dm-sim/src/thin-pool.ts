@@ -390,11 +390,11 @@ function openMetadata(options: {
   readonly settings: PoolSettings;
 }): ThinMetadata {
   const { metadataNode, blockSectors } = options;
-  const disk = metadataNode.disk();
-  if (disk === undefined)
+  const place = metadataNode.place();
+  if (place === undefined)
     throw new Refusal("EINVAL", "the metadata device has no storage of its own");
   const superblock = metadataNode.read(0, METADATA_BLOCK_BYTES);
-  const known = options.machine.stores.metadata(disk);
+  const known = options.machine.stores.metadata(place);
   if (superblock.equals(EMPTY_BLOCK)) {
     if (options.settings.features.readOnly) {
       throw new Refusal("EPERM", "the metadata is unformatted and the pool is to be read-only");
@@ -403,7 +403,7 @@ function openMetadata(options: {
       blockSectors,
       metadataBlocks: metadataBlocksOf(metadataNode),
     });
-    options.machine.stores.setMetadata(disk, metadata);
+    options.machine.stores.setMetadata(place, metadata);
     writeSuperblock(metadataNode);
     metadataNode.flush();
     return metadata;

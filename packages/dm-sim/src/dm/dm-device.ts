@@ -1,9 +1,8 @@
 /** One dm device: its two table slots, its state, and the I/O through its live table. */
 import { type DmDeviceInfo, type DmName, type DmUuid, mangle } from "@thinpool/dm-native";
 import type { DevNumber } from "@thinpool/dm-native";
-import type { Disk } from "../disk.ts";
 import { Refusal } from "../faults.ts";
-import { BlockNode, checkRange, type Machine } from "../machine.ts";
+import { BlockNode, checkRange, type Machine, type Place } from "../machine.ts";
 import type { ThinPool } from "../thin-pool.ts";
 import type { Table } from "./table.ts";
 
@@ -160,10 +159,13 @@ export class DmDevice extends BlockNode {
   }
 
   /** Of a device that is one linear piece: a pool's metadata may stand on it. */
-  override disk(): Disk | undefined {
-    const nodes = this.live?.nodes ?? [];
-    if (this.live?.entries.length !== 1 || nodes.length !== 1) return undefined;
-    return this.live.entries[0]?.target.type === "linear" ? nodes[0]?.disk() : undefined;
+  override place(): Place | undefined {
+    const [node, ...others] = this.live?.nodes ?? [];
+    const [entry, ...more] = this.live?.entries ?? [];
+    const baseBytes = entry?.target.linearBytes;
+    const place = node?.place();
+    if (baseBytes === undefined || others.length + more.length > 0) return undefined;
+    return place && { disk: place.disk, offsetBytes: place.offsetBytes + baseBytes };
   }
 
   override read(offsetBytes: number, lengthBytes: number): Buffer {

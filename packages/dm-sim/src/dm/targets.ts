@@ -17,6 +17,8 @@ export interface Target {
   readonly singleton: boolean;
   /** A device that has once had this target live can't change to another type. */
   readonly immutable: boolean;
+  /** Where it begins on what it stands on, of a linear target. */
+  readonly linearBytes?: number;
   /** The pool, of a thin-pool target. */
   readonly pool?: ThinPool;
   /** The pool of a thin target, which suspends it with itself. */
@@ -84,6 +86,7 @@ function linear(args: readonly string[], context: TargetContext): Target {
   return {
     ...PLAIN,
     type: "linear",
+    linearBytes: base,
     params: () => `${formatDevNumber(node.dev)} ${start}`,
     status: () => "",
     read: (offset, length) => node.read(base + offset, length),
