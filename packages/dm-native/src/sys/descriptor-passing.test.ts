@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { test } from "node:test";
+import koffi from "koffi";
+import { closeDescriptor } from "./descriptor.ts";
 import { receiveDescriptor, sendDescriptor } from "./descriptor-passing.ts";
 import { socketFd } from "./peer-credentials.ts";
+import { socketPair } from "./sockets.ts";
 
 /** Takes the descriptor that it is told of on stdin, and prints what the file holds. */
 const RECEIVER = `
@@ -75,4 +78,39 @@ test("nothing sent, a plain byte, a file, a closed descriptor: refused", async (
   assert.throws(() => sendDescriptor(file, file, 1), { errnoName: "ENOTSOCK" });
   closeSync(file);
   assert.throws(() => receiveDescriptor(file), { errnoName: "EBADF" });
+});
+
+/** The kernel's padding makes room for two where one is expected (cmsg(3)). */
+function sendTwo(socket: number, descriptor: number): void {
+  const iovec = koffi.struct({ base: "void *", length: "size_t" });
+  const header = koffi.struct({
+    name: "void *",
+    nameLength: "uint32_t",
+    vector: koffi.pointer(iovec),
+    vectorCount: "size_t",
+    control: "void *",
+    controlLength: "size_t",
+    flags: "int",
+  });
+  const sendmsg = koffi.load(null).func("sendmsg", "long", ["int", koffi.pointer(header), "int"]);
+  const control = Buffer.alloc(24);
+  control.writeBigUInt64LE(24n, 0);
+  control.writeInt32LE(1, 8);
+  control.writeInt32LE(1, 12);
+  control.writeInt32LE(descriptor, 16);
+  control.writeInt32LE(descriptor, 20);
+  const vector = { base: Buffer.alloc(4), length: 4 };
+  const message = { name: null, nameLength: 0, vector, vectorCount: 1, flags: 0 };
+  const sent = sendmsg(socket, { ...message, control, controlLength: 24 }, 0) as number;
+  assert.equal(sent, 4);
+}
+
+test("two at once are refused, and neither is left open", async () => {
+  const [here, there] = socketPair();
+  const opened = (): readonly string[] => readdirSync("/proc/self/fd");
+  const before = opened();
+  sendTwo(there, 0);
+  assert.throws(() => receiveDescriptor(here), { code: "NATIVE_REFUSED" });
+  assert.deepEqual(opened(), before);
+  for (const end of [here, there]) await closeDescriptor(end);
 });

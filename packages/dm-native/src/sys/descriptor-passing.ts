@@ -15,6 +15,7 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 /** struct cmsghdr: length u64, level i32, type i32; then one descriptor, the whole padded to 8. */
+const CMSG_HEADER = 16;
 const CMSG_LENGTH = 20;
 const CMSG_SPACE = 24;
 const NUMBER_BYTES = 4;
@@ -77,6 +78,19 @@ export interface ReceivedDescriptor {
   readonly number: number;
 }
 
+/** The kernel takes the padding for room: there may be two. */
+function descriptorsIn(control: Buffer, length: number): readonly number[] {
+  const isRights =
+    length >= CMSG_LENGTH &&
+    control.readInt32LE(8) === SOL_SOCKET &&
+    control.readInt32LE(12) === SCM_RIGHTS;
+  if (!isRights) return [];
+  const bytes = Math.min(Number(control.readBigUInt64LE(0)), CMSG_SPACE) - CMSG_HEADER;
+  return Array.from({ length: Math.floor(bytes / 4) }, (_, index) =>
+    control.readInt32LE(CMSG_HEADER + index * 4),
+  );
+}
+
 /** The next one, which must have been sent already. Throws NATIVE_REFUSED where there is none. */
 export function receiveDescriptor(socket: number): ReceivedDescriptor {
   const payload = Buffer.alloc(NUMBER_BYTES);
@@ -85,20 +99,19 @@ export function receiveDescriptor(socket: number): ReceivedDescriptor {
   const got = recvmsg(socket, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) as number;
   const object = `descriptor ${socket}`;
   if (got < 0) throw nativeErrorFromErrno({ operation: "recvmsg", object, errno: koffi.errno() });
-  const isOne =
-    Number(header.controlLength) >= CMSG_LENGTH &&
-    control.readInt32LE(8) === SOL_SOCKET &&
-    control.readInt32LE(12) === SCM_RIGHTS;
-  const descriptor = isOne ? control.readInt32LE(16) : -1;
-  if (isOne && got === NUMBER_BYTES && (header.flags & MSG_CTRUNC) === 0) {
+  const [descriptor, ...more] = descriptorsIn(control, Number(header.controlLength));
+  const isWhole = got === NUMBER_BYTES && (header.flags & MSG_CTRUNC) === 0;
+  if (descriptor !== undefined && more.length === 0 && isWhole) {
     return { descriptor, number: payload.readUInt32LE() };
   }
-  if (isOne) close.sync(descriptor);
+  for (const unwanted of descriptor === undefined ? [] : [descriptor, ...more]) {
+    close.sync(unwanted);
+  }
   throw new NativeError({
     code: "NATIVE_REFUSED",
     operation: "recvmsg",
     object,
-    reason: "the message carries no descriptor",
+    reason: "the message does not carry one descriptor",
     hint: "Close the socket: its other end does not keep to the agreement.",
   });
 }
