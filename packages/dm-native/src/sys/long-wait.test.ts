@@ -292,18 +292,19 @@ test("a thread that wakes without a message goes on waiting: the next call is an
   assert.deepEqual(replies.slice(1), [{ kind: "done", outcomes }]);
 });
 
+/** Each would take a signal of its own. */
+const WORKERS = 3;
+
 test("one signal does for all threads that have this module, and for those that had it", async () => {
   const caught = (): bigint => {
     const text = readFileSync("/proc/self/status", "utf8");
     return BigInt(`0x${/^SigCgt:\t(\w+)$/m.exec(text)?.[1] ?? "0"}`);
   };
-  // What a worker has, or a test runner that loads each file's modules anew.
-  const instance = async (query: string): Promise<{ readonly ThreadStore: typeof ThreadStore }> =>
-    import(`./long-wait-threads.ts?${query}`);
+  const program = new URL("./long-wait-worker.test.support.ts", import.meta.url);
   let first: bigint | undefined;
-  for (let count = 0; count < 15; count += 1) {
-    const { ThreadStore: Store } = await instance(String(count));
-    await new Store().start().stop();
+  for (let count = 0; count < WORKERS; count += 1) {
+    const [code] = (await once(new Worker(program), "exit")) as [number];
+    assert.equal(code, 0);
     first ??= caught();
     assert.equal(caught(), first);
   }
