@@ -260,9 +260,10 @@ export class Engine {
   }
 
   /** DEVICE_NOT_FOUND where no record of this name counts. */
-  device(operation: string, name: string): DeviceRecord {
+  /** `uuid`: that very device, where the name may have become another's. */
+  device(operation: string, name: string, uuid?: string): DeviceRecord {
     const record = this.ledger.byName(name, this.transactionId);
-    if (record !== undefined) return record;
+    if (record !== undefined && (uuid ?? record.uuid) === record.uuid) return record;
     throw new PoolError({
       code: "DEVICE_NOT_FOUND",
       operation,

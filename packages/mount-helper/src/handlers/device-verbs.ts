@@ -5,7 +5,7 @@ import { PoolError } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import type { HandlerParts, Handlers, Within } from "./handler.ts";
-import { seenDevice } from "./seen-device.ts";
+import { readableDevice, seenDevice } from "./seen-device.ts";
 
 export type DeviceVerb =
   | "device.snapshotMany"
@@ -20,34 +20,24 @@ export function deviceVerbHandlers(
   parts: HandlerParts,
   within: Within,
 ): Pick<Handlers, DeviceVerb> {
-  const { pool, mounts, ephemerals, inTurn } = parts;
+  const { pool, mounts, ephemerals } = parts;
   const seen = seenDevice(parts);
+  const readable = readableDevice(parts);
   const toWire = deviceToWire(parts);
   return {
     "device.snapshotMany": async ({ snapshots }, principal, call) => {
       // Those that the policy has just judged: nothing was awaited since.
       const judged = snapshots.map(({ origin }) => pool.get({ name: origin }));
       const sizeBytes = judged.reduce((sum, origin) => sum + origin.sizeBytes, 0n);
-      const asked = snapshots.map(({ origin, name }) => {
-        return { origin, name, ownerUid: principal.uid, uuid: call.newUuid() };
+      const asked = snapshots.map(({ origin, name }, index) => {
+        const originUuid = judged[index]?.uuid;
+        return { origin, originUuid, name, ownerUid: principal.uid, uuid: call.newUuid() };
       });
       const { devices, pauseMs } = await within(
         principal,
         { devices: snapshots.length, sizeBytes, copies: judged },
         () => pool.snapshotMany({ snapshots: asked }),
       );
-      if (devices.some((device, index) => device.originUuid !== judged[index]?.uuid)) {
-        // While this waited, an origin was removed and another took its name.
-        const [operation, object] = ["device.snapshotMany", "an origin"];
-        for (const { name, uuid } of devices) {
-          await inTurn(name, operation, async () => {
-            // By now its name may be another's.
-            if (pool.list({ uuid })[0]?.name === name) await pool.remove({ name });
-          });
-        }
-        const reason = "the device was removed meanwhile";
-        throw new RequestError({ code: "NOT_FOUND", operation, object, reason });
-      }
       return { devices: devices.map(toWire), pauseMs };
     },
 
@@ -83,9 +73,9 @@ export function deviceVerbHandlers(
     },
 
     "device.revert": async ({ name, snapshot }, principal) => {
-      seen("device.revert", snapshot, principal);
+      const { uuid: snapshotUuid } = readable("device.revert", snapshot, principal);
       await mounts.assertNotMounted(pool.get({ name }), "revert");
-      return toWire((await pool.revert({ name, snapshot })).device);
+      return toWire((await pool.revert({ name, snapshot, snapshotUuid })).device);
     },
 
     "device.changedBlocks": async ({ name, from, offsetBytes, limit }, principal, { signal }) => {

@@ -36,7 +36,7 @@ interface Served {
 
 async function serve(
   limits: Partial<Limits> = {},
-  override: Partial<Pick<ThinPool, "usage" | "createDevice" | "snapshotMany" | "remove">> = {},
+  override: Partial<Pick<ThinPool, "usage" | "createDevice">> = {},
 ): Promise<Served> {
   const world = await World.begin();
   const { mounts, sessions, ephemerals } = world.references;
@@ -228,36 +228,6 @@ test("an import whose device was removed half way leaves another's of the same n
   const { labels, active, ownerUid } = made.world.pool.get({ name: "img" });
   assert.deepEqual({ labels, active, ownerUid }, { labels: {}, active: false, ownerUid: BOB_UID });
   await made.world.check();
-  await made.end();
-});
-
-test("snapshots that are taken back leave another's device of the same name alone", async () => {
-  const made: Served = await serve(
-    {},
-    {
-      snapshotMany: async (options) => {
-        const { pool } = made.world;
-        await pool.remove({ name: "one" });
-        await pool.createDevice({ ...SMALL, name: "one", ownerUid: OWN.uid });
-        return pool.snapshotMany(options);
-      },
-      remove: async (options) => {
-        const { pool } = made.world;
-        const removed = await pool.remove(options);
-        if (options.name !== "first") return removed;
-        // While that took its time its owner removed the other one, and somebody else took its name.
-        await pool.remove({ name: "second" });
-        await pool.createDevice({ ...SMALL, name: "second", ownerUid: BOB_UID });
-        return removed;
-      },
-    },
-  );
-  const snapshots = ["first", "second"].map((name) => ({ origin: "one", name }));
-  const taking = made.handlers["device.snapshotMany"]({ snapshots }, OWN, made.call(OWN));
-  await assert.rejects(taking, { code: "NOT_FOUND" });
-  const { pool } = made.world;
-  assert.equal(pool.has({ name: "first" }), false);
-  assert.equal(pool.has({ name: "second" }) && pool.get({ name: "second" }).ownerUid, BOB_UID);
   await made.end();
 });
 

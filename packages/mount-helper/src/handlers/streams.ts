@@ -90,11 +90,9 @@ export function streamHandlers(
 
   const makeCopy = (origin: Device, name: string, ownerUid: number, uuid: string, who: Principal) =>
     within(who, { devices: 1, sizeBytes: origin.sizeBytes, copies: [origin] }, async () => {
-      const { device } = await pool.snapshot({ origin: origin.name, name, ownerUid, uuid });
-      if (device.originUuid === origin.uuid) return device;
-      // While this waited, the origin was removed and another took its name.
-      await pool.remove({ name });
-      throw removed({ operation: "snapshot", object: origin.name });
+      // By then another device may have the origin's name: of that one no copy is made, not even for a moment.
+      const from = { origin: origin.name, originUuid: origin.uuid };
+      return (await pool.snapshot({ ...from, name, ownerUid, uuid })).device;
     });
 
   return {

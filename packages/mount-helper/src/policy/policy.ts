@@ -78,7 +78,7 @@ export const policy: Readonly<Record<MethodName, MethodPolicy>> = {
   "device.rename": { rule: "owns-device", object: "name", turn: "name" },
   "device.update": { rule: "owns-device", object: "name", turn: "name" },
   "device.resize": { rule: "owns-device", object: "name", turn: "name" },
-  // Whether the snapshot may be seen, the handler looks at.
+  // Whether what is on the snapshot may be read, the handler looks at.
   "device.revert": { rule: "owns-device", object: "name", turn: "name" },
   // Whether the older one may be seen, the handler looks at.
   "device.changedBlocks": { rule: "sees-device", object: "name", turn: undefined },

@@ -12,6 +12,8 @@ export interface RevertOptions {
   readonly name: string;
   /** A snapshot of it, which stays. */
   readonly snapshot: string;
+  /** Whose it must be: DEVICE_NOT_FOUND where another device has the snapshot's name by now. Default whichever. */
+  readonly snapshotUuid?: string | undefined;
 }
 
 export interface RevertResult {
@@ -35,7 +37,7 @@ export function revert(engine: Engine, options: RevertOptions): Promise<RevertRe
   const request = { operation: "revert", object, reads: [snapshot], changes: [object] };
   return engine.changeDevices(request, async () => {
     const device = engine.device("revert", deviceName(object));
-    const source = engine.device("revert", deviceName(snapshot));
+    const source = engine.device("revert", deviceName(snapshot), options.snapshotUuid);
     if (source.originUuid !== device.uuid) throw notItsSnapshot(device, source);
     const wasActive = engine.states.isActive(device.uuid);
     const { reverted, old } = await withUndo(async (undo) => {

@@ -14,6 +14,8 @@ const MAX_SNAPSHOTS_AT_ONCE = 64;
 
 export interface SnapshotOptions {
   readonly origin: string;
+  /** Whose it must be: DEVICE_NOT_FOUND where another device has the origin's name by now. Default whichever. */
+  readonly originUuid?: string | undefined;
   readonly name: string;
   /** Default the origin's. */
   readonly ownerUid?: number;
@@ -97,7 +99,7 @@ export function snapshotMany(
 }
 
 function creationOf(engine: Engine, options: SnapshotOptions): Creation {
-  const origin = engine.device("snapshot", deviceName(options.origin));
+  const origin = engine.device("snapshot", deviceName(options.origin), options.originUuid);
   const ownerUid = options.ownerUid ?? origin.ownerUid;
   checkOwner(ownerUid);
   const { sizeBytes, filesystem, uuid: originUuid, externalOrigin, growing } = origin;
