@@ -330,6 +330,28 @@ test("lazily only by policy, as the last step: then the device goes at its last 
   await world.end();
 });
 
+test("what was busy before somebody took it up again has all of its time once more", async () => {
+  const world = await World.begin();
+  world.rules = { ...world.rules, lazyAfterMs: 5_000 };
+  const { path } = await world.mount(LEASE);
+  const letGo = world.kernel.holdMount(path);
+  world.clock.advance(LEASE_MS);
+  await world.drive();
+  assert.deepEqual(world.held(), []);
+  const again = await world.mount(LEASE);
+  assert.equal(again.path, path);
+  world.clock.advance(LEASE_MS);
+  await world.drive();
+  assert.deepEqual(world.held(), []);
+  assert.deepEqual(await world.mountPoints(), [path], "a process works in it");
+  assert.equal(world.events.includes("busy-mount-taken-off-lazily"), false);
+  letGo();
+  world.clock.advance(MAX_RETRY_MS);
+  await world.drive();
+  await world.check();
+  await world.end();
+});
+
 test("a device that can't be deactivated after its last release is finished later", async () => {
   const world = await World.begin();
   const { mounts } = world.references;

@@ -366,6 +366,8 @@ export class MountService {
     if (ended.size > 0) {
       const over = end(record, ended);
       await records.save(over.record);
+      // Its time to be busy in begins now, whatever was tried in vain before somebody took it up.
+      if (over.step === "release") this.#retries.done(record.id);
       const fields = { device: record.deviceName, references: ended.size, left: over.step };
       logger.log("info", "references-ended", fields);
     }
