@@ -141,8 +141,8 @@ export async function startDaemonWith(options: DaemonOptions, identify: Identify
     access,
     book,
     rulesFor,
-    inTurn: <T>(device: string, operation: string, task: () => Promise<T>) =>
-      queue.run(device, operation, task),
+    inTurn: <T>(device: string, operation: string, task: () => Promise<T>, uid?: number) =>
+      queue.run(device, operation, task, uid),
     connectTokenEnded: () => remote.endStale(),
     stopping: stopping.signal,
   };

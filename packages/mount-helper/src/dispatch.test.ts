@@ -5,20 +5,23 @@ import { setImmediate } from "node:timers/promises";
 import type { KnownRequest } from "@thinpool/protocol";
 import { parseResponse } from "@thinpool/protocol";
 import type { Caller } from "./caller.ts";
-import { Dispatcher, MAX_OVERDUE_PER_UID } from "./dispatch.ts";
+import { Dispatcher, MAX_CHANGES_PER_UID, MAX_OVERDUE_PER_UID } from "./dispatch.ts";
 import type { EndedCall } from "./dispatch.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
 import { KeyStore } from "./idempotency/key-store.ts";
 import type { Recognise } from "./idempotency/keyed-calls.ts";
 import { KeyedCalls } from "./idempotency/keyed-calls.ts";
-import { KeyedQueue } from "./keyed-queue.ts";
+import { KeyedQueue, MAX_WAITING_PER_KEY } from "./keyed-queue.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Verdict } from "./policy/policy.ts";
 
 const LIMIT_MS = 30;
 const LONG_LIMIT_MS = 300;
+/** No call here has as long. */
+const PATIENCE_MS = 60_000;
 const UID = 1000;
 
+const NOT_FOUND: Verdict = { allowed: false, rule: "none", code: "NOT_FOUND", reason: "none" };
 const REPORT = { atMs: 1, metadata: "clean", report: "", findings: [], findingsLeftOut: 0 };
 const CHECK: KnownRequest = { id: 1, method: "pool.check", params: {} };
 
@@ -34,6 +37,7 @@ interface World {
   readonly finish: PromiseWithResolvers<undefined>;
   readonly observed: EndedCall[];
   readonly keys: KeyStore;
+  readonly queue: KeyedQueue;
   audit(): readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -41,9 +45,13 @@ interface Options {
   /** The policy's answers, one after another; then, and by default, all is allowed. */
   readonly verdicts?: Verdict[];
   readonly rule?: Recognise;
+  /** A user whom the policy lets do nothing. */
+  readonly stranger?: number;
+  readonly requestMs?: number;
 }
 
-function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): World {
+function world(options: Options = {}): World {
+  const { verdicts = [], rule = { how: "repeated" }, stranger, requestMs = LIMIT_MS } = options;
   const log: Record<string, unknown>[] = [];
   const logger = {
     log: (_level: string, event: string, fields: object = {}) =>
@@ -77,23 +85,25 @@ function world({ verdicts = [], rule = { how: "repeated" } }: Options = {}): Wor
     recognise: () => rule,
     logger,
   });
+  const queue = new KeyedQueue();
   const dispatcher = new Dispatcher({
     handlers,
     keyed,
     access: {
       actingAs: (principal) => Promise.resolve({ principal, onBehalfOf: undefined }),
-      judge: () => verdicts.shift() ?? { allowed: true, rule: "all" },
-      limits: () => ({ ...DEFAULT_LIMITS, requestMs: LIMIT_MS }),
+      judge: ({ uid }) =>
+        uid === stranger ? NOT_FOUND : (verdicts.shift() ?? { allowed: true, rule: "all" }),
+      limits: () => ({ ...DEFAULT_LIMITS, requestMs }),
     },
     deviceOfReference: () => undefined,
-    queue: new KeyedQueue(),
+    queue,
     logger,
     observe: (call) => observed.push(call),
     longRequestMs: LONG_LIMIT_MS,
   });
   const audit = (): readonly Readonly<Record<string, unknown>>[] =>
     log.filter(({ event }) => event === "audit");
-  return { dispatcher, begun, finish, observed, keys, audit };
+  return { dispatcher, begun, finish, observed, keys, queue, audit };
 }
 
 function remove(name: string, key?: string): KnownRequest {
@@ -208,6 +218,41 @@ test("a user can't pile up calls that outlive their time; others and root are se
   w.finish.resolve(undefined);
   assert.equal(await roots, "done");
   assert.equal(await ask(w, remove("more")), "done");
+});
+
+test("who may not touch a device can't keep its owner, or the daemon, from their turns on it", async () => {
+  const stranger = UID + 1;
+  const w = world({ stranger, requestMs: PATIENCE_MS });
+  const first = ask(w, remove("one"));
+  const strangers = Array.from({ length: 2 * MAX_WAITING_PER_KEY }, () =>
+    ask(w, remove("one"), stranger),
+  );
+  // A few of them come to the line with each turn of the event loop.
+  for (const _each of strangers) await setImmediate();
+  const second = ask(w, remove("one"));
+  const daemons = w.queue.run("one", "end of references", () => Promise.resolve("tended"));
+  await setImmediate();
+  w.finish.resolve(undefined);
+  assert.deepEqual([await first, await second, await daemons], ["done", "done", "tended"]);
+  assert.deepEqual(new Set(await Promise.all(strangers)), new Set(["NOT_FOUND"]));
+});
+
+test("of one user's changes only a share is under way: the pool's places are for all", async () => {
+  const w = world({ requestMs: PATIENCE_MS });
+  const names = Array.from({ length: 2 * MAX_CHANGES_PER_UID }, (_, index) => `d${index}`);
+  const many = names.map((name) => ask(w, remove(name)));
+  const others = ask(w, remove("theirs"), UID + 1);
+  const roots = ask(w, remove("roots"), 0);
+  while (!w.begun.some(({ name }) => name === "roots")) await setImmediate();
+  assert.equal(w.begun.length, MAX_CHANGES_PER_UID + 2);
+  w.finish.resolve(undefined);
+  const codes = await Promise.all([...many, others, roots]);
+  assert.deepEqual(new Set(codes), new Set(["done"]));
+  assert.deepEqual(
+    w.begun.flatMap(({ name }) => (name.startsWith("d") ? [name] : [])),
+    names,
+    "in the order in which they were asked for",
+  );
 });
 
 test("the policy is asked anew when what a call takes away has been written down", async () => {

@@ -26,6 +26,7 @@ import { encodeLong, longListOf } from "./long-answers.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Access } from "./policy/access.ts";
 import type { Principal } from "./policy/policy.ts";
+import { Shares } from "./shares.ts";
 import { assertPolicyComplete, objectOf, paramOf, policy } from "./policy/policy.ts";
 
 export interface DispatcherParts {
@@ -60,6 +61,12 @@ export const MAX_OVERDUE_PER_UID = 64;
  */
 export const LONG_REQUEST_MS: number = 24 * 60 * 60 * 1000;
 
+/**
+ * A user's changes that are under way, or in line for a device's turn, at once; his further ones wait. The engine
+ * refuses everybody above a number that several such users do not reach. Root's all are.
+ */
+export const MAX_CHANGES_PER_UID = 128;
+
 /** What the audit line gets to know on a call's way. */
 interface Trail {
   /** The rule that decided; undefined where it did not come to that. */
@@ -93,6 +100,7 @@ export class Dispatcher {
   #accepting = true;
   readonly #pace = new Pace();
   readonly #overdue = new Map<number, number>();
+  readonly #shares = new Shares(MAX_CHANGES_PER_UID);
   #nextCall = 1;
 
   /** Throws where a method has no policy. */
@@ -251,12 +259,18 @@ export class Dispatcher {
   }
 
   /** Operations on one device one after another; those that only look need no turn. */
-  async #inTurn(call: Call, work: KeyedWork): Promise<unknown> {
-    const { request } = call;
+  #inTurn(call: Call, work: KeyedWork): Promise<unknown> {
+    const { request, caller } = call;
+    const { uid } = caller.principal;
     call.state = "waiting";
-    const key = this.#turnOf(request);
     const run = (): Promise<unknown> => this.#judgeAndHandle(call, work);
-    return key === undefined ? run() : this.#parts.queue.run(key, request.method, run);
+    const inTurn = (): Promise<unknown> => {
+      const key = this.#turnOf(request);
+      return key === undefined ? run() : this.#parts.queue.run(key, request.method, run, uid);
+    };
+    // A stream takes as long as its client likes, and has a limit of its own.
+    const isShared = methods[request.method].changes && !isStreamMethod(request.method);
+    return isShared && uid !== 0 ? this.#shares.run(uid, inTurn) : inTurn();
   }
 
   #turnOf(request: KnownRequest): string | undefined {

@@ -47,7 +47,13 @@ export interface HandlerParts {
   readonly stopping: AbortSignal;
 }
 
-export type InTurn = <T>(device: string, operation: string, task: () => Promise<T>) => Promise<T>;
+/** `uid`: whose it is; undefined: the daemon's own, which is never refused. */
+export type InTurn = <T>(
+  device: string,
+  operation: string,
+  task: () => Promise<T>,
+  uid?: number,
+) => Promise<T>;
 
 /**
  * Runs `make`, which adds that many devices and bytes, within the user's limits. `copies`: what each new

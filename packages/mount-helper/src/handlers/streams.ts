@@ -40,13 +40,15 @@ export function streamHandlers(
     },
   ): Promise<T> => {
     const { operation, name, uuid, make, labels, wish, settle } = options;
+    const { uid } = call.principal;
     const worker = workerOf(call, operation, name);
     const session = sessions.begin();
     try {
-      const device = await inTurn(name, operation, () => {
+      const making = (): Promise<Device> => {
         assertWanted(call);
         return ephemerals.create({ name, uuid, session }, make);
-      });
+      };
+      const device = await inTurn(name, operation, making, uid);
       const { path } = await inTurn(name, operation, async () => {
         // Between the turns it may have been removed, and its name be another's by now.
         if (pool.list({ uuid })[0]?.name !== name) throw removed({ operation, object: name });
