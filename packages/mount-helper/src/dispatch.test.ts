@@ -5,7 +5,12 @@ import { setImmediate } from "node:timers/promises";
 import type { KnownRequest } from "@thinpool/protocol";
 import { parseResponse } from "@thinpool/protocol";
 import type { Caller } from "./caller.ts";
-import { Dispatcher, MAX_CHANGES_PER_UID, MAX_OVERDUE_PER_UID } from "./dispatch.ts";
+import {
+  Dispatcher,
+  MAX_CHANGES_PER_UID,
+  MAX_LISTS_PER_UID,
+  MAX_OVERDUE_PER_UID,
+} from "./dispatch.ts";
 import type { EndedCall } from "./dispatch.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
 import { KeyStore } from "./idempotency/key-store.ts";
@@ -14,6 +19,7 @@ import { KeyedCalls } from "./idempotency/keyed-calls.ts";
 import { KeyedQueue, MAX_WAITING_PER_KEY } from "./keyed-queue.ts";
 import { DEFAULT_LIMITS } from "./policy/access.ts";
 import type { Verdict } from "./policy/policy.ts";
+import { ITEMS_PER_TURN } from "./turns.ts";
 
 const LIMIT_MS = 30;
 const LONG_LIMIT_MS = 300;
@@ -23,6 +29,18 @@ const UID = 1000;
 
 const NOT_FOUND: Verdict = { allowed: false, rule: "none", code: "NOT_FOUND", reason: "none" };
 const REPORT = { atMs: 1, metadata: "clean", report: "", findings: [], findingsLeftOut: 0 };
+const DEVICE = {
+  name: "d",
+  uuid: "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f10",
+  thinId: 1,
+  sizeBytes: "4194304",
+  filesystem: "none",
+  createdAtMs: 1,
+  transactionId: "7",
+  ownerUid: UID,
+  active: false,
+};
+const LIST: KnownRequest = { id: 1, method: "device.list", params: {} };
 const CHECK: KnownRequest = { id: 1, method: "pool.check", params: {} };
 
 interface World {
@@ -38,6 +56,8 @@ interface World {
   readonly observed: EndedCall[];
   readonly keys: KeyStore;
   readonly queue: KeyedQueue;
+  /** Lists that were begun and, by the test's word, are not answered yet. */
+  readonly lists: { now: number; most: number };
   audit(): readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -74,8 +94,15 @@ function world(options: Options = {}): World {
   };
   const checking = (_params: object, principal: unknown, call: CallContext): Promise<object> =>
     removing({ name: "stops" }, principal, call).then(() => REPORT);
+  const lists = { now: 0, most: 0 };
+  const listing = (): Promise<readonly unknown[]> => {
+    lists.now += 1;
+    lists.most = Math.max(lists.most, lists.now);
+    return Promise.resolve(Array.from({ length: 2 * ITEMS_PER_TURN + 1 }, () => DEVICE));
+  };
   // The only methods that are called here.
   const handlers = {
+    "device.list": listing,
     "device.remove": removing,
     "pool.check": checking,
   } as unknown as Handlers;
@@ -103,7 +130,7 @@ function world(options: Options = {}): World {
   });
   const audit = (): readonly Readonly<Record<string, unknown>>[] =>
     log.filter(({ event }) => event === "audit");
-  return { dispatcher, begun, finish, observed, keys, queue, audit };
+  return { dispatcher, begun, finish, observed, keys, queue, lists, audit };
 }
 
 function remove(name: string, key?: string): KnownRequest {
@@ -253,6 +280,20 @@ test("of one user's changes only a share is under way: the pool's places are for
     names,
     "in the order in which they were asked for",
   );
+});
+
+test("of one user's long answers only a few are put together at once, root's too", async () => {
+  for (const uid of [UID, 0]) {
+    const w = world({ requestMs: PATIENCE_MS });
+    const all = Array.from({ length: 8 * MAX_LISTS_PER_UID }, async () => {
+      const outcome = await ask(w, LIST, uid);
+      w.lists.now -= 1;
+      return outcome;
+    });
+    assert.deepEqual(new Set(await Promise.all(all)), new Set(["done"]));
+    // The next ones begin some moments before the test hears of those that ended.
+    assert.ok(w.lists.most < 2 * MAX_LISTS_PER_UID, `${w.lists.most} at once`);
+  }
 });
 
 test("the policy is asked anew when what a call takes away has been written down", async () => {

@@ -3,7 +3,7 @@
  * becomes an answer here; every call that changes something leaves an audit line.
  */
 import { randomUUID } from "node:crypto";
-import type { KnownRequest } from "@thinpool/protocol";
+import type { KnownRequest, MethodName } from "@thinpool/protocol";
 import {
   MAX_RESPONSE_BYTES,
   encodeFailure,
@@ -67,6 +67,20 @@ export const LONG_REQUEST_MS: number = 24 * 60 * 60 * 1000;
  */
 export const MAX_CHANGES_PER_UID = 128;
 
+/**
+ * Their answers grow with what there is, to megabytes, and take several turns of the event loop: of one user's so
+ * many are put together at once, or a thousand of them would be in memory at the same time.
+ */
+const LISTS: ReadonlySet<MethodName> = new Set([
+  "device.list",
+  "events.list",
+  "mount.list",
+  "pool.usage",
+  "token.list",
+  "token.listConnect",
+]);
+export const MAX_LISTS_PER_UID = 4;
+
 /** What the audit line gets to know on a call's way. */
 interface Trail {
   /** The rule that decided; undefined where it did not come to that. */
@@ -101,6 +115,7 @@ export class Dispatcher {
   readonly #pace = new Pace();
   readonly #overdue = new Map<number, number>();
   readonly #shares = new Shares(MAX_CHANGES_PER_UID);
+  readonly #lists = new Shares(MAX_LISTS_PER_UID);
   #nextCall = 1;
 
   /** Throws where a method has no policy. */
@@ -121,7 +136,7 @@ export class Dispatcher {
       number: this.#nextCall,
       startedAt: performance.now(),
       trail: {},
-      state: "joined",
+      state: LISTS.has(request.method) ? "waiting" : "joined",
       overdue: false,
     };
     this.#nextCall += 1;
@@ -160,10 +175,10 @@ export class Dispatcher {
     try {
       this.#assertFewOverdue(call);
       await this.#pace.enter();
-      const result = await this.#once(call);
-      // A change's end is that of others too, which were committed with it.
-      if (methods[method].changes && this.#running.size > 1) await this.#pace.later();
-      const answer = await encodeChecked(request, result);
+      const { uid } = call.caller.principal;
+      const answer = LISTS.has(method)
+        ? await this.#lists.run(uid, () => this.#encoded(call))
+        : await this.#encoded(call);
       this.#ended(call, "done");
       return answer;
     } catch (thrown) {
@@ -176,6 +191,14 @@ export class Dispatcher {
       this.#ended(call, description.code);
       return encodeFailure(request.id, errorObjectOf(description));
     }
+  }
+
+  async #encoded(call: Call): Promise<string> {
+    const { request } = call;
+    const result = await this.#once(call);
+    // A change's end is that of others too, which were committed with it.
+    if (methods[request.method].changes && this.#running.size > 1) await this.#pace.later();
+    return encodeChecked(request, result);
   }
 
   /** Its time is over. Tells its caller so, and those who can stop half way safely. */

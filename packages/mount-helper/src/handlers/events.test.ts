@@ -16,7 +16,7 @@ import { LivePolicy } from "../policy/live-policy.ts";
 import type { Principal } from "../policy/policy.ts";
 import { RightsBook } from "../policy/rights-book.ts";
 import { RightsStore } from "../policy/rights-store.ts";
-import { MAX_EVENT_READERS_PER_UID, eventHandlers } from "./events.ts";
+import { MAX_EVENT_READERS_PER_UID, MAX_STATES_PER_UID, eventHandlers } from "./events.ts";
 import type { HandlerParts } from "./handler.ts";
 
 const folders: string[] = [];
@@ -293,6 +293,29 @@ test("the state comes at first, to who is behind, and after a restart", async ()
   // Who sees nothing of them gets on as well, in bounded steps.
   const others = await w.next(BOB, { after: behind.last - 2_000 });
   assert.deepEqual([others.events, others.last], [[], behind.last - 1_000]);
+  await end(w);
+});
+
+test("of one user's states only a few are put together at once", async (t) => {
+  const w = await world();
+  const watch = w.pool.watchRenames.bind(w.pool);
+  let now = 0;
+  let most = 0;
+  t.mock.method(w.pool, "watchRenames", () => {
+    const renamed = watch();
+    now += 1;
+    most = Math.max(most, now);
+    return {
+      uuids: renamed.uuids,
+      [Symbol.dispose]: () => {
+        now -= 1;
+        renamed[Symbol.dispose]();
+      },
+    };
+  });
+  const all = Array.from({ length: 8 * MAX_STATES_PER_UID }, () => w.next(ALICE, {}));
+  for (const { state } of await Promise.all(all)) assert.equal(state?.because, "start");
+  assert.equal(most, MAX_STATES_PER_UID);
   await end(w);
 });
 

@@ -5,6 +5,7 @@ import type { Device } from "@thinpool/thinpool";
 import { PoolError } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import type { Principal } from "../policy/policy.ts";
+import { Shares } from "../shares.ts";
 import { deviceToWire } from "./device-to-wire.ts";
 import { devicesInTurns } from "./devices-in-turns.ts";
 import { eventToWire } from "./event-to-wire.ts";
@@ -14,6 +15,8 @@ import { statusToWire } from "./pool.ts";
 /** Readers that wait at once: each is woken by each commit. */
 export const MAX_EVENT_READERS = 256;
 export const MAX_EVENT_READERS_PER_UID = 32;
+/** States of one user that are put together at once; each has all his devices. */
+export const MAX_STATES_PER_UID = 4;
 /** How much of the time that a user's call may take it waits at most. */
 const WAIT_SHARE = 1 / 2;
 /** Events that one answer looks through; most of a busy pool's are not for this caller. */
@@ -26,14 +29,19 @@ type Because = NonNullable<Next["state"]>["because"];
 export function eventHandlers(parts: HandlerParts): Topic<"events"> {
   const { pool, access } = parts;
   const readers = new Readers();
+  const states = new Shares(MAX_STATES_PER_UID);
   const toWire = deviceToWire(parts);
 
   /** At least as new as its number: what is in it already may come as an event once more. */
-  const state = async (
+  const state = (because: Because, principal: Principal, signal: AbortSignal): Promise<Next> =>
+    states.run(principal.uid, () => stateOf(because, principal, signal));
+
+  const stateOf = async (
     because: Because,
     principal: Principal,
     signal: AbortSignal,
   ): Promise<Next> => {
+    signal.throwIfAborted();
     const last = pool.lastEventNumber;
     const status = statusToWire(await pool.status());
     const view = (device: Device): Wire | undefined =>
