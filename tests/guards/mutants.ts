@@ -82,13 +82,18 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
     ],
     [
       "limit a user's requests in flight",
-      "this.#inFlight >= requestsInFlight",
-      "this.#inFlight < 0",
+      "this.#inFlight < requestsInFlight",
+      "this.#inFlight >= 0",
     ],
     [
       "limit a user's requests per second",
-      "if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;",
-      "this.#meter.take(requestsPerSecond, performance.now()); if (requestsPerSecond > 0) return undefined;",
+      "if (this.#meter.take(requestsPerSecond, performance.now())) return true;",
+      "this.#meter.take(requestsPerSecond, performance.now()); if (requestsPerSecond > 0) return true;",
+    ],
+    [
+      "count what is no request",
+      'case "note":\n        this.#count(connection.principal);',
+      'case "note":',
     ],
     ["end a front that idles", "setTimeout(() => this.end(),", "setTimeout(() => undefined,"],
     [
@@ -184,7 +189,37 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "",
     ],
   ]),
+  ...inFile("handlers/device.ts", "handlers/who-reads-what.test.ts", [
+    ["clone the very device that was judged", "originUuid: judged.uuid, ", ""],
+  ]),
+  ...inFile("handlers/streams.ts", "handlers/who-reads-what.test.ts", [
+    ["export the very device that was judged", ", originUuid: origin.uuid };", " };"],
+  ]),
+  ...inFile("handlers/device-verbs.ts", "handlers/who-reads-what.test.ts", [
+    [
+      "snapshot the very devices that were judged",
+      "return { origin, originUuid, name,",
+      "void originUuid; return { origin, name,",
+    ],
+    [
+      "revert to what the caller may read only",
+      'readable("device.revert", snapshot, principal)',
+      'seen("device.revert", snapshot, principal)',
+    ],
+    [
+      "revert to the very snapshot that was judged",
+      "snapshot, snapshotUuid }",
+      "snapshot, ...(snapshotUuid === name ? { snapshotUuid } : {}) }",
+    ],
+  ]),
   ...inFile("dispatch.ts", "dispatch.test.ts", [
+    ["share the engine's places among users", "isShared && uid !== 0 ?", "isShared && uid < 0 ?"],
+    [
+      "put few of a user's lists together at once",
+      "LISTS.has(method)\n",
+      "LISTS.has(method) && uid < 0\n",
+    ],
+    ["limit the lines about refused calls", "if (bounded === undefined) return;", ""],
     [
       "record what was made before a change without a key",
       "isChange ? keyed.unkeyed() : LOOK",

@@ -10,6 +10,7 @@ import {
   MAX_CHANGES_PER_UID,
   MAX_LISTS_PER_UID,
   MAX_OVERDUE_PER_UID,
+  REFUSALS_AUDITED_PER_SECOND,
 } from "./dispatch.ts";
 import type { EndedCall } from "./dispatch.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
@@ -280,6 +281,23 @@ test("of one user's changes only a share is under way: the pool's places are for
     names,
     "in the order in which they were asked for",
   );
+});
+
+test("calls that are refused fill no log: of each user's so many lines a second, the rest is counted", async (t) => {
+  let now = 1_000;
+  t.mock.method(performance, "now", () => now);
+  const stranger = UID + 1;
+  const w = world({ stranger, requestMs: PATIENCE_MS });
+  w.finish.resolve(undefined);
+  const total = 4 * REFUSALS_AUDITED_PER_SECOND;
+  const flood = Array.from({ length: total }, () => ask(w, remove("one"), stranger));
+  assert.deepEqual(new Set(await Promise.all(flood)), new Set(["NOT_FOUND"]));
+  assert.equal(w.audit().length, REFUSALS_AUDITED_PER_SECOND);
+  assert.equal(await ask(w, remove("one")), "done");
+  assert.equal(w.audit().at(-1)?.["outcome"], "done", "what happens has its line");
+  now += 1_000;
+  await ask(w, remove("one"), stranger);
+  assert.equal(w.audit().at(-1)?.["unlogged"], total - REFUSALS_AUDITED_PER_SECOND);
 });
 
 test("of one user's long answers only a few are put together at once, root's too", async () => {

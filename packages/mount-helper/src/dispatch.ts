@@ -14,6 +14,7 @@ import {
   methods,
   parseResult,
 } from "@thinpool/protocol";
+import { BoundedLines } from "./bounded-lines.ts";
 import type { Caller } from "./caller.ts";
 import { RequestError, WithdrawnError, describeError } from "./errors.ts";
 import type { CallContext, Handlers } from "./handlers/index.ts";
@@ -81,6 +82,14 @@ const LISTS: ReadonlySet<MethodName> = new Set([
 ]);
 export const MAX_LISTS_PER_UID = 4;
 
+/**
+ * Lines in the audit log about one user's calls that were refused; further ones are counted. Without a limit they
+ * would be as many as he may ask, and the log's own limit would take others' lines along.
+ */
+export const REFUSALS_AUDITED_PER_SECOND = 50;
+/** Users whose refusals are counted; the one that was refused longest ago is forgotten first. */
+const MAX_REFUSED_USERS = 1024;
+
 /** What the audit line gets to know on a call's way. */
 interface Trail {
   /** The rule that decided; undefined where it did not come to that. */
@@ -115,6 +124,8 @@ export class Dispatcher {
   readonly #pace = new Pace();
   readonly #overdue = new Map<number, number>();
   readonly #shares = new Shares(MAX_CHANGES_PER_UID);
+  /** By uid; who was refused last is the last. */
+  readonly #refusals = new Map<number, BoundedLines>();
   readonly #lists = new Shares(MAX_LISTS_PER_UID);
   #nextCall = 1;
 
@@ -230,6 +241,9 @@ export class Dispatcher {
     const isWithdrawn = overdue && state !== "begun";
     if (!methods[method].changes || isWithdrawn) return;
     const { uid, pid } = caller.principal;
+    const isRefused = outcome !== "done" && outcome !== "TIMEOUT" && !overdue;
+    const bounded = isRefused && uid !== 0 ? this.#refusalsOf(uid).take(performance.now()) : {};
+    if (bounded === undefined) return;
     this.#parts.logger.log("info", "audit", {
       call: number,
       connection: caller.connection,
@@ -244,7 +258,19 @@ export class Dispatcher {
       outcome,
       ms: Math.round(elapsedMs),
       ...(overdue ? { late: true } : {}),
+      ...bounded,
     });
+  }
+
+  #refusalsOf(uid: number): BoundedLines {
+    const lines = this.#refusals.get(uid) ?? new BoundedLines(REFUSALS_AUDITED_PER_SECOND);
+    this.#refusals.delete(uid);
+    this.#refusals.set(uid, lines);
+    const [oldest] = this.#refusals.keys();
+    if (this.#refusals.size > MAX_REFUSED_USERS && oldest !== undefined) {
+      this.#refusals.delete(oldest);
+    }
+    return lines;
   }
 
   async #countOverdue(uid: number, work: Promise<string>): Promise<void> {

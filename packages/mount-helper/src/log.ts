@@ -18,9 +18,15 @@ export function jsonLogger(write: (line: string) => void): Logger {
 }
 
 export function stderrLogger(): Logger {
+  if (process.stderr.listenerCount("error", passOver) === 0) process.stderr.on("error", passOver);
   return jsonLogger((line) => {
     process.stderr.write(line);
   });
+}
+
+/** Who read the log is gone: no reason to end what serves users, and nobody to tell. */
+function passOver(): void {
+  // What is written from now on is lost.
 }
 
 /** An error as the log keeps it: with its stack and its causes. */

@@ -14,6 +14,7 @@ import {
   MAX_FRONTS,
   MAX_NOTES_PER_CONNECTION,
   MAX_TRANSFERS_PER_UID,
+  REFUSALS_LOGGED_PER_SECOND,
 } from "./back.ts";
 import type { BackPort, ToFront } from "./channel.ts";
 
@@ -287,6 +288,43 @@ function importing(w: World, principal: Principal): { front: HostileFront; worke
   front.say({ type: "request", connection, id: 1, method: "device.import", params });
   return { front, worker: w.calls.at(-1)?.caller.worker ?? assert.fail() };
 }
+
+test("whatever a front says counts as asking: it can't keep the daemon busy with what is no request", () => {
+  const note = { type: "note", event: "request-refused", reason: "PARSE_ERROR" } as const;
+  const floods = {
+    notes: (connection: number): unknown => ({ ...note, connection }),
+    cancels: (connection: number): unknown => ({ type: "cancel", connection, id: 1 }),
+    "requests beyond those in flight": (connection: number): unknown => getRequest(connection, 2),
+  };
+  for (const [name, flood] of Object.entries(floods)) {
+    const w = world({ requestsInFlight: 1, requestsPerSecond: 5 });
+    const { front, connection } = connect(w, ALICE);
+    front.say(getRequest(connection, 1));
+    for (let count = 0; count < 4; count += 1) front.say(flood(connection));
+    assert.equal(front.rests, 0, name);
+    for (let count = 0; count < 10; count += 1) front.say(flood(connection));
+    assert.equal(front.rests, 10, name);
+    assert.equal(front.fault, undefined);
+    assert.equal(w.calls.length, 1, name);
+  }
+});
+
+test("connections that are refused fill no log: so many lines a second, the rest is counted", (t) => {
+  let now = 1_000;
+  t.mock.method(performance, "now", () => now);
+  const w = world();
+  for (let count = 0; count < MAX_CONNECTIONS_PER_UID; count += 1) connect(w, ALICE);
+  const refused = (): readonly Record<string, unknown>[] =>
+    w.log
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ event }) => event === "too-many-connections");
+  for (let count = 0; count < 100; count += 1) w.back.accept(ALICE, new Socket());
+  assert.equal(refused().length, REFUSALS_LOGGED_PER_SECOND);
+  now += 1_000;
+  w.back.accept(ALICE, new Socket());
+  assert.equal(refused().length, REFUSALS_LOGGED_PER_SECOND + 1);
+  assert.equal(refused().at(-1)?.["unlogged"], 100 - REFUSALS_LOGGED_PER_SECOND);
+});
 
 test("a transfer is told to the front once, with its call's key, and ends by its word, once", async () => {
   const w = world();

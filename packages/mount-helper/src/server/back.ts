@@ -17,7 +17,8 @@ import type { PeerProcess } from "@thinpool/thinpool";
 import { RequestError } from "../errors.ts";
 import { callSha256 } from "../idempotency/call-identity.ts";
 import type { Dispatcher } from "../dispatch.ts";
-import type { Logger } from "../log.ts";
+import { BoundedLines } from "../bounded-lines.ts";
+import type { LogFields, LogLevel, Logger } from "../log.ts";
 import { errorText } from "../log.ts";
 import type { Principal } from "../policy/policy.ts";
 import type { BackPort, FrontPort, ToBack, TransferOutcome, TransferWish } from "./channel.ts";
@@ -41,6 +42,9 @@ const OVERLOAD_REST_MS = 50;
 export const MAX_TRANSFERS_PER_UID = 8;
 /** Lines that one connection's front may write into the log; further ones are dropped. */
 export const MAX_NOTES_PER_CONNECTION = 32;
+
+/** Lines about connections that were refused; further ones are counted. */
+export const REFUSALS_LOGGED_PER_SECOND = 10;
 
 /** Makes the front of a principal's uid; throws where there can be none now. */
 export type OpenFront = (principal: Principal, back: BackPort) => FrontPort;
@@ -92,6 +96,7 @@ export class Back {
   readonly #parts: BackParts;
   /** By uid. */
   readonly #fronts = new Map<number, UidFront>();
+  readonly #refusals = new BoundedLines(REFUSALS_LOGGED_PER_SECOND);
   #nextConnection = 1;
 
   constructor(parts: BackParts) {
@@ -117,7 +122,7 @@ export class Back {
     const { uid, pid } = principal;
     const own = this.#fronts.get(uid)?.size ?? 0;
     if (this.connectionCount >= MAX_CONNECTIONS || own >= MAX_CONNECTIONS_PER_UID) {
-      this.#parts.logger.log("warn", "too-many-connections", { uid, pid, own });
+      this.#refused("warn", "too-many-connections", { uid, pid, own });
       refuseConnection(socket, "503 Service Unavailable", "There are too many connections.");
       end(origin);
       return undefined;
@@ -126,7 +131,7 @@ export class Back {
     try {
       front = this.#frontOf(principal);
     } catch (error) {
-      this.#parts.logger.log("error", "no-worker", { uid, pid, error: errorText(error) });
+      this.#refused("error", "no-worker", { uid, pid, error: errorText(error) });
       refuseConnection(socket, "503 Service Unavailable", "The daemon has no worker for you now.");
       end(origin);
       return undefined;
@@ -158,6 +163,11 @@ export class Back {
       await new Promise((resolve) => setTimeout(resolve, GOODBYE_CHECK_MS));
     }
     for (const front of this.#fronts.values()) front.end();
+  }
+
+  #refused(level: LogLevel, event: string, fields: LogFields): void {
+    const bounded = this.#refusals.take(performance.now());
+    if (bounded !== undefined) this.#parts.logger.log(level, event, { ...fields, ...bounded });
   }
 
   /** Ends a front that has no connection; throws where there is none. */
@@ -282,9 +292,11 @@ class UidFront implements BackPort {
         this.#request(message, connection);
         return;
       case "cancel":
+        this.#count(connection.principal);
         connection.waiting.get(message.id)?.abort();
         return;
       case "note":
+        this.#count(connection.principal);
         this.#note(message, connection);
         return;
       case "closed":
@@ -325,12 +337,18 @@ class UidFront implements BackPort {
   /** Over one of the user's limits: which; undefined: within both. */
   #refusal(principal: Principal): string | undefined {
     const { requestsInFlight, requestsPerSecond } = this.#parts.limitsOf(principal);
-    if (this.#inFlight >= requestsInFlight) {
-      return `${requestsInFlight} requests of yours wait for their answers already`;
-    }
-    if (this.#meter.take(requestsPerSecond, performance.now())) return undefined;
+    // What is refused counts, too: it is read and answered.
+    if (!this.#count(principal)) return `you may ask ${requestsPerSecond} times a second`;
+    if (this.#inFlight < requestsInFlight) return undefined;
+    return `${requestsInFlight} requests of yours wait for their answers already`;
+  }
+
+  /** One more message of the user's. False where that is more often than he may: then a while nothing is read. */
+  #count(principal: Principal): boolean {
+    const { requestsPerSecond } = this.#parts.limitsOf(principal);
+    if (this.#meter.take(requestsPerSecond, performance.now())) return true;
     this.#port.rest(OVERLOAD_REST_MS);
-    return `you may ask ${requestsPerSecond} times a second`;
+    return false;
   }
 
   #refuse(connection: number, { id, method }: KnownRequest, reason: string): void {
