@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { setTimeout } from "node:timers/promises";
-import { Reaper } from "./reaper.ts";
-import { World, removeFolders } from "./world.test.support.ts";
+import { setImmediate, setTimeout } from "node:timers/promises";
+import { MAX_TENDED_AT_ONCE, Reaper } from "./reaper.ts";
+import { World, removeFolders, self } from "./world.test.support.ts";
 
 /** Between two changes: some ten in a second are few. */
 const BETWEEN_CHANGES_MS = 80;
@@ -37,8 +37,63 @@ test("a device that is stuck, and changes all the time, do not keep others' leas
   while (isHeld() && performance.now() < deadline) await setTimeout(BETWEEN_CHANGES_MS);
   clearInterval(changing);
   assert.equal(isHeld(), false, "its lease has ended long ago");
-  goOn(undefined);
+  // Nor the daemon from ending.
   await reaper.stop();
+  goOn(undefined);
+  await setImmediate();
+  assert.deepEqual(
+    mounts.list().map(({ device }) => device),
+    ["one"],
+    "nothing more is begun",
+  );
   await world.drive();
+  await world.end();
+});
+
+test("devices whose turns are others' for long, however many, keep no lease of another's from ending", async () => {
+  const world = await World.begin();
+  const { mounts, sessions } = world.references;
+  const { promise: busy, resolve: goOn } = Promise.withResolvers<undefined>();
+  let tending = 0;
+  let most = 0;
+  const reaper = new Reaper({
+    service: {
+      due: () => mounts.due(),
+      nextDueMs: () => mounts.nextDueMs(),
+      tend: async (name) => {
+        tending += 1;
+        most = Math.max(most, tending);
+        await mounts.tend(name);
+        tending -= 1;
+      },
+    },
+    sessions,
+    inTurn: async (device, task) => {
+      if (device !== "two") await busy;
+      await task();
+    },
+    logger: { log: () => undefined },
+  });
+  const lease = { holder: { type: "lease", ttlMs: 1_000 } } as const;
+  const names = Array.from({ length: 2 * MAX_TENDED_AT_ONCE }, (_, index) => `a${index}`);
+  for (const name of names) {
+    await world.pool.createDevice({ name, sizeBytes: 16n << 20n, ownerUid: self().uid });
+    await world.mount(lease, name);
+  }
+  await world.mount(lease, "two");
+  world.clock.advance(2_000);
+  reaper.start();
+  const deadline = performance.now() + PATIENCE_MS;
+  const holds = (name: string): boolean => mounts.list().some(({ device }) => device === name);
+  while (holds("two") && performance.now() < deadline) await setTimeout(BETWEEN_CHANGES_MS);
+  assert.equal(holds("two"), false, "its lease has ended long ago");
+  assert.equal(mounts.list().length, names.length);
+  await reaper.stop();
+  reaper.start();
+  goOn(undefined);
+  while (mounts.list().length > 0 && performance.now() < deadline) await setTimeout(10);
+  assert.deepEqual(mounts.list(), []);
+  assert.ok(most <= MAX_TENDED_AT_ONCE, `${most} were tended at once`);
+  await reaper.stop();
   await world.end();
 });

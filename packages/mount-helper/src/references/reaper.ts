@@ -13,11 +13,11 @@ export const MAX_REAPER_WAIT_MS = 5_000;
 const MIN_REAPER_WAIT_MS = 20;
 /** While devices are tended: they stay due until that is over, and then there is a look at once. */
 const BUSY_REAPER_WAIT_MS = 250;
-/** Devices tended at the same time: a stuck one must not hold up the others. */
-const MAX_TENDED_AT_ONCE = 8;
+/** Devices tended at the same time, those that wait for their turn not counted: others decide how long that is. */
+export const MAX_TENDED_AT_ONCE = 8;
 
 export interface ReaperParts {
-  readonly service: MountService;
+  readonly service: Pick<MountService, "due" | "nextDueMs" | "tend">;
   readonly sessions: Sessions;
   /** Runs the task in the turn of the device. */
   readonly inTurn: (device: string, task: () => Promise<void>) => Promise<void>;
@@ -26,7 +26,9 @@ export interface ReaperParts {
 
 export class Reaper {
   readonly #parts: ReaperParts;
+  /** In their turn, or in line for it. */
   readonly #tended = new Map<string, Promise<void>>();
+  readonly #inTurn = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   /** When the timer ends, by performance.now. */
   #lookAtMs = Infinity;
@@ -56,12 +58,12 @@ export class Reaper {
     this.#timer.unref();
   }
 
-  /** What is being done is ended, nothing more is begun. */
+  /** What is being done is ended, nothing more is begun, not even what is in line for its turn. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#lookAtMs = Infinity;
-    await Promise.all(this.#tended.values());
+    await Promise.allSettled(this.#inTurn);
   }
 
   #look(): void {
@@ -70,7 +72,7 @@ export class Reaper {
     try {
       for (const session of sessions.expire()) logger.log("info", "session-ended", { session });
       for (const device of service.due()) {
-        if (this.#tended.size >= MAX_TENDED_AT_ONCE) break;
+        if (this.#inTurn.size >= MAX_TENDED_AT_ONCE) break;
         if (!this.#tended.has(device)) this.#tend(device);
       }
     } catch (error) {
@@ -81,7 +83,18 @@ export class Reaper {
 
   #tend(device: string): void {
     const { service, inTurn, logger } = this.#parts;
-    const tending = inTurn(device, () => service.tend(device))
+    const task = async (): Promise<void> => {
+      // Its turn came when there was no place: it stays due, and there is a look when one is free.
+      if (this.#stopped || this.#inTurn.size >= MAX_TENDED_AT_ONCE) return;
+      const work = service.tend(device);
+      this.#inTurn.add(work);
+      try {
+        await work;
+      } finally {
+        this.#inTurn.delete(work);
+      }
+    };
+    const tending = inTurn(device, task)
       .catch((error: unknown) => {
         logger.log("warn", "device-not-tended", { device, error: errorText(error) });
       })
