@@ -330,6 +330,20 @@ test("lazily only by policy, as the last step: then the device goes at its last 
   await world.end();
 });
 
+test("a lease that was given when the policy allowed longer ones is renewed for as long as it allows now", async () => {
+  const world = await World.begin();
+  const { mounts } = world.references;
+  const { reference } = await world.mount(LEASE);
+  world.rules = { ...world.rules, maxLeaseMs: LEASE_MS / 2 };
+  await assert.rejects(mounts.renew(reference, LEASE_MS), { code: "INVALID_PARAMS" });
+  assert.equal((await mounts.renew(reference, undefined))?.leaseLeftMs, LEASE_MS / 2);
+  world.clock.advance(LEASE_MS / 2);
+  await world.drive();
+  await world.check();
+  assert.deepEqual(world.held(), []);
+  await world.end();
+});
+
 test("what was busy before somebody took it up again has all of its time once more", async () => {
   const world = await World.begin();
   world.rules = { ...world.rules, lazyAfterMs: 5_000 };

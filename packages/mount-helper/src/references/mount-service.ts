@@ -198,10 +198,12 @@ export class MountService {
     const held = records.find(id);
     if (held === undefined) return undefined;
     const { record, reference } = held;
-    if (ttlMs !== undefined) {
-      checkTtl(ttlMs, rulesFor({ uid: reference.holderUid }), record.deviceName);
-    }
-    const renewed = renew(reference, ttlMs, clock.read());
+    const rules = rulesFor({ uid: reference.holderUid });
+    if (ttlMs !== undefined) checkTtl(ttlMs, rules, record.deviceName);
+    const { holder } = reference;
+    // What it was given may be more than the policy allows by now.
+    const before = holder.type === "lease" ? Math.min(holder.ttlMs, rules.maxLeaseMs) : undefined;
+    const renewed = renew(reference, ttlMs ?? before, clock.read());
     if (renewed === undefined) return undefined;
     const references = record.references.map((each) => (each.id === id ? renewed : each));
     const changed = { ...record, references };
