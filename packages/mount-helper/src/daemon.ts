@@ -354,6 +354,7 @@ class RunningDaemon implements Daemon {
   readonly socketPath: string;
   readonly #parts: Parts;
   #stopped: Promise<void> | undefined;
+  #reloading: Promise<void> = Promise.resolve();
 
   constructor(parts: Parts) {
     this.socketPath = parts.socketPath;
@@ -368,7 +369,13 @@ class RunningDaemon implements Daemon {
     return this.#parts.live.reload();
   }
 
-  async reloadCertificate(): Promise<void> {
+  reloadCertificate(): Promise<void> {
+    // One after another: a reading that began earlier must not end later, with an older pair.
+    this.#reloading = this.#reloading.then(() => this.#readCertificate());
+    return this.#reloading;
+  }
+
+  async #readCertificate(): Promise<void> {
     const { tcp, gateway, logger } = this.#parts;
     if (tcp === undefined || gateway === undefined) return;
     try {

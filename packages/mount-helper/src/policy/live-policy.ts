@@ -8,6 +8,7 @@ export class LivePolicy {
   readonly #path: string | undefined;
   readonly #logger: Logger;
   #current: Policy;
+  #reloading: Promise<void> = Promise.resolve();
 
   private constructor(path: string | undefined, current: Policy, logger: Logger) {
     this.#path = path;
@@ -31,7 +32,13 @@ export class LivePolicy {
   }
 
   /** Never rejects: where the file is refused, the policy stays as it is, and the log has why. */
-  async reload(): Promise<void> {
+  reload(): Promise<void> {
+    // One after another: a reading that began earlier must not end later, with what the file said then.
+    this.#reloading = this.#reloading.then(() => this.#readAnew());
+    return this.#reloading;
+  }
+
+  async #readAnew(): Promise<void> {
     const path = this.#path;
     if (path === undefined) return;
     try {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { jsonLogger } from "../log.ts";
 import { StartError } from "../start-error.ts";
 import { LivePolicy } from "./live-policy.ts";
@@ -193,4 +194,24 @@ test("without a file: the group of the socket clones public images, nobody else 
   assert.equal(decide(current, member, "create", undefined).allowed, false);
   assert.equal(decide(current, { ...member, groups: [] }, "use", undefined).allowed, false);
   assert.deepEqual((await LivePolicy.load(undefined, undefined, logger)).current.rules, []);
+});
+
+test("of two readings that overlap the later one holds", async () => {
+  const [rule] = GOOD.rules;
+  const many = Array.from({ length: 1000 }, (_, index) => ({ ...rule, name: `rule-${index}` }));
+  const path = await fileWith(GOOD, "twice.json");
+  const live = await LivePolicy.load(
+    path,
+    undefined,
+    jsonLogger(() => undefined),
+  );
+  for (let turns = 0; turns < 10; turns += 1) {
+    await fileWith({ version: 1, rules: many }, "twice.json");
+    const first = live.reload();
+    // Once it has the old file open it reads that one, whatever is put in its place.
+    for (let turn = 0; turn < turns; turn += 1) await setImmediate();
+    await rename(await fileWith({ version: 1, rules: [] }, "twice.new"), path);
+    await Promise.all([first, live.reload()]);
+    assert.equal(live.current.rules.length, 0, `after ${turns} turns`);
+  }
 });

@@ -11,6 +11,7 @@ import type { RequestLimits } from "./back.ts";
 import {
   Back,
   FRONT_IDLE_MS,
+  LINES_PER_SECOND,
   MAX_FRONTS,
   MAX_NOTES_PER_CONNECTION,
   MAX_TRANSFERS_PER_UID,
@@ -324,6 +325,28 @@ test("connections that are refused fill no log: so many lines a second, the rest
   w.back.accept(ALICE, new Socket());
   assert.equal(refused().length, REFUSALS_LOGGED_PER_SECOND + 1);
   assert.equal(refused().at(-1)?.["unlogged"], 100 - REFUSALS_LOGGED_PER_SECOND);
+});
+
+test("who connects again and again fills no log, and no line tells of an end without a beginning", (t) => {
+  let now = 1_000;
+  t.mock.method(performance, "now", () => now);
+  const w = world();
+  const again = (): void => {
+    const { front, connection } = connect(w, ALICE);
+    const note = { type: "note", connection, event: "request-refused", reason: "PARSE_ERROR" };
+    for (let count = 0; count < 3; count += 1) front.say(note);
+    front.say({ type: "closed", connection, code: 1000 });
+  };
+  for (let count = 0; count < 10 * LINES_PER_SECOND; count += 1) again();
+  const events = (name: string): number =>
+    w.log.filter((line) => line.includes(`"${name}"`)).length;
+  assert.equal(events("connected") + events("request-refused"), LINES_PER_SECOND);
+  assert.equal(events("disconnected"), events("connected"));
+  now += 1_000;
+  again();
+  assert.match(w.log.find((line) => line.includes('"unlogged"')) ?? "", /"connected"/);
+  connect(w, BOB);
+  assert.match(w.log.at(-1) ?? "", /"connected".*1001/);
 });
 
 test("a transfer is told to the front once, with its call's key, and ends by its word, once", async () => {

@@ -43,7 +43,9 @@ export const MAX_TRANSFERS_PER_UID = 8;
 /** Lines that one connection's front may write into the log; further ones are dropped. */
 export const MAX_NOTES_PER_CONNECTION = 32;
 
-/** Lines about connections that were refused; further ones are counted. */
+/** Lines about one user's connections, and of his front's; further ones are counted. */
+export const LINES_PER_SECOND = 100;
+/** The same about connections that were refused, of all users. */
 export const REFUSALS_LOGGED_PER_SECOND = 10;
 
 /** Makes the front of a principal's uid; throws where there can be none now. */
@@ -89,6 +91,8 @@ interface Connection {
   opened: boolean;
   /** Told to go away: nothing that it asks is done any more. */
   dismissed: boolean;
+  /** The log has that it came. */
+  logged: boolean;
   notes: number;
 }
 
@@ -199,6 +203,7 @@ class UidFront implements BackPort {
   readonly #port: FrontPort;
   readonly #connections = new Map<number, Connection>();
   readonly #meter = new RequestMeter();
+  readonly #lines = new BoundedLines(LINES_PER_SECOND);
   /** By number: who waits for what becomes of them. */
   readonly #transfers = new Map<number, PromiseWithResolvers<TransferOutcome>>();
   #nextTransfer = 1;
@@ -220,7 +225,7 @@ class UidFront implements BackPort {
     clearTimeout(this.#idle);
     const { number } = whose;
     const waiting = new Map<RequestId, AbortController>();
-    const fresh = { waiting, opened: false, dismissed: false, notes: 0 };
+    const fresh = { waiting, opened: false, dismissed: false, logged: false, notes: 0 };
     this.#connections.set(number, { ...whose, ...fresh });
     this.#port.adopt(number, socket);
   }
@@ -313,7 +318,7 @@ class UidFront implements BackPort {
     const { uid, pid } = connection.principal;
     const { token } = connection.origin;
     const fields = { connection: connection.number, uid, pid, token };
-    this.#parts.logger.log("info", "connected", fields);
+    connection.logged = this.#log("info", "connected", fields);
     this.#parts.watch.opened(connection.principal, connection.number);
   }
 
@@ -429,7 +434,14 @@ class UidFront implements BackPort {
     if (connection.notes > MAX_NOTES_PER_CONNECTION) return;
     const { number, principal } = connection;
     const fields = { connection: number, uid: principal.uid, reason };
-    this.#parts.logger.log("warn", event, fields);
+    this.#log("warn", event, fields);
+  }
+
+  /** False where there were too many lines. */
+  #log(level: LogLevel, event: string, fields: LogFields): boolean {
+    const bounded = this.#lines.take(performance.now());
+    if (bounded !== undefined) this.#parts.logger.log(level, event, { ...fields, ...bounded });
+    return bounded !== undefined;
   }
 
   /** What still runs for it goes on, unless it can be cancelled; nobody waits for the answer. */
@@ -445,7 +457,7 @@ class UidFront implements BackPort {
     }
     if (!opened) return;
     const fields = { connection: number, uid: principal.uid, reason };
-    this.#parts.logger.log("info", "disconnected", fields);
+    if (connection.logged) this.#parts.logger.log("info", "disconnected", fields);
     this.#parts.watch.closed(number);
   }
 
