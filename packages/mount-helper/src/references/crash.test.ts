@@ -288,3 +288,22 @@ test("dying anywhere in the start after a reboot: permanent mounts and leases co
   assert.ok(boundary > 10 && boundary < MAX_BOUNDARIES);
   t.diagnostic(`${boundary} boundaries, every third`);
 });
+
+test("dying anywhere in growing an inactive device: it is not left active", async (t) => {
+  let boundary = 1;
+  for (; boundary < MAX_BOUNDARIES; boundary += 1) {
+    const world = await World.begin();
+    const sizeBytes = 32n << 20n;
+    const outcome = await world.dieAt(boundary, () =>
+      world.pool.resize({ name: "one", sizeBytes }),
+    );
+    await world.restart();
+    await world.check();
+    const { device } = await world.pool.resize({ name: "one", sizeBytes });
+    assert.equal(device.filesystemSmaller, false);
+    await usable(world);
+    if (outcome === "done") break;
+  }
+  assert.ok(boundary > 3 && boundary < MAX_BOUNDARIES);
+  t.diagnostic(`${boundary} boundaries`);
+});

@@ -121,6 +121,7 @@ export class MountService {
     }
     for (const name of this.#names()) await this.tend(name);
     for (const name of ephemerals.due((id) => sessions.isAlive(id))) await this.tend(name);
+    await this.#parts.steps.deactivateHalfGrown();
     await this.#reportStrangers();
     await this.#sweepNodes();
   }

@@ -127,6 +127,23 @@ export class MountSteps {
     records.forget(record);
   }
 
+  /**
+   * At the start: what was activated to grow its filesystem, and left by a death, is inactive again. Not those
+   * that somebody has open, or that are active for a reason of which the daemon knows nothing.
+   */
+  async deactivateHalfGrown(): Promise<void> {
+    const { pool, records, logger } = this.#parts;
+    for (const { name, uuid, active, filesystemSmaller } of pool.list()) {
+      if (!active || !filesystemSmaller || records.ofDevice(uuid).length > 0) continue;
+      try {
+        await pool.deactivate({ name });
+        logger.log("info", "half-grown-device-deactivated", { device: name });
+      } catch (error) {
+        logger.log("warn", "device-stays-active", { device: name, error: errorText(error) });
+      }
+    }
+  }
+
   async #mountAndConfirm(
     device: Device,
     record: MountRecord,
