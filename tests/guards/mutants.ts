@@ -212,6 +212,13 @@ export const GUARD_MUTANTS: readonly Mutant[] = [
       "snapshot, ...(snapshotUuid === name ? { snapshotUuid } : {}) }",
     ],
   ]),
+  ...inFile("dispatch.ts", "turns-of-references.test.ts", [
+    [
+      "hold a foretold reference's call to its turn",
+      "if (this.#turnOf(request) !== turn) return ANOTHER_TURN;",
+      "",
+    ],
+  ]),
   ...inFile("dispatch.ts", "dispatch.test.ts", [
     ["share the engine's places among users", "isShared && uid !== 0 ?", "isShared && uid < 0 ?"],
     [

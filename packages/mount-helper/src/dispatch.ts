@@ -110,6 +110,8 @@ interface Call {
   overdue: boolean;
 }
 
+const ANOTHER_TURN: unique symbol = Symbol("another turn");
+
 /** Of a call that changes nothing. */
 const LOOK: KeyedWork = {
   newUuid: () => randomUUID(),
@@ -312,10 +314,16 @@ export class Dispatcher {
     const { request, caller } = call;
     const { uid } = caller.principal;
     call.state = "waiting";
-    const run = (): Promise<unknown> => this.#judgeAndHandle(call, work);
-    const inTurn = (): Promise<unknown> => {
-      const key = this.#turnOf(request);
-      return key === undefined ? run() : this.#parts.queue.run(key, request.method, run, uid);
+    const inTurn = async (): Promise<unknown> => {
+      for (;;) {
+        const turn = this.#turnOf(request);
+        const run = (): Promise<unknown> => this.#judgeAndHandle(call, work, turn);
+        const outcome =
+          turn === undefined
+            ? await run()
+            : await this.#parts.queue.run(turn, request.method, run, uid);
+        if (outcome !== ANOTHER_TURN) return outcome;
+      }
     };
     // A stream takes as long as its client likes, and has a limit of its own.
     const isShared = methods[request.method].changes && !isStreamMethod(request.method);
@@ -329,8 +337,11 @@ export class Dispatcher {
     return this.#parts.deviceOfReference(named);
   }
 
-  /** The judgement holds for the handler's first look at the objects: nothing is awaited in between. */
-  async #judgeAndHandle(call: Call, work: KeyedWork): Promise<unknown> {
+  /**
+   * The judgement holds for the handler's first look at the objects: nothing is awaited in between. `turn`: the
+   * one that it is called in; ANOTHER_TURN, and nothing is done, where that is not the call's any more.
+   */
+  async #judgeAndHandle(call: Call, work: KeyedWork, turn: string | undefined): Promise<unknown> {
     const { request, caller, trail } = call;
     const operation = request.method;
     const object = objectOf(request);
@@ -352,6 +363,8 @@ export class Dispatcher {
         const reason = "its caller gave it up before its turn came";
         throw withdrawn(caller.signal, { operation, object, reason });
       }
+      // A reference has come to be, or has gone, since: whoever foretold its id gets none past the others.
+      if (this.#turnOf(request) !== turn) return ANOTHER_TURN;
       const verdict = access.judge(principal, request);
       trail.rule = verdict.rule;
       if (!verdict.allowed) {
