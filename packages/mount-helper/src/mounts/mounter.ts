@@ -141,11 +141,18 @@ export class Mounter {
     { lazy = false }: { readonly lazy?: boolean },
   ): Promise<"unmounted" | "gone"> {
     const { target, owner, form, dmUuid: uuid } = record;
+    const readOnly = form.readOnly;
+    const before = await this.#nodes.devOf(target);
     // First, so that nobody opens it between looking and taking.
     const outcome = (await this.#nodes.takeBack(target)) ? "unmounted" : "gone";
-    const { openCount, dev } = await this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
+    const status = this.#kernel.dm.deviceStatus({ uuid: dmUuid(uuid) });
+    const { openCount, dev } = await status.catch(async (error: unknown) => {
+      // Its holder is told that it stays: so it does.
+      if (before !== undefined) await this.#nodes.give(target, { dev: before, owner, readOnly });
+      throw error;
+    });
     if (openCount === 0 || lazy) return outcome;
-    await this.#nodes.give(target, { dev, owner, readOnly: form.readOnly });
+    await this.#nodes.give(target, { dev, owner, readOnly });
     throw new RequestError({
       code: "BUSY",
       operation: "device.deactivate",

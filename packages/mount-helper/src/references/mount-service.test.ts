@@ -77,6 +77,20 @@ test("a block device is shared by its holders, never mounted beside, and kept wh
   await world.end();
 });
 
+test("a block device whose release fails half way is there, as its holder is told", async () => {
+  const world = await World.begin();
+  const { mounts } = world.references;
+  const { reference, path } = await world.mount({ block: true });
+  world.kernel.failNext({ operation: "DM_DEV_STATUS", errno: "ENOMEM" });
+  await assert.rejects(mounts.release(reference), { code: "NATIVE_IO" });
+  assert.deepEqual(await world.nodes(), [path]);
+  await world.check();
+  assert.deepEqual(world.held(), [reference]);
+  assert.deepEqual(await mounts.release(reference), { device: "one", count: 0 });
+  await world.check();
+  await world.end();
+});
+
 test("a permanent block device is there again after a reboot", async () => {
   const world = await World.begin();
   const { path } = await world.mount({ block: true });
