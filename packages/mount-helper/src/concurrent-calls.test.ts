@@ -29,7 +29,7 @@ import { EMPTY_RULE } from "./policy/rights.ts";
 import { Reaper } from "./references/reaper.ts";
 import { GRACE_MS, World, removeFolders, self } from "./references/world.test.support.ts";
 
-/** More were tried when this was written: 1200, and 400 with calls of the kernel that fail. */
+/** Hundreds more were tried when this was written, some with calls of the kernel that fail. */
 const SEEDS = 16;
 const BATCHES = 5;
 const MOST_CALLS = 18;
