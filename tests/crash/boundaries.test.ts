@@ -20,6 +20,7 @@ install();
 const { adoptPool, checkPool, createPool, destroyPool, listBackups, openPool } =
   await import("@thinpool/thinpool");
 const { repairPool, restorePool } = await import("@thinpool/thinpool");
+const { open, unlink } = await import("node:fs/promises");
 
 const MEMORY_FOLDER = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const MIB = 1n << 20n;
@@ -79,6 +80,15 @@ async function madeOnDisks(world: World): Promise<ThinPool> {
 
 async function closed(world: World): Promise<undefined> {
   await (await made(world)).close();
+}
+
+/** A pool without the ledger that would be found beside its files. */
+async function lost(world: World): Promise<undefined> {
+  await closed(world);
+  await unlink(join(world.folder, "pool.sqlite"));
+  const folder = await open(world.folder);
+  await folder.sync();
+  await folder.close();
 }
 
 /** Its devices, from a pool that opens, is whole, and leaves nothing when it is closed. */
@@ -242,7 +252,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     },
   },
   adopt: {
-    prepare: closed,
+    prepare: lost,
     run: (world) => adopt(world),
     async verify(world, ended) {
       const found = ended ? "" : await codeOf(devicesOf(world, adopted(world)));
@@ -380,7 +390,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   "destroy what was adopted": {
     runsAgain: true,
     async prepare(world) {
-      await closed(world);
+      await lost(world);
       await (await adopt(world)).close();
       return undefined;
     },

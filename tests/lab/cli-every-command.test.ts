@@ -15,6 +15,7 @@ import {
   open,
   readdir,
   readFile,
+  rename,
   rm,
   statfs,
   writeFile,
@@ -712,13 +713,17 @@ suite("every command on a real kernel", () => {
     told("count", ROOT, "umount private --direct", "count");
     works(ROOT, "pool restore --yes", /^\S+: transaction \d+$/m, { field: "transactionId" });
 
+    const [ledger, lost] = [join(w.folder, "pool.sqlite"), join(scratch, "lost.sqlite")];
     const files = "--data-file {data} --metadata-file {metadata}";
+    refuses(ROOT, 8, "POOL_MISMATCH", `pool adopt ${files} --folder {adopted}`);
+    test("as if another program had made the pool: its ledger is gone", () => rename(ledger, lost));
     works(ROOT, `pool adopt ${files} --folder {adopted}`, /^[0-9a-f-]{36}$/m, {
       field: "devices",
       again: `pool adopt ${files} --folder {adopted2}`,
     });
     refuses(ROOT, 1, "POOL_EXISTS", `pool adopt ${files} --folder {adopted}`);
     refuses(USER, 4, "POOL_PERMISSION", `pool adopt ${files} --folder {out}/adopted`);
+    test("and is there again", () => rename(lost, ledger));
     refuses(ROOT, 2, "USAGE", "pool adopt");
     refuses(ROOT, 2, "USAGE", "pool destroy");
   });

@@ -28,6 +28,7 @@ import {
 import { eraseMetadataHead, METADATA_HEAD } from "./health/metadata-head.ts";
 import type { Kernel } from "./kernel.ts";
 import { lockPool } from "./lock.ts";
+import { checkOwnFolder } from "./own-folder.ts";
 import { checkDiscard, checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
 import type { CreatePoolOptions, PoolBacking, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
@@ -77,6 +78,7 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
       const record: NewPool = {
         uuid: randomUUID(),
         backing: backing.type,
+        folder: paths.folder,
         dataPath: backing.type === "files" ? paths.data : backing.dataPath,
         metadataPath: backing.type === "files" ? paths.metadata : backing.metadataPath,
         ...sizes,
@@ -199,7 +201,10 @@ async function clearUnfinished(kernel: Kernel, paths: FolderPaths): Promise<void
     ledger.close();
   }
   if (record?.state === "created") throw poolExists(paths.folder, `it holds pool ${record.uuid}`);
-  if (record !== undefined) await clearKernel(kernel, record);
+  if (record !== undefined) {
+    await checkOwnFolder(record, paths, "creation");
+    await clearKernel(kernel, record);
+  }
   if (record?.backing === "files") {
     // Of an adopted pool, whose destruction never ended, they are elsewhere.
     await removeFile(record.dataPath);

@@ -11,6 +11,7 @@ import { removeSpools } from "./health/range-spool.ts";
 import { statusForOpening } from "./health/sick-pool.ts";
 import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
+import { checkOwnFolder } from "./own-folder.ts";
 import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
@@ -39,9 +40,9 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       undo.pushAlways("releasing the lock", () => lock.release());
       const ledger = Ledger.open(paths.ledger, options.onCommit);
       undo.pushAlways("closing the ledger", () => ledger.close());
-      if (ledger.pool()?.state !== "created") {
-        throw notFound(folder, "creating its pool never ended");
-      }
+      const found = ledger.pool();
+      if (found?.state !== "created") throw notFound(folder, "creating its pool never ended");
+      await checkOwnFolder(found, paths, "opening");
       await removeSpools(paths.folder);
       const recorded = await finishSwap(ledger);
       const policy = ledger.space.policy();
@@ -72,6 +73,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         current: status.transactionId,
         look: () => lookAtMetadata({ kernel, ledger, pool, path }),
       });
+      if (found.folder !== paths.folder) ledger.setFolder(paths.folder);
       ledger.events.note({ body: { type: "pool-opened" } }, Date.now());
       // It has its number before a reader asks for the last one: who began after it is not told of it.
       ledger.events.flush();

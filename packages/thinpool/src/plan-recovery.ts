@@ -7,6 +7,7 @@ import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import type { Kernel } from "./kernel.ts";
 import { sickPoolError } from "./health/sick-pool.ts";
 import { lockPool } from "./lock.ts";
+import { checkOwnFolder } from "./own-folder.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { planOf, type RecoveryDecision } from "./recovery-plan.ts";
@@ -61,6 +62,7 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   undo.pushAlways("closing the ledger", () => ledger.close());
   const record = ledger.pool();
   if (record?.state !== "created") throw notFound(folder);
+  await checkOwnFolder(record, paths, "planning");
   const policy = ledger.space.policy();
   if (policy === undefined) throw notFound(folder);
   const grown = await sizesToLookAt(kernel, record, folder);

@@ -141,6 +141,7 @@ test("destroyed block devices are empty to the next pool", async () => {
 test("an adopted pool is destroyed also where the folder of its files is gone", async () => {
   const { folder, kernel, pool } = await freshWorld();
   await pool.close();
+  await unlink(join(folder, "pool.sqlite"));
   const adopting = `${folder}-adopted`;
   const [dataPath, metadataPath] = [join(folder, "data"), join(folder, "metadata")];
   const backing = { type: "files", dataPath, metadataPath } as const;
@@ -204,6 +205,7 @@ test("nor has a pool that is adopted those of one whose ledger is gone", async (
 test("a pool that is made where the destruction of an adopted one was cut short ends that", async () => {
   const { folder, kernel, pool } = await freshWorld();
   await pool.close();
+  await unlink(join(folder, "pool.sqlite"));
   const adopting = `${folder}-adopted`;
   const files = [join(folder, "data"), join(folder, "metadata")] as const;
   const backing = { type: "files", dataPath: files[0], metadataPath: files[1] } as const;

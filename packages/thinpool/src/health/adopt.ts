@@ -19,6 +19,7 @@ import {
 } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { lockPool } from "../lock.ts";
+import { checkNobodysFiles } from "../own-folder.ts";
 import { deviceName } from "../names.ts";
 import { DEVICE_GRANULARITY_BYTES, MIN_DEVICE_BYTES } from "../options.ts";
 import type { ThinPool } from "../pool.ts";
@@ -92,10 +93,12 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
       if (await exists(paths.ledger)) {
         throw refusal("POOL_EXISTS", folder, "it holds a ledger", "Choose another folder.");
       }
+      if (options.backing.type === "files")
+        await checkNobodysFiles(options.backing.dataPath, paths);
       const storage = await storageOf(options);
       const backing = await attachBacking(kernel, storage, undo);
       const listing = await readPool(kernel, backing);
-      const record = poolRecord(options, storage, listing);
+      const record = poolRecord(options, paths.folder, storage, listing);
       await refuseCountingLvm(kernel, backing, listing);
       const found = listing.devices.map((device) => newRecord(options, record, device));
       undo.push("removing the ledger", () => removeLedger(paths.ledger));
@@ -201,6 +204,7 @@ function growingTo(
 
 function poolRecord(
   options: AdoptPoolOptions,
+  folder: string,
   storage: Storage,
   listing: MetadataListing,
 ): AdoptedRecord {
@@ -214,6 +218,7 @@ function poolRecord(
   return {
     ...storage,
     uuid: randomUUID(),
+    folder,
     blockSectors,
     lowWaterBlocks:
       options.lowWaterBlocks ?? defaultLowWaterBlocks(storage.dataBytes, blockSectors),

@@ -6,6 +6,7 @@ import { checkFolderName, exists, type FolderPaths, folderPaths } from "../folde
 import type { Kernel } from "../kernel.ts";
 import { leftoversOfClosed } from "./leftovers.ts";
 import { lockPool } from "../lock.ts";
+import { checkOwnFolder } from "../own-folder.ts";
 import { Ledger, type PoolRecord } from "../store/ledger.ts";
 import { degradedError, type Undo, UndoError, withUndo } from "../undo.ts";
 
@@ -52,6 +53,8 @@ export async function withClosedPool<T>(
     readonly operation: string;
     /** Also one whose creation or destruction never ended. */
     readonly unfinished?: boolean;
+    /** Also a copy of another folder's: nothing but its ledger is looked at. */
+    readonly copied?: boolean;
   },
   body: (pool: ClosedPool, undo: Undo) => Promise<T>,
 ): Promise<T> {
@@ -70,6 +73,7 @@ export async function withClosedPool<T>(
         if (record === undefined || (record.state !== "created" && options.unfinished !== true)) {
           throw noPoolIn(folder, operation);
         }
+        if (options.copied !== true) await checkOwnFolder(record, paths, operation);
         pool = new ClosedPool(kernel, paths, record, ledger);
         return await body(pool, undo);
       } finally {

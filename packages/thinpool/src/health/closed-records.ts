@@ -39,7 +39,7 @@ export function readClosedPool(options: {
   /** Events with a higher number (default: all). */
   readonly eventsAfter?: number;
 }): Promise<ClosedPoolRecords> {
-  const reading = { ...options, operation: "reading", unfinished: true };
+  const reading = { ...options, operation: "reading", unfinished: true, copied: true };
   return withClosedPool(reading, ({ record, ledger, paths }) => {
     const { uuid, backing, dataPath, metadataPath, dataBytes, metadataBytes } = record;
     const last = record.lastTransactionId;

@@ -67,6 +67,7 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
         : record.metadataPath;
     const keptLedgerPath = await orGiveUp(kernel, spare, async () => {
       stageLedger(staged, record, (ledger) => {
+        ledger.setFolder(pool.paths.folder);
         ledger.events.goOnAfter(pool.ledger.events.highest());
         ledger.health.beginSwap({
           kind: "restore",

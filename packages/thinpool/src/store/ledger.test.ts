@@ -20,6 +20,7 @@ let ledger: Ledger;
 const POOL = {
   uuid: randomUUID(),
   backing: "files",
+  folder: "/pool",
   dataPath: "/pool/data",
   metadataPath: "/pool/metadata",
   dataBytes: 1n << 40n,

@@ -142,6 +142,11 @@ export class Ledger {
     this.db.write("pool given up", () => this.db.run("UPDATE pool SET state = 'creating'"));
   }
 
+  /** Where it belongs from now on. */
+  setFolder(folder: string): void {
+    this.db.write("folder", () => this.db.run("UPDATE pool SET folder = ?", folder));
+  }
+
   /** The sizes of what the pool stands on, for a ledger that is older than they are. */
   setSizes(dataBytes: bigint, metadataBytes: bigint): void {
     this.db.write("sizes", () =>
@@ -462,8 +467,8 @@ export class Ledger {
     this.db.run(
       `INSERT INTO pool (id, uuid, state, backing, data_path, metadata_path, data_bytes,
          metadata_bytes, data_target_bytes, metadata_target_bytes, block_sectors,
-         low_water_blocks, discard, last_transaction_id, created_at_ms)
-       VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         low_water_blocks, discard, last_transaction_id, created_at_ms, folder)
+       VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       pool.uuid,
       state,
       pool.backing,
@@ -478,6 +483,7 @@ export class Ledger {
       pool.discard,
       last,
       pool.createdAtMs,
+      pool.folder ?? null,
     );
     this.#setLastTransaction(last);
   }

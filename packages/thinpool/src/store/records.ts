@@ -14,6 +14,8 @@ export interface PoolRecord {
   readonly uuid: string;
   readonly state: "creating" | "created";
   readonly backing: "files" | "block";
+  /** Where this ledger belongs; undefined in one of an earlier version that was not opened since. */
+  readonly folder: string | undefined;
   readonly dataPath: string;
   readonly metadataPath: string;
   readonly dataBytes: bigint;
@@ -63,6 +65,7 @@ export function poolRecord(row: Row): PoolRecord {
     uuid: row["uuid"] as string,
     state: row["state"] as PoolRecord["state"],
     backing: row["backing"] as PoolRecord["backing"],
+    folder: (row["folder"] as string | null) ?? undefined,
     dataPath: row["data_path"] as string,
     metadataPath: row["metadata_path"] as string,
     dataBytes: row["data_bytes"] as bigint,

@@ -122,11 +122,16 @@ DROP TABLE promised;
 ALTER TABLE device_of_version_3 RENAME TO device;
 ${EVENTS_OF_VERSION_3}`;
 
+const VERSION_4 = `
+-- Where this ledger belongs: a copy of it elsewhere speaks of the same files and devices (own-folder.ts).
+ALTER TABLE pool ADD COLUMN folder TEXT;
+`;
+
 /** What an empty file gets. */
-const CURRENT = `${LASTING}${VERSION_2}${deviceOfVersion3("device")}${EVENTS_OF_VERSION_3}`;
+const CURRENT = `${LASTING}${VERSION_2}${deviceOfVersion3("device")}${EVENTS_OF_VERSION_3}${VERSION_4}`;
 
 /** From each earlier version to the next; the first is from version 1. */
-const STEPS: readonly string[] = [VERSION_2, VERSION_3];
+const STEPS: readonly string[] = [VERSION_2, VERSION_3, VERSION_4];
 export const SCHEMA_VERSION: number = STEPS.length + 1;
 
 function pragma(db: DatabaseSync, name: string): bigint {

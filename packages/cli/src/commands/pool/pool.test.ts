@@ -1,7 +1,7 @@
 /** What works on a pool itself, over the simulated kernel; tests/lab/cli-commands.test.ts: on a real one. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
@@ -300,10 +300,13 @@ test("pool destroy says what it destroys, and takes --yes where nobody can answe
 });
 
 test("pool adopt: records for a pool that another made, and names for its devices", async () => {
-  const { kernel, folder, pool } = await world();
+  const { kernel, folder } = await world();
   const other = `${folder}-adopted`;
   const files = ["--data-file", join(folder, "data"), "--metadata-file", join(folder, "metadata")];
   const adopt = ["pool", "adopt", "--folder", other, ...files];
+  await refused(kernel, adopt, { exitCode: 8, code: "POOL_MISMATCH" });
+  // As if another program had made it.
+  await rename(join(folder, "pool.sqlite"), join(folder, "lost"));
   assert.match(await ok(kernel, [...adopt, "--dry-run"]), /^would make records in \S+-adopted for/);
   const text = await ok(kernel, [...adopt, "--name", "0=old", "--size", "0=16MiB"]);
   assert.match(text, /^[0-9a-f-]{36}\nNAME +THIN ID +SIZE +SIZE FROM\nold +0 +16 MiB +given$/);
@@ -313,7 +316,8 @@ test("pool adopt: records for a pool that another made, and names for its device
   await refused(kernel, [...adopt, "--name", "old"], usage);
   await refused(kernel, [...adopt, "--data-device", "/dev/sdb"], usage);
   await refused(kernel, ["pool", "adopt", "--folder", `${folder}-2`, ...files.slice(0, 2)], usage);
-  assert.match(await ok(kernel, pool("check", "--direct")), /^metadata clean/);
+  const check = ["pool", "check", "--folder", other, "--direct"];
+  assert.match(await ok(kernel, check), /^metadata clean/);
 });
 
 test("Ctrl-C ends a repair, and says what is left", async () => {
