@@ -245,3 +245,26 @@ test("of a pool whose repair was cut short both block devices are empty to other
     await destroyPool({ folder, kernel });
   }
 });
+
+test("destroying erases no device that is another's by now", async () => {
+  const { folder, kernel, pool } = await blockWorld();
+  await pool.close();
+  const others = "/dev/sdc";
+  const head = await kernel.read(others, 0, 4096);
+  // As after a boot that gave the name to another disk, or since an admin has made a filesystem on it.
+  await kernel.write(others, 0, await kernel.read("/dev/other", 0, 4096));
+  const now = await kernel.read(others, 0, 4096);
+  await assert.rejects(destroyPool({ folder, kernel }), withCode("POOL_MISMATCH", /carries ext4/));
+  assert.deepEqual(await kernel.read(others, 0, 4096), now);
+  // Another pool's metadata looks the same, but is live.
+  await kernel.write(others, 0, head);
+  const foreign = { name: dmName("foreign-pool"), uuid: dmUuid("FOREIGN-pool") };
+  const table = target("thin-pool", (64 << 20) / 512, `${others} /dev/sdb 128 0 0`);
+  await activateDevice(kernel.dm, { ...foreign, table });
+  await assert.rejects(destroyPool({ folder, kernel }), withCode("DEVICE_BUSY", /in use/));
+  await kernel.dm.removeDevice({ name: foreign.name });
+  // Nothing had changed: it is a pool still.
+  await (await openPool({ folder, kernel })).close();
+  await destroyPool({ folder, kernel });
+  assert.deepEqual(await kernel.read(others, 0, 4096), Buffer.alloc(4096));
+});

@@ -9,7 +9,7 @@ import type { Kernel } from "../kernel.ts";
 import type { Ledger, PoolRecord } from "../store/ledger.ts";
 import { toolCall } from "./tool-calls.ts";
 
-const METADATA_SIGNATURE = "thin-pool metadata";
+export const METADATA_SIGNATURE = "thin-pool metadata";
 /** How much of thin_check's words an error carries; `check` gives all. */
 const MAX_REASON_LENGTH = 300;
 

@@ -15,6 +15,7 @@ import {
 } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { REMOVE_RETRY } from "../remove-retry.ts";
+import { METADATA_SIGNATURE } from "./before-activation.ts";
 import { type ClosedPool, withClosedPool } from "./closed-pool.ts";
 import { loopsOf } from "./leftovers.ts";
 import { eraseMetadataHead } from "./metadata-head.ts";
@@ -39,14 +40,12 @@ export async function destroyPool(
   const destruction = { ...options, operation: "destruction", unfinished: true };
   const folder = await withClosedPool(destruction, async (pool) => {
     const { kernel, record, ledger, paths } = pool;
+    const erased = await metadataOf(pool);
     await takeDown(pool);
+    for (const path of erased) await refuseInUse(kernel, path);
     ledger.markPoolUncreated();
-    if (record.backing === "block") {
-      await eraseMetadataHead(kernel, record.metadataPath);
-      // New metadata that was to take the place stands there in full.
-      const { swap } = ledger.health;
-      if (swap !== undefined) await eraseMetadataHead(kernel, swap.sparePath);
-    } else {
+    for (const path of erased) await eraseMetadataHead(kernel, path);
+    if (record.backing === "files") {
       const files = [record.dataPath, record.metadataPath];
       for (const path of files) await removeFile(path);
       await removeBeside(record.metadataPath);
@@ -66,6 +65,46 @@ export async function destroyPool(
   });
   await removeIfEmpty(folder);
   return { outcome: "destroyed" };
+}
+
+/**
+ * The block devices whose metadata is to be erased: the pool's own, and one on which new metadata that was to take
+ * the place stands in full. POOL_MISMATCH where a device of that name carries something else: after a boot it may be
+ * another disk, and one that was to be a pool's may have been put to another use since.
+ */
+async function metadataOf({ kernel, record, ledger }: ClosedPool): Promise<readonly string[]> {
+  if (record.backing !== "block") return [];
+  const { swap } = ledger.health;
+  const paths = [record.metadataPath, ...(swap === undefined ? [] : [swap.sparePath])];
+  const found: string[] = [];
+  for (const path of paths) if (await carriesMetadata(kernel, path)) found.push(path);
+  return found;
+}
+
+async function carriesMetadata(kernel: Kernel, path: string): Promise<boolean> {
+  const signature = await kernel.blocks.signature(path);
+  if (signature === undefined || signature.type === METADATA_SIGNATURE) {
+    return signature !== undefined;
+  }
+  throw new PoolError({
+    code: "POOL_MISMATCH",
+    operation: "destruction",
+    object: path,
+    reason: `it carries ${signature.type}, no pool's metadata: it may be another disk`,
+    hint: "Attach the pool's own device at this path again; or, where that is gone, remove the pool's folder by hand.",
+  });
+}
+
+/** By whom else, now that the pool is down: another pool's metadata has the same signature. */
+async function refuseInUse(kernel: Kernel, path: string): Promise<void> {
+  if (!(await kernel.blocks.inUse(path))) return;
+  throw new PoolError({
+    code: "DEVICE_BUSY",
+    operation: "destruction",
+    object: path,
+    reason: "it is in use, and not by this pool",
+    hint: "See lsblk for what uses it: it may be another disk than it was.",
+  });
 }
 
 async function takeDown({ kernel, record }: ClosedPool): Promise<void> {
