@@ -105,6 +105,22 @@ test("a member that fails is taken out, the others count", async () => {
   await pool.close();
 });
 
+test("a uuid that is taken is the failure of who chose it, not of the group", async () => {
+  const { uuid } = pool.get({ name: "base" });
+  const make = (name: string, chosen?: string): Promise<unknown> =>
+    pool.createDevice({ name, sizeBytes: DEVICE_BYTES, filesystem: "none", uuid: chosen });
+  const results = await Promise.allSettled([make("a"), make("b", uuid), make("c")]);
+  const codes = results.map((result) =>
+    result.status === "fulfilled" ? "made" : (result.reason as { code: string }).code,
+  );
+  assert.deepEqual(codes, ["made", "DEVICE_EXISTS", "made"]);
+  assert.deepEqual(
+    pool.list().map(({ name }) => name),
+    ["a", "base", "c"],
+  );
+  await pool.close();
+});
+
 test("of several snapshots at one instant none stays in the kernel where one of them fails", async () => {
   const first = pool.get({ name: "base" }).thinId + 1;
   const match = `create_snap ${first + 1} `;

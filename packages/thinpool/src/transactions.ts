@@ -14,8 +14,9 @@ import {
 import { PoolError } from "./errors.ts";
 import { gather } from "./gather.ts";
 import type { PoolDevice } from "./pool-device.ts";
+import type { Space } from "./space/space.ts";
 import type { UnsyncedCommit } from "./store/database.ts";
-import type { DeviceRecord, Ledger } from "./store/ledger.ts";
+import type { DeviceRecord, Intent, Ledger } from "./store/ledger.ts";
 import type { Creation, ThinMaker } from "./thin-maker.ts";
 import { isDoubt, UndoError } from "./undo.ts";
 
@@ -35,6 +36,8 @@ export interface Member {
    * member alone, so that nobody else waits for it. Undefined: nothing that can be.
    */
   readonly next?: (record: DeviceRecord) => readonly DmStep[] | undefined;
+  /** A device whose content goes once the operation is through: the creation takes its place. */
+  readonly replaces?: DeviceRecord;
 }
 
 export interface Committed {
@@ -71,6 +74,7 @@ export interface TransactionsHost {
   thinMaker(): ThinMaker;
   /** Keeps whoever needs the pool for itself (a reload of its table) out while `body` runs. */
   withPool<T>(body: () => Promise<T>): Promise<T>;
+  readonly space: Pick<Space, "policy" | "refusePromise">;
   /** POOL_DEGRADED, POOL_CLOSED. */
   assertWritable(operation: string, object: string): void;
   /** A failure that leaves doubt makes the pool degraded at once. */
@@ -276,6 +280,7 @@ export class Transactions {
       group.map(({ member }) => ({
         creations: member.creations.map(({ device }) => device),
         deletions: member.deletion === undefined ? [] : [member.deletion],
+        refuse: this.#refuseOf(member),
       })),
       next,
     );
@@ -286,6 +291,16 @@ export class Transactions {
       else recorded.push({ waiting, records: outcome, pauseMs: 0 });
     }
     return { recorded, commit };
+  }
+
+  /** Undefined where devices may promise any sum: then nobody adds it up. */
+  #refuseOf({ creations, replaces }: Member): Intent["refuse"] {
+    const { space } = this.#host;
+    if (creations.length === 0 || space.policy.overProvisioning.mode === "allow") return undefined;
+    const object = replaces?.name ?? creations.map(({ device }) => device.name).join(", ");
+    const operation = replaces === undefined ? "creation" : "revert";
+    const freedBytes = replaces?.sizeBytes ?? 0n;
+    return (promisedBytes) => space.refusePromise(operation, object, promisedBytes - freedBytes);
   }
 
   #drop(members: readonly Recorded[], next: TransactionId, empty: boolean): void {

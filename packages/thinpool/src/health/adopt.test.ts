@@ -102,6 +102,7 @@ test("what is no pool, a size that can't be, a damaged one: refused, and nothing
     [{ ...options, backing: swapped }, "POOL_MISMATCH"],
     [{ ...options, sizeBytes: () => 4096n }, "POOL_OPTION_INVALID"],
     [{ ...options, name: () => "a/b" }, "POOL_NAME_INVALID"],
+    [{ ...options, name: () => "twin" }, "POOL_OPTION_INVALID"],
   ] as const;
   for (const [wrong, code] of cases) await assert.rejects(adoptPool(wrong), withCode(code));
   kernel.damageMetadata("/dev/sdc");

@@ -101,6 +101,7 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
       const record = poolRecord(options, paths.folder, storage, listing);
       await refuseCountingLvm(kernel, backing, listing);
       const found = listing.devices.map((device) => newRecord(options, record, device));
+      refuseTwins(found.map(({ device }) => device));
       undo.push("removing the ledger", () => removeLedger(paths.ledger));
       await createFile(paths.ledger, 0n, undo);
       const ledger = Ledger.open(paths.ledger);
@@ -265,6 +266,18 @@ function newRecord(
       deletingTransactionId: undefined,
     },
   };
+}
+
+function refuseTwins(devices: readonly DeviceRecord[]): void {
+  const ids = new Map<string, number>();
+  for (const { name, thinId } of devices) {
+    const other = ids.get(name);
+    if (other !== undefined) {
+      const reason = `thin ids ${other} and ${thinId} would both have that name`;
+      throw refusal("POOL_OPTION_INVALID", name, reason, "Give each a name of its own.");
+    }
+    ids.set(name, thinId);
+  }
 }
 
 /** LVM refuses a pool whose number is not the one it wrote down; at 0 it leaves the counting to others. */

@@ -50,14 +50,21 @@ export function refuseCreation(question: CreationQuestion): PoolError | undefine
       `Remove devices, ${LARGER}, or lower the floor (thinpool pool set --metadata-floor).`,
     );
   }
-  return refusePromise(question);
+  return refusePromise({ ...question, totalBytes: seen.use.data.totalBytes });
+}
+
+export interface PromiseQuestion extends Pick<
+  CreationQuestion,
+  "operation" | "object" | "policy" | "promisedBytes"
+> {
+  /** The pool's data. */
+  readonly totalBytes: bigint;
 }
 
 /** Of a larger device as well: whether the policy lets the devices promise so much. */
-export function refusePromise(question: CreationQuestion): PoolError | undefined {
-  const { operation, object, measure, policy, promisedBytes } = question;
-  if (measure.use === undefined) return undefined;
-  const allowed = allowedBytes(policy, measure.use.data.totalBytes);
+export function refusePromise(question: PromiseQuestion): PoolError | undefined {
+  const { operation, object, policy, promisedBytes, totalBytes } = question;
+  const allowed = allowedBytes(policy, totalBytes);
   if (allowed === undefined || promisedBytes <= allowed) return undefined;
   return new PoolError({
     code: "POOL_NO_SPACE",

@@ -232,6 +232,48 @@ test("creating is refused below the floors, with the numbers, and growth is trie
   await pool.close();
 });
 
+test("over-provisioning: what is asked for at one moment stays below it together", async () => {
+  const { pool } = await bench();
+  // 64 MiB are promised, 80 allowed.
+  await pool.setPolicy({ overProvisioning: { mode: "ratio", ratio: 5 } });
+  const outcomesOf = async (asked: readonly Promise<unknown>[]): Promise<readonly string[]> =>
+    (await Promise.allSettled(asked)).map((result) =>
+      result.status === "fulfilled" ? "made" : (result.reason as { code: string }).code,
+    );
+  const create = (name: string): Promise<unknown> =>
+    pool.createDevice({ name, sizeBytes: 4n * MIB, filesystem: "none" });
+  assert.deepEqual(await outcomesOf(["a", "b", "c", "e", "f"].map(create)), [
+    "made",
+    "made",
+    "made",
+    "made",
+    "POOL_NO_SPACE",
+  ]);
+  await pool.remove({ name: "a" });
+  // Four more are left.
+  const grow = (name: string): Promise<unknown> => pool.resize({ name, sizeBytes: 7n * MIB });
+  assert.deepEqual(await outcomesOf(["b", "c"].map(grow)), ["made", "POOL_NO_SPACE"]);
+  const promised = pool.list().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n);
+  assert.equal(promised, 79n * MIB);
+  await pool.close();
+});
+
+test("over-provisioning: a revert promises what the snapshot has more, and not all of it", async () => {
+  const { pool } = await bench();
+  await pool.snapshot({ origin: "d", name: "snap" });
+  await pool.setPolicy({ overProvisioning: { mode: "ratio", ratio: 10 } });
+  // 128 of 160 MiB: there is no room for a third of them, and none is asked for.
+  await pool.revert({ name: "d", snapshot: "snap" });
+  await pool.resize({ name: "snap", sizeBytes: 90n * MIB });
+  await assert.rejects(pool.revert({ name: "d", snapshot: "snap" }), {
+    code: "POOL_NO_SPACE",
+    operation: "revert",
+    reason: /would promise/,
+  });
+  assert.equal(pool.get({ name: "d" }).sizeBytes, 64n * MIB);
+  await pool.close();
+});
+
 test("over-provisioning: allowed, up to a ratio, forbidden", async () => {
   const { pool, kernel, folder } = await bench();
   // Promised so far: 64 MiB by "d".

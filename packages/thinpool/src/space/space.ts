@@ -141,11 +141,15 @@ export class Space {
     return this.#admit(question);
   }
 
-  /** POOL_NO_SPACE where a device that is larger by so much would promise more than the policy allows. */
-  async admitPromise(operation: string, object: string, newBytes: bigint): Promise<void> {
-    const question = this.#question(operation, object, await this.#recent(), newBytes);
-    const refused = refusePromise(question);
-    if (refused !== undefined) throw refused;
+  /**
+   * POOL_NO_SPACE, or undefined: whether all devices together may promise so much. For whoever is about to record
+   * them, or has in a commit under way: what is asked for at one moment is admitted by itself, before the others.
+   */
+  refusePromise(operation: string, object: string, promisedBytes: bigint): PoolError | undefined {
+    const { policy, poolRecord, blockBytes } = this.#engine;
+    const { dataBytes } = poolRecord;
+    const totalBytes = dataBytes - (dataBytes % blockBytes);
+    return refusePromise({ operation, object, policy, promisedBytes, totalBytes });
   }
 
   /** False where the kernel's pool is read-only, needs a check or has failed. */

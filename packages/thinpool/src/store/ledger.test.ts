@@ -286,7 +286,8 @@ describe("a device to be filled (INV-12)", () => {
     const { thinId, transactionId: madeAt } = made;
     assert.deepEqual(reverted, { ...kept, thinId, sizeBytes: 1n << 34n, transactionId: madeAt });
     assert.deepEqual(ledger.byName("a", transactionId(2)), reverted);
-    assert.deepEqual(ledger.unfilled(transactionId(2)), [{ ...made, thinId: kept.thinId }]);
+    const { thinId: oldId, sizeBytes } = kept;
+    assert.deepEqual(ledger.unfilled(transactionId(2)), [{ ...made, thinId: oldId, sizeBytes }]);
   });
 });
 

@@ -31,6 +31,8 @@ export type { DeviceRecord, NewDevice, NewPool, PoolRecord } from "./records.ts"
 export interface Intent {
   readonly creations: readonly NewDevice[];
   readonly deletions: readonly DeviceRecord[];
+  /** Given the sum that all devices promise, its creations among them: why they can't be. */
+  readonly refuse?: ((promisedBytes: bigint) => PoolError | undefined) | undefined;
 }
 
 /** The records of a member's creations, or why it can't be. */
@@ -311,7 +313,7 @@ export class Ledger {
         filled.transactionId,
         device.uuid,
       );
-      this.#insert({ ...filled, thinId: device.thinId });
+      this.#insert({ ...filled, thinId: device.thinId, sizeBytes: device.sizeBytes });
       const {
         thinId,
         sizeBytes,
@@ -493,6 +495,7 @@ export class Ledger {
       const recordAll = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
+          this.#refuseTakenUuid(device);
           const record: DeviceRecord = {
             ...device,
             thinId: this.#thinIds.take(),
@@ -502,6 +505,8 @@ export class Ledger {
           this.#insert(record);
           return record;
         });
+        const refused = intent.refuse?.(this.promisedBytes(previous(next)));
+        if (refused !== undefined) throw refused;
         for (const { uuid } of intent.deletions) {
           this.db.run(`UPDATE device SET deleting_transaction_id = ? WHERE ${BY_UUID}`, next, uuid);
         }
@@ -551,6 +556,18 @@ export class Ledger {
       object: name,
       reason: "a device of this name exists",
       hint: "Choose another name, or remove that device first.",
+    });
+  }
+
+  /** Its caller chose it; found by the index alone it would be the failure of all that share the commit. */
+  #refuseTakenUuid({ uuid, name }: NewDevice): void {
+    if (this.db.get("SELECT 1 AS one FROM device_index WHERE uuid = ?", uuid) === undefined) return;
+    throw new PoolError({
+      code: "DEVICE_EXISTS",
+      operation: "creation",
+      object: name,
+      reason: `a device of uuid ${uuid} exists`,
+      hint: "Leave the uuid out, or give one that was never used.",
     });
   }
 

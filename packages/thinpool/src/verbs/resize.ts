@@ -38,8 +38,6 @@ export function resize(engine: Engine, options: ResizeOptions): Promise<ResizeRe
     async (name) => {
       const record = engine.device("resize", name);
       checkSize(record, sizeBytes);
-      const newBytes = sizeBytes - record.sizeBytes;
-      if (newBytes > 0n) await engine.space.admitPromise("resize", name, newBytes);
       const grown =
         sizeBytes > record.sizeBytes ? await growDevice(engine, record, sizeBytes) : record;
       const outcome = grown === record ? "already-so" : "grown";
@@ -60,6 +58,10 @@ function growDevice(
 ): Promise<DeviceRecord> {
   const { ledger, states, thins, transactionId } = engine;
   const { growing } = record;
+  // In the same turn as its record: two that each would fit are asked for at one moment.
+  const promised = ledger.promisedBytes(transactionId) + sizeBytes - record.sizeBytes;
+  const refused = engine.space.refusePromise("resize", record.name, promised);
+  if (refused !== undefined) return Promise.reject(refused);
   return withUndo(async (undo) => {
     const change = { sizeBytes, growing: growing || record.filesystem !== "none" };
     const grown = ledger.updateDevice(record, change, transactionId);

@@ -56,12 +56,13 @@ export function revert(engine: Engine, options: RevertOptions): Promise<RevertRe
         ownerUid,
         filling: true,
       });
-      const { records } = await makeDevices(engine, [{ device: fresh, origin: source }]);
+      const creation = { device: fresh, origin: source };
+      const { records } = await makeDevices(engine, [creation], { replaces: device });
       const [made] = records as readonly [DeviceRecord];
       undo.push("removing the new content", () => deleteRecord(engine, made));
       return {
         reverted: engine.ledger.swapContent(device, made),
-        old: { ...made, thinId: device.thinId },
+        old: { ...made, thinId: device.thinId, sizeBytes: device.sizeBytes },
       };
     });
     const oldContent = await removeOld(engine, old);

@@ -56,12 +56,8 @@ export function snapshot(engine: Engine, options: SnapshotOptions): Promise<Snap
     if (admission !== undefined) await admission;
     return withUndo(async (undo) => {
       const activate = options.activate === true;
-      const steps = (record: DeviceRecord) => engine.thins.activationSteps(record);
-      const { records, followed } = await makeDevices(
-        engine,
-        [creation],
-        activate ? steps : undefined,
-      );
+      const next = (record: DeviceRecord) => engine.thins.activationSteps(record);
+      const { records, followed } = await makeDevices(engine, [creation], activate ? { next } : {});
       const [record] = records as readonly [DeviceRecord];
       if (activate) {
         undo.push("removing it", () => deleteRecord(engine, record));

@@ -27,13 +27,11 @@ export function newDevice(
 export async function makeDevices(
   engine: Engine,
   creations: readonly Creation[],
-  next?: Member["next"],
+  more: Pick<Member, "next" | "replaces"> = {},
 ): Promise<Committed> {
   const commit = (left: readonly Creation[]): Promise<Committed> => {
     const [first, ...others] = left;
-    if (first === undefined) {
-      return engine.commit({ creations, ...(next === undefined ? {} : { next }) });
-    }
+    if (first === undefined) return engine.commit({ creations, ...more });
     engine.states.set(first.device.uuid, "absent");
     return transition(engine.states, first.device, "create", () => commit(others));
   };

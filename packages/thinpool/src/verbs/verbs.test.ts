@@ -183,6 +183,21 @@ test("resize: inactive and active; its filesystem too, or later; never smaller",
   await closed();
 });
 
+test("revert: of a device that has grown since, all of the old content goes back to the host", async () => {
+  await pool.createDevice({ name: "raw", sizeBytes: 4n * MIB, filesystem: "none" });
+  await pool.snapshot({ origin: "raw", name: "snap" });
+  await pool.resize({ name: "raw", sizeBytes: 8n * MIB });
+  const discarded: string[] = [];
+  const stop = kernel.onCall(({ phase, operation, detail }) => {
+    if (phase === "before" && operation === "BLKDISCARD") discarded.push(detail);
+  });
+  await pool.revert({ name: "raw", snapshot: "snap" });
+  stop();
+  assert.deepEqual(discarded, [`0+${8n * MIB}`]);
+  assert.equal(pool.get({ name: "raw" }).sizeBytes, 4n * MIB);
+  await closed();
+});
+
 test("revert: the snapshot's content under the same name and uuid; an active device stays active", async () => {
   const { path } = (await pool.activate({ name: "base" })).device;
   const first = Buffer.alloc(4096, "1");
