@@ -8,7 +8,7 @@ import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import { checkBeforeActivation } from "./health/before-activation.ts";
 import { lookAtMetadata, releaseLeftSnapshot } from "./health/metadata-snapshot.ts";
 import { removeSpools } from "./health/range-spool.ts";
-import { statusForOpening } from "./health/sick-pool.ts";
+import { isSick, statusForOpening } from "./health/sick-pool.ts";
 import { finishSwap } from "./health/swap.ts";
 import { lockPool } from "./lock.ts";
 import { checkOwnFolder } from "./own-folder.ts";
@@ -18,6 +18,7 @@ import { probeKernel } from "./probe.ts";
 import { recover } from "./recover.ts";
 import { endGrowth, refreshLoops, settleSizes, tablesOf } from "./space/settle.ts";
 import { Ledger } from "./store/ledger.ts";
+import { poolStateOf } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { Pool } from "./thin-pool.ts";
 import { degradedError, isUndoError, UndoError, withUndo } from "./undo.ts";
@@ -61,8 +62,10 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       const status = statusForOpening(await pool.status(), { adopted, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const states = new DeviceStates();
+      // A pool that takes no message is taken over to be read, and grown: what can wait is for a later opening.
+      const takesChanges = !isSick(poolStateOf(status));
       // First, since recovery may need one of its own.
-      await releaseLeftSnapshot(ledger, pool, status);
+      if (takesChanges) await releaseLeftSnapshot(ledger, pool, status);
       const { path } = backing.metadata;
       const recovered = await recover({
         ledger,
@@ -71,6 +74,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
         thins,
         states,
         current: status.transactionId,
+        takesChanges,
         look: () => lookAtMetadata({ kernel, ledger, pool, path }),
       });
       if (found.folder !== paths.folder) ledger.setFolder(paths.folder);

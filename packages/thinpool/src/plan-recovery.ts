@@ -5,7 +5,7 @@ import { PoolError } from "./errors.ts";
 import { poolErrorFrom } from "./errors-from-native.ts";
 import { checkFolderName, exists, folderPaths } from "./folder.ts";
 import type { Kernel } from "./kernel.ts";
-import { sickPoolError } from "./health/sick-pool.ts";
+import { isSick, sickPoolError } from "./health/sick-pool.ts";
 import { lockPool } from "./lock.ts";
 import { checkOwnFolder } from "./own-folder.ts";
 import { PoolDevice } from "./pool-device.ts";
@@ -14,7 +14,7 @@ import { planOf, type RecoveryDecision } from "./recovery-plan.ts";
 import { tablesOf } from "./space/settle.ts";
 import { growthLeft, targetOf } from "./space/sizes.ts";
 import { Ledger, type PoolRecord } from "./store/ledger.ts";
-import { poolTable } from "./tables.ts";
+import { poolStateOf, poolTable } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { degradedError, Undo } from "./undo.ts";
 
@@ -73,7 +73,15 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   const status = await pool.status();
   if (status.state !== "working") throw sickPoolError("failed", "planning", folder);
   const thins = new ThinDevices(kernel, record.uuid, pool.dev);
-  const plan = await planOf({ ledger, record, thins, current: status.transactionId });
+  // One that was brought up for the look takes none, and for an opening does.
+  const takesChanges = !pool.adopted || !isSick(poolStateOf(status));
+  const plan = await planOf({
+    ledger,
+    record,
+    thins,
+    current: status.transactionId,
+    takesChanges,
+  });
   return {
     poolTransactionId: status.transactionId,
     ledgerTransactionId: record.lastTransactionId,

@@ -27,6 +27,8 @@ export interface RecoverParts {
   readonly states: DeviceStates;
   /** The kernel's, from the pool's status. */
   readonly current: TransactionId;
+  /** False for a sick pool, which refuses every message. */
+  readonly takesChanges: boolean;
   /** The metadata's devices; undefined where they can't be had. */
   readonly look: () => Promise<MetadataListing | undefined>;
 }

@@ -60,8 +60,10 @@ export async function planOf(parts: {
   readonly record: PoolRecord;
   readonly thins: ThinDevices;
   readonly current: TransactionId;
+  /** False: what does not count stays until an opening at which the pool takes changes. */
+  readonly takesChanges: boolean;
 }): Promise<RecoveryPlan> {
-  const { ledger, record, thins, current } = parts;
+  const { ledger, record, thins, current, takesChanges } = parts;
   checkTransaction(record, current);
   const { creations, deletions } = ledger.unsettled(current);
   if (current !== record.lastTransactionId && creations.length + deletions.length === 0) {
@@ -87,7 +89,7 @@ export async function planOf(parts: {
     adopted.push(adoption);
     decisions.push(...adoptionDecisions(adoption));
   }
-  const unfinished = ledger.unfilled(current);
+  const unfinished = takesChanges ? ledger.unfilled(current) : [];
   decisions.push(
     ...creations.map((device) =>
       decision("undo-creation", device.name, `transaction ${device.transactionId} never counted`),
@@ -108,7 +110,7 @@ export async function planOf(parts: {
     ),
   );
   const { takenBack, foreign } = ledger.doubtfulThinIds();
-  const doubtful = [...takenBack.keys(), ...foreign].toSorted((a, b) => a - b);
+  const doubtful = takesChanges ? [...takenBack.keys(), ...foreign].toSorted((a, b) => a - b) : [];
   if (doubtful.length > 0) {
     decisions.push(
       decision(

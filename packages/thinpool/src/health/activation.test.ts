@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { openPool } from "../open-pool.ts";
+import { Ledger } from "../store/ledger.ts";
 import {
+  DEVICE_BYTES,
   freshWorld,
   poolPath,
   poolRef,
@@ -134,4 +136,36 @@ test("needs_check, read-only and Fail are told apart, in status and in errors", 
     await assert.rejects(openPool({ folder, kernel }), withCode(code));
     assert.deepEqual(await kernel.leftovers(), []);
   }
+});
+
+test("a live pool out of metadata is taken over to be grown, whatever a crash left that can wait", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  const stop = kernel.onCall(({ phase, operation }) => {
+    if (phase === "before" && operation === "mkfs") kernel.die("a crash");
+  });
+  await assert.rejects(pool.createDevice({ name: "half", sizeBytes: DEVICE_BYTES }));
+  stop();
+  await pool.detach();
+  kernel.processDeath();
+  const ledger = Ledger.open(join(folder, "pool.sqlite"));
+  ledger.health.setSnapshotHolder({ owner: "backup", sinceMs: 0 });
+  ledger.close();
+  await kernel.dm.message(await poolRef(kernel), "reserve_metadata_snap");
+  kernel.fillMetadata(await poolPath(kernel), 2000);
+
+  const again = await openPool({ folder, kernel, monitor: false });
+  assert.equal((await again.status()).state, "read-only");
+  await again.extend({ metadataBytes: 16n << 20n });
+  assert.equal((await again.status()).state, "working");
+  // Our own snapshot is known to be ours, and given back.
+  await again.usage({ maxAgeMs: 0 });
+  await again.createDevice({ name: "next", sizeBytes: DEVICE_BYTES, filesystem: "none" });
+  await again.close();
+  const third = await openPool({ folder, kernel, monitor: false });
+  assert.deepEqual(
+    third.list().map(({ name }) => name),
+    ["base", "next"],
+  );
+  assert.deepEqual((await third.check()).findings, []);
+  await third.close();
 });
