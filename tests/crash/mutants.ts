@@ -329,7 +329,7 @@ const OPENING: readonly Mutant[] = [
   without(
     "record the end of a growth",
     "open-pool.ts",
-    "      if (grows) endGrowth(ledger, record);\n",
+    '      if (grows && poolStateOf(status) !== "needs-check") endGrowth(ledger, record);\n',
     inFile("space/growth-crash.test.ts", "growth of data: the process"),
   ),
   instead(

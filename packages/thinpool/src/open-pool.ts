@@ -57,11 +57,12 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       }
       const tables = tablesOf(record, recorded, backing, policy);
       const pool = await PoolDevice.open(kernel, record, tables, undo, { reload: grows });
-      if (grows) endGrowth(ledger, record);
       const { adopted } = pool;
       const status = statusForOpening(await pool.status(), { adopted, folder });
       const thins = new ThinDevices(kernel, record.uuid, pool.dev);
       const states = new DeviceStates();
+      // One that needs a check takes a longer table and does not grow (dm-thin.c, maybe_resize).
+      if (grows && poolStateOf(status) !== "needs-check") endGrowth(ledger, record);
       // A pool that takes no message is taken over to be read, and grown: what can wait is for a later opening.
       const takesChanges = !isSick(poolStateOf(status));
       // First, since recovery may need one of its own.

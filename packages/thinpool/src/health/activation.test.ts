@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { openPool } from "../open-pool.ts";
+import { repairPool } from "./repair.ts";
 import { Ledger } from "../store/ledger.ts";
 import {
   DEVICE_BYTES,
@@ -168,4 +169,28 @@ test("a live pool out of metadata is taken over to be grown, whatever a crash le
   );
   assert.deepEqual((await third.check()).findings, []);
   await third.close();
+});
+
+test("a growth that a pool in need of a check ignores has not ended", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  kernel.failNext({ operation: "DM_TABLE_LOAD", errno: "EIO" });
+  await assert.rejects(pool.extend({ dataBytes: 128n << 20n }));
+  await pool.detach();
+  kernel.setPoolMode(await poolPath(kernel), "read-only", { needsCheck: true });
+  const sick = await openPool({ folder, kernel, monitor: false });
+  const last = sick.lastEventNumber;
+  const events = sick.events({ after: 0 });
+  const types: string[] = [];
+  for (let next = await events.next(); !(next.done ?? false); next = await events.next()) {
+    types.push(next.value.type);
+    if (next.value.number === last) break;
+  }
+  assert.equal((await sick.status()).dataTotalBytes, 64n << 20n);
+  assert.ok(!types.includes("grown"), types.join());
+  await sick.close();
+  await assert.rejects(openPool({ folder, kernel, monitor: false }), withCode("POOL_NEEDS_CHECK"));
+  await repairPool({ folder, kernel });
+  const well = await openPool({ folder, kernel, monitor: false });
+  assert.equal((await well.status()).dataTotalBytes, 128n << 20n);
+  await well.close();
 });
