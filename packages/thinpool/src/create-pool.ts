@@ -29,7 +29,13 @@ import { eraseMetadataHead, METADATA_HEAD } from "./health/metadata-head.ts";
 import type { Kernel } from "./kernel.ts";
 import { lockPool } from "./lock.ts";
 import { checkOwnFolder } from "./own-folder.ts";
-import { checkDiscard, checkFileSizes, checkPoolNumbers, checkPoolSizes } from "./options.ts";
+import {
+  checkDiscard,
+  checkFileSizes,
+  checkPoolNumbers,
+  checkPoolSizes,
+  checkStoragePath,
+} from "./options.ts";
 import type { CreatePoolOptions, PoolBacking, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
@@ -59,6 +65,9 @@ export async function createPool(options: CreatePoolOptions): Promise<ThinPool> 
       const { dataBytes, metadataBytes } = fileSizes(backing);
       checkPoolSizes(dataBytes, metadataBytes, blockSectors);
       checkFileSizes(dataBytes, metadataBytes);
+    } else {
+      checkStoragePath(backing.dataPath);
+      checkStoragePath(backing.metadataPath);
     }
     await probeKernel(kernel);
     return await withUndo(async (undo) => {

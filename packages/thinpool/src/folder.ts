@@ -1,6 +1,16 @@
 /** The pool's folder: its files' names, and the care that makes them last. */
 import { constants } from "node:fs";
-import { chmod, lstat, mkdir, open, realpath, rmdir, statfs, unlink } from "node:fs/promises";
+import {
+  chmod,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rmdir,
+  statfs,
+  unlink,
+} from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { PoolError } from "./errors.ts";
 import { isErrno } from "./errors-from-native.ts";
@@ -8,6 +18,8 @@ import type { Undo } from "./undo.ts";
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
+/** What a pool that is to be adopted has beside it, and what mkfs puts into the root of a filesystem. */
+const OF_A_POOL: ReadonlySet<string> = new Set(["pool.lock", "data", "metadata", "lost+found"]);
 /** A new ledger takes about a tenth of it, a change some pages. */
 const MIN_FREE_BYTES: bigint = 1n << 20n;
 
@@ -60,7 +72,7 @@ export async function exists(path: string): Promise<boolean> {
 
 /**
  * Makes the folder (and folders above it) or takes one that is there, if it is ours, and shuts it for
- * all others (0700). Durable: so are the names of all folders on the way, whoever made them, since
+ * all others (0700), unless it holds files of others. Durable: so are the names of all folders on the way, whoever made them, since
  * a process may have died between making one and syncing it. Returns its path without symlinks.
  */
 export async function prepareFolder(folder: string, undo: Undo): Promise<string> {
@@ -78,11 +90,26 @@ export async function prepareFolder(folder: string, undo: Undo): Promise<string>
     });
   }
   if ((stat.mode & 0o777) !== FOLDER_MODE) {
+    await refuseOthersFiles(path);
     const mode = stat.mode & 0o7777;
     await chmod(path, FOLDER_MODE);
     undo.push("restoring the folder's mode", () => chmod(path, mode));
   }
   return path;
+}
+
+/** Who shuts /var/lib, or a home, for all others takes away from them what lies in it. */
+async function refuseOthersFiles(folder: string): Promise<void> {
+  const names = await readdir(folder);
+  const other = names.find((name) => !OF_A_POOL.has(name));
+  if (other === undefined || names.includes("pool.sqlite")) return;
+  throw new PoolError({
+    code: "POOL_OPTION_INVALID",
+    operation: "check of the folder",
+    object: folder,
+    reason: `a pool's folder is shut for all other users, and this one holds ${other}`,
+    hint: "Name a folder that does not exist, or an empty one; or shut it yourself (chmod 0700).",
+  });
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Checks of what callers ask for. Every number has a lower and an upper bound. */
+import { isAbsolute } from "node:path";
 import { SECTOR_SIZE_BYTES } from "@thinpool/dm-native";
 import { PoolError, type PoolErrorCode } from "./errors.ts";
 import type { FilesystemType } from "./kernel.ts";
@@ -126,6 +127,12 @@ export function checkDeviceOptions(
     refuse(`filesystem ${JSON.stringify(filesystem)}`, "it is not known", "Use ext4, xfs or none.");
   }
   checkOwner(ownerUid);
+}
+
+/** It is recorded, and looked up from whatever folder a later process runs in. */
+export function checkStoragePath(path: string): void {
+  if (isAbsolute(path)) return;
+  refuse(JSON.stringify(path), "it is no absolute path", "Give the path from the root on.");
 }
 
 export function checkOwner(ownerUid: number): void {

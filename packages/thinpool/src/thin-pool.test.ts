@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
 import { PoolError, type PoolErrorCode } from "./errors.ts";
+import { adoptPool } from "./health/adopt.ts";
+import { destroyPool } from "./health/destroy.ts";
 import { openPool } from "./open-pool.ts";
 import type { ThinPool } from "./pool.ts";
 import { Pool } from "./thin-pool.ts";
@@ -132,6 +134,43 @@ describe("the life of a pool", () => {
     await assert.rejects(pool.activate({ name }), withCode("POOL_CLOSED"));
     assert.throws(() => pool.list(), withCode("POOL_CLOSED"));
     assert.throws(() => pool.get({ name }), withCode("POOL_CLOSED"));
+  });
+
+  test("a folder that others' files lie in is not shut for them", async () => {
+    const folder = await freshFolder();
+    await mkdir(folder);
+    await mkdir(join(folder, "lost+found"));
+    await writeFile(join(folder, "theirs"), "");
+    await chmod(folder, 0o755);
+    const kernel = createSimKernel();
+    const modeOf = async (): Promise<number> => (await stat(folder)).mode & 0o777;
+    const creation = { folder, kernel, backing: SIZES };
+    await assert.rejects(createPool(creation), withCode("POOL_OPTION_INVALID"));
+    assert.equal(await modeOf(), 0o755);
+    assert.deepEqual((await readdir(folder)).toSorted(), ["lost+found", "theirs"]);
+    // Its owner may do so.
+    await chmod(folder, 0o700);
+    await (await createPool(creation)).close();
+    await destroyPool({ folder, kernel });
+    // The root of a new filesystem is a pool's folder.
+    await rm(join(folder, "theirs"));
+    await chmod(folder, 0o755);
+    await (await createPool(creation)).close();
+    assert.equal(await modeOf(), 0o700);
+  });
+
+  test("storage is named by absolute paths, as another process will look it up", async () => {
+    const { pool, kernel, folder } = await freshPool();
+    const [dataPath, metadataPath] = ["/dev/sdb", "sdc"];
+    kernel.addBlockDevice({ path: dataPath, sizeBytes: 64n << 20n });
+    kernel.addBlockDevice({ path: metadataPath, sizeBytes: 4n << 20n });
+    const relative = withCode("POOL_OPTION_INVALID");
+    await assert.rejects(pool.createDevice({ name: "x", externalOrigin: metadataPath }), relative);
+    const other = { folder: `${folder}-other`, kernel };
+    const backing = { type: "block", dataPath, metadataPath } as const;
+    await assert.rejects(createPool({ ...other, backing }), relative);
+    await assert.rejects(adoptPool({ ...other, backing }), relative);
+    await pool.close();
   });
 
   test("close and remove refuse what is in use before they take anything down", async () => {

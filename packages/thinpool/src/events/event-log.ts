@@ -78,6 +78,8 @@ export class EventLog {
   async *read(options: EventsOptions): AsyncGenerator<PoolEvent, void, undefined> {
     const { signal } = options;
     signal?.throwIfAborted();
+    // Asked for before the pool was closed, begun after.
+    if (this.#closed) return;
     let seen = options.after ?? this.last;
     this.#checkStart(seen);
     for (;;) {

@@ -109,6 +109,13 @@ test("a reader by default begins now, ends with the pool, and can be stopped", a
   assert.throws(() => pool.events(), { code: "POOL_CLOSED" });
 });
 
+test("a reader that begins after the pool was closed ends", async () => {
+  const { pool } = await freshPool();
+  const reader = pool.events({ after: 0 });
+  await pool.close();
+  assert.equal((await reader.next()).done, true);
+});
+
 test("an operation that was undone keeps its number and says so", async () => {
   const { pool, kernel } = await freshPool();
   kernel.failNext({ operation: "DM_TARGET_MSG", match: "create_thin", errno: "EIO" });

@@ -21,7 +21,7 @@ import type { Kernel } from "../kernel.ts";
 import { lockPool } from "../lock.ts";
 import { checkNobodysFiles } from "../own-folder.ts";
 import { deviceName } from "../names.ts";
-import { DEVICE_GRANULARITY_BYTES, MIN_DEVICE_BYTES } from "../options.ts";
+import { checkStoragePath, DEVICE_GRANULARITY_BYTES, MIN_DEVICE_BYTES } from "../options.ts";
 import type { ThinPool } from "../pool.ts";
 import { PoolDevice } from "../pool-device.ts";
 import { probeKernel } from "../probe.ts";
@@ -83,6 +83,8 @@ export async function adoptPool(options: AdoptPoolOptions): Promise<AdoptResult>
   const { kernel, folder } = options;
   try {
     checkFolderName(folder);
+    checkStoragePath(options.backing.dataPath);
+    checkStoragePath(options.backing.metadataPath);
     await probeKernel(kernel);
     return await withUndo(async (undo) => {
       const paths = folderPaths(await prepareFolder(folder, undo));

@@ -2,6 +2,7 @@
 import { PoolError } from "../errors.ts";
 import { createFile, removeFile } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
+import { checkStoragePath } from "../options.ts";
 import type { PoolRecord } from "../store/ledger.ts";
 import { withUndo } from "../undo.ts";
 import { withDevice } from "./closed-pool.ts";
@@ -32,6 +33,7 @@ export async function prepareSpare(
   if (device === undefined) {
     throw invalid(record.metadataPath, "a pool on block devices needs a spare device");
   }
+  checkStoragePath(device);
   const signature = await kernel.blocks.signature(device);
   if (signature !== undefined) throw invalid(device, `the spare carries ${signature.type}`, LEFT);
   if (await kernel.blocks.inUse(device)) throw invalid(device, "the spare is in use");

@@ -6,7 +6,7 @@ import type { FilesystemType } from "../kernel.ts";
 import { checkLabels } from "../labels.ts";
 import { checkMkfsOptions, type MkfsOptions } from "../mkfs-options.ts";
 import { deviceName } from "../names.ts";
-import { checkDeviceOptions } from "../options.ts";
+import { checkDeviceOptions, checkStoragePath } from "../options.ts";
 import type { DeviceRecord, Labels } from "../store/records.ts";
 import { withUndo } from "../undo.ts";
 import { deleteRecord, makeDevices, newDevice } from "./steps.ts";
@@ -94,6 +94,7 @@ async function content(
       externalOrigin: undefined,
     };
   }
+  checkStoragePath(path);
   const { blocks } = engine.kernel;
   try {
     const carried = (await blocks.signature(path))?.type;

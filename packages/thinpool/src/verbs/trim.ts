@@ -41,7 +41,7 @@ export async function trim(
   }
 }
 
-/** An active device stays active, an inactive one inactive. */
+/** An active device stays active, an inactive one inactive. POOL_PERMISSION for a read-only one. */
 export function discard(
   engine: Engine,
   options: { readonly name: string },
@@ -49,13 +49,19 @@ export function discard(
   return engine.changeDevice("discard", options.name, async (name) => {
     const record = engine.device("discard", name);
     refuseIgnored(engine, name);
+    // Of an active one the kernel would refuse it as well.
+    if (record.readOnly) throw readOnly(name);
     const { kernel, states, thins } = engine;
     const path = engine.path(record);
-    if (!states.isActive(record.uuid)) {
+    const isActive = states.isActive(record.uuid);
+    const live = isActive ? await thins.find(record.uuid) : undefined;
+    if (live === undefined) {
+      // It has gone at its last close, or somebody removed it: it is inactive, whatever we thought.
+      if (isActive) states.set(record.uuid, "inactive");
       await emptyDevice(engine, record);
       return { outcome: "discarded" };
     }
-    if (((await thins.find(record.uuid))?.openCount ?? 0) > 0) {
+    if (live.openCount > 0) {
       throw new PoolError({
         code: "DEVICE_BUSY",
         operation: "discard",
@@ -66,6 +72,16 @@ export function discard(
     }
     await kernel.blocks.discard(path, { offsetBytes: 0n, lengthBytes: record.sizeBytes });
     return { outcome: "discarded" };
+  });
+}
+
+function readOnly(name: string): PoolError {
+  return new PoolError({
+    code: "POOL_PERMISSION",
+    operation: "discard",
+    object: name,
+    reason: "it is read-only",
+    hint: "Make it writable first, or remove it.",
   });
 }
 

@@ -344,3 +344,27 @@ test("the plan says what opening then does, changes nothing, and opening writes 
   await closed();
   assert.deepEqual((await planRecovery({ folder, kernel })).decisions, []);
 });
+
+test("discard: a read-only device keeps what it holds, active or not; one that has gone counts as inactive", async () => {
+  await pool.createDevice({ name: "raw", sizeBytes: 4n * MIB, filesystem: "none" });
+  const { device } = await pool.activate({ name: "raw" });
+  await kernel.write(device.path, 0, Buffer.alloc(4096, "x"));
+  await pool.deactivate({ name: "raw" });
+  await pool.update({ name: "raw", readOnly: true });
+  const byte = async (): Promise<number | undefined> => (await kernel.read(device.path, 0, 1))[0];
+  await assert.rejects(pool.discard({ name: "raw" }), { code: "POOL_PERMISSION" });
+  await pool.activate({ name: "raw" });
+  assert.equal(await byte(), 0x78);
+  await assert.rejects(pool.discard({ name: "raw" }), { code: "POOL_PERMISSION" });
+  await pool.deactivate({ name: "raw" });
+  await pool.update({ name: "raw", readOnly: false });
+  await pool.activate({ name: "raw" });
+  const release = kernel.hold(device.path);
+  assert.equal((await pool.deactivate({ name: "raw", deferred: true })).outcome, "deferred");
+  release();
+  assert.equal((await pool.discard({ name: "raw" })).outcome, "discarded");
+  assert.equal(pool.get({ name: "raw" }).active, false);
+  await pool.activate({ name: "raw" });
+  assert.equal(await byte(), 0);
+  await closed();
+});
