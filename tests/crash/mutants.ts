@@ -355,7 +355,44 @@ const OPENING: readonly Mutant[] = [
   without(
     "remove a pool device without a table before a check",
     "pool-device.ts",
-    "    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);\n",
+    "    await removeDeviceRetrying(kernel.dm, { uuid }, REMOVE_RETRY);\n",
+  ),
+  instead(
+    "remove what a killed look left up",
+    "pool-device.ts",
+    "      if (!looks.some((table) => sameTable(targets, table))) return true;\n",
+    "      return true;\n",
+    inFile("verbs/verbs.test.ts", "planning that is killed"),
+  ),
+  without(
+    "refuse to open a copy of a folder",
+    "open-pool.ts",
+    '      await checkOwnFolder(found, paths, "opening");\n',
+    inFile("own-folder.test.ts"),
+  ),
+  without(
+    "refuse to destroy by a copy of a folder",
+    "health/closed-pool.ts",
+    "        if (options.copied !== true) await checkOwnFolder(record, paths, operation);\n",
+    inFile("own-folder.test.ts"),
+  ),
+  without(
+    "record that a folder was moved",
+    "open-pool.ts",
+    "      if (found.folder !== paths.folder) ledger.setFolder(paths.folder);\n",
+    inFile("own-folder.test.ts"),
+  ),
+  without(
+    "refuse to erase a device that is in use",
+    "health/destroy.ts",
+    "    for (const path of erased) await refuseInUse(kernel, path);\n",
+    inFile("health/adopt.test.ts"),
+  ),
+  without(
+    "refuse a promise where it is recorded",
+    "store/ledger.ts",
+    "        if (refused !== undefined) throw refused;\n",
+    inFile("space/space.test.ts", "over-provisioning"),
   ),
   instead(
     "take over loops that are attached",

@@ -16,7 +16,7 @@ import type { OpenPoolOptions, ThinPool } from "./pool.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { recover } from "./recover.ts";
-import { endGrowth, refreshLoops, settleSizes, tablesOf } from "./space/settle.ts";
+import { endGrowth, looksOf, refreshLoops, settleSizes, tablesOf } from "./space/settle.ts";
 import { Ledger } from "./store/ledger.ts";
 import { poolStateOf } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
@@ -51,7 +51,7 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       const { record, grows } = await settleSizes(kernel, ledger, recorded);
       const backing = await attachBacking(kernel, record, undo);
       if (grows) await refreshLoops(kernel, backing);
-      if (!(await PoolDevice.isLive(kernel, record.uuid))) {
+      if (!(await PoolDevice.isLive(kernel, record.uuid, looksOf(record, recorded, backing)))) {
         const allowMissingTool = options.allowMissingTool ?? false;
         await checkBeforeActivation({ kernel, ledger, record, backing, allowMissingTool });
       }

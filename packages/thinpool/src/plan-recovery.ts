@@ -11,10 +11,10 @@ import { checkOwnFolder } from "./own-folder.ts";
 import { PoolDevice } from "./pool-device.ts";
 import { probeKernel } from "./probe.ts";
 import { planOf, type RecoveryDecision } from "./recovery-plan.ts";
-import { tablesOf } from "./space/settle.ts";
+import { looksOf, tablesOf } from "./space/settle.ts";
 import { growthLeft, targetOf } from "./space/sizes.ts";
 import { Ledger, type PoolRecord } from "./store/ledger.ts";
-import { poolStateOf, poolTable } from "./tables.ts";
+import { poolStateOf } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
 import { degradedError, Undo } from "./undo.ts";
 
@@ -67,9 +67,11 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   if (policy === undefined) throw notFound(folder);
   const grown = await sizesToLookAt(kernel, record, folder);
   const backing = await attachBacking(kernel, grown, undo);
-  const readOnly = [record, grown].map((sizes) => poolTable(sizes, backing, { readOnly: true }));
+  const looks = looksOf(grown, record, backing);
+  // Of what an earlier look left when it was killed nothing is as opening would find it.
+  await PoolDevice.isLive(kernel, record.uuid, looks);
   const tables = tablesOf(grown, record, backing, policy);
-  const pool = await PoolDevice.open(kernel, record, tables, undo, { look: readOnly });
+  const pool = await PoolDevice.open(kernel, record, tables, undo, { look: looks });
   const status = await pool.status();
   if (status.state !== "working") throw sickPoolError("failed", "planning", folder);
   const thins = new ThinDevices(kernel, record.uuid, pool.dev);

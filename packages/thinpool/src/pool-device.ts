@@ -45,12 +45,23 @@ export class PoolDevice {
 
   /**
    * True where the kernel has the pool live: its metadata is in use and can't be checked. A device that a
-   * crash left without a live table is removed: a table that was loaded only holds the metadata, too.
+   * crash left without a live table is removed: a table that was loaded only holds the metadata, too. So is
+   * what a look (`looks`: its tables) left when it was killed: nobody uses it, and nobody has checked it.
    */
-  static async isLive(kernel: Kernel, poolUuid: string): Promise<boolean> {
+  static async isLive(
+    kernel: Kernel,
+    poolUuid: string,
+    looks: readonly PoolTable[],
+  ): Promise<boolean> {
     const found = await findDevice(kernel, poolUuid);
-    if (found === undefined || found.hasLiveTable) return found !== undefined;
-    await removeDeviceRetrying(kernel.dm, { uuid: poolDmUuid(poolUuid) }, REMOVE_RETRY);
+    if (found === undefined) return false;
+    const uuid = poolDmUuid(poolUuid);
+    if (found.hasLiveTable) {
+      if (found.openCount > 0) return true;
+      const { targets } = await kernel.dm.table({ uuid });
+      if (!looks.some((table) => sameTable(targets, table))) return true;
+    }
+    await removeDeviceRetrying(kernel.dm, { uuid }, REMOVE_RETRY);
     return false;
   }
 

@@ -55,6 +55,15 @@ export function tablesOf(
   ];
 }
 
+/** Those with which it is brought up for a look: the kernel takes the first, or where it has grown the second. */
+export function looksOf(
+  record: PoolRecord,
+  recorded: PoolRecord,
+  backing: Backing,
+): readonly PoolTable[] {
+  return [recorded, record].map((sizes) => poolTable(sizes, backing, { readOnly: true }));
+}
+
 /** The kernel's pool has the sizes that it was opened with. */
 export function endGrowth(ledger: Ledger, record: PoolRecord): void {
   ledger.events.note(

@@ -345,6 +345,29 @@ test("the plan says what opening then does, changes nothing, and opening writes 
   assert.deepEqual((await planRecovery({ folder, kernel })).decisions, []);
 });
 
+test("planning that is killed at any of its calls is in the way of no other, nor of opening", async () => {
+  await pool.close();
+  let isOver = false;
+  for (let point = 0; !isOver; point += 1) {
+    assert.ok(point < 100);
+    let calls = 0;
+    const stop = kernel.onCall(({ phase }) => {
+      if (phase === "after" && calls++ === point) kernel.die("killed");
+    });
+    isOver = await planRecovery({ folder, kernel }).then(
+      () => true,
+      () => false,
+    );
+    stop();
+    kernel.processDeath();
+    if (point % 2 === 0) {
+      assert.deepEqual((await planRecovery({ folder, kernel })).decisions, []);
+    }
+    pool = await openPool({ folder, kernel, monitor: false });
+    await closed();
+  }
+});
+
 test("discard: a read-only device keeps what it holds, active or not; one that has gone counts as inactive", async () => {
   await pool.createDevice({ name: "raw", sizeBytes: 4n * MIB, filesystem: "none" });
   const { device } = await pool.activate({ name: "raw" });
