@@ -27,6 +27,27 @@ export const PAGES_BY_BLOCK: readonly (readonly number[])[] = Array.from(
   (_, block) => Array.from({ length: PAGES_PER_BLOCK }, (__, at) => block * PAGES_PER_BLOCK + at),
 );
 
+/** A disk that devices are made from, which is never written. */
+export const GOLDEN: { readonly path: string; readonly sizeBytes: bigint } = {
+  path: "/dev/golden",
+  sizeBytes: 4n << 20n,
+};
+/** Every other page of it. */
+export const GOLDEN_CONTENT: Content = new Map(
+  Array.from({ length: BLOCKS }, (_, block) => {
+    const tag = 1000 + block;
+    return [block * PAGES_PER_BLOCK, { now: [tag], cut: [tag] }];
+  }),
+);
+
+export async function makeGolden(kernel: SimKernel): Promise<void> {
+  kernel.addBlockDevice(GOLDEN);
+  for (const [page, { now }] of GOLDEN_CONTENT) {
+    await kernel.write(GOLDEN.path, pageOffset(page), pageOf(now[0] ?? 0));
+  }
+  await kernel.flush(GOLDEN.path);
+}
+
 export function pickPage(random: Random): number {
   return random.below(BLOCKS * PAGES_PER_BLOCK);
 }

@@ -7,12 +7,13 @@ import type { ErrnoName } from "@thinpool/dm-sim";
 import {
   createPool,
   openPool,
+  planRecovery,
   PoolError,
   repairPool,
   restorePool,
   type ThinPool,
 } from "@thinpool/thinpool";
-import { pageOf, pageOffset, PAGES_BY_BLOCK, pickPage } from "./contents.ts";
+import { makeGolden, pageOf, pageOffset, PAGES_BY_BLOCK, pickPage } from "./contents.ts";
 import { expect, Finding } from "./finding.ts";
 import { enter, real } from "./intercept.ts";
 import { checkNothingLeft, judge } from "./judge.ts";
@@ -38,6 +39,9 @@ const CREATE_BOUNDARIES = 80;
 const OPEN_BOUNDARIES = 60;
 const BATCH_BOUNDARIES = 60;
 const MAINTENANCE_BOUNDARIES = 120;
+const LOOK_BOUNDARIES = 40;
+/** Openings that somebody has planned before. */
+const PLANNED_PERCENT = 10;
 /** Histories in which a backup is put back, or damaged metadata is repaired. */
 const MAINTAINED_PERCENT = 8;
 /** Openings that a history lets fail in a row before it lets one be. */
@@ -69,6 +73,7 @@ class History {
   }
 
   async run(): Promise<void> {
+    await makeGolden(this.#world.kernel);
     await this.#create();
     const rounds = this.#random.chance(70) ? 1 : 2;
     for (let round = 0; round < rounds; round += 1) {
@@ -221,6 +226,7 @@ class History {
     }
     for (let attempt = 0; ; attempt += 1) {
       const last = attempt >= MAX_BROKEN_OPENINGS;
+      if (this.#random.chance(PLANNED_PERCENT)) await this.#look();
       world.arm({});
       const before = await world.kernel.leftovers();
       world.arm(last ? {} : this.#plan(OPEN_BOUNDARIES, 45));
@@ -237,6 +243,28 @@ class History {
         else await this.#refused(error, before);
       }
     }
+  }
+
+  /** What opening would do is looked at first: that leaves nothing, or what opening can do with. */
+  async #look(): Promise<void> {
+    const world = this.#world;
+    world.arm({});
+    const before = await world.kernel.leftovers();
+    world.arm(this.#plan(LOOK_BOUNDARIES, 50));
+    try {
+      await planRecovery({ folder: world.folder, kernel: world.kernel });
+    } catch (error) {
+      // A growth of the metadata that was interrupted can't be looked at.
+      const isKnown = error instanceof PoolError && error.code === "POOL_UNSUPPORTED";
+      if (world.dead === undefined) {
+        if (!isKnown && world.injected === 0) throw error;
+        if (poolCode(error, false) === "POOL_DEGRADED") return;
+      }
+    }
+    if (world.dead !== undefined) return this.#afterDeath();
+    world.arm({});
+    const left = (await world.kernel.leftovers()).filter((what) => !before.includes(what));
+    expect(left.length === 0, "leaked", () => `planning left ${left.join()}`);
   }
 
   /** Opening failed: by what was injected, and then it leaves nothing that was not there. */

@@ -21,6 +21,8 @@ export interface ModelDevice {
   readonly identity: number;
   readonly origin: number | undefined;
   readonly content: Content;
+  /** What it reads as where it holds nothing: its external origin's. */
+  readonly base: Content;
   /** What its first block was last given by; undefined: it may hold anything. */
   readonly firstBlock: number | undefined;
 }
@@ -55,6 +57,16 @@ export function written(content: Content, page: number, tag: number): Content {
 /** After a flush nothing older can come back. */
 export function flushed(content: Content): Content {
   return frozen(content);
+}
+
+/** Its blocks are gone from the pool, for good once that is flushed. */
+export function discarded({ content, base }: ModelDevice): Content {
+  return new Map(
+    [...content].map(([page, { cut }]) => {
+      const { now } = versionsOf(base, page);
+      return [page, { now, cut: [...cut, ...now] }];
+    }),
+  );
 }
 
 /** What was read is what it is from now on. */

@@ -4,7 +4,8 @@
  */
 import type { SimKernel } from "@thinpool/dm-sim";
 import type { ThinPool } from "@thinpool/thinpool";
-import { frozen, type Model, type ModelDevice, withDevice, without } from "./model.ts";
+import { GOLDEN, GOLDEN_CONTENT } from "./contents.ts";
+import { discarded, frozen, type Model, type ModelDevice, withDevice, without } from "./model.ts";
 import { Random } from "./random.ts";
 
 export interface Step {
@@ -55,23 +56,37 @@ const create: Verb = {
     const filesystem = random.pick(["none", "none", "ext4"] as const);
     const sizeBytes = random.pick(SIZES);
     const ownerUid = random.pick([0, 1000]);
+    const readOnly_ = random.chance(8);
+    const label = random.chance(20) ? "made" : "";
+    const isGolden = filesystem === "none" && random.chance(20);
+    const base = isGolden ? GOLDEN_CONTENT : new Map();
     const device = {
       name,
       sizeBytes,
       filesystem,
       ownerUid,
-      readOnly: false,
-      label: "",
+      readOnly: readOnly_,
+      label,
       identity: random.next(),
       origin: undefined,
-      content: new Map(),
+      content: base,
+      base,
       firstBlock: random.next(),
     };
+    const options = {
+      name,
+      sizeBytes,
+      filesystem,
+      ownerUid,
+      readOnly: readOnly_,
+      labels: label === "" ? {} : { soak: label },
+      ...(isGolden ? { externalOrigin: GOLDEN.path } : {}),
+    };
     return {
-      what: `create ${name} ${filesystem}`,
+      what: `create ${name} ${filesystem}${isGolden ? " from a disk" : ""}`,
       mayClash: true,
       touches: [name],
-      run: (pool) => pool.createDevice({ name, sizeBytes, filesystem, ownerUid }),
+      run: (pool) => pool.createDevice(options),
       effect: making(device),
     };
   },
@@ -231,8 +246,9 @@ const revert: Verb = {
       touches: [name, source.name],
       run: (pool) => pool.revert({ name, snapshot: source.name }),
       effect: changing(name, (found, before) => {
-        const { sizeBytes, filesystem, content, firstBlock } = before.get(source.name) ?? source;
-        return { ...found, sizeBytes, filesystem, content: frozen(content), firstBlock };
+        const { sizeBytes, filesystem, content, base, firstBlock } =
+          before.get(source.name) ?? source;
+        return { ...found, sizeBytes, filesystem, content: frozen(content), base, firstBlock };
       }),
     };
   },
@@ -271,6 +287,40 @@ function state(verb: "activate" | "deactivate", weight: number): Verb {
     },
   };
 }
+
+/** It goes at its last close, which is at once where nobody has it open. */
+const deferred: Verb = {
+  weight: 3,
+  plan(random, model) {
+    const device = present(random, model);
+    if (device === undefined) return undefined;
+    const { name } = device;
+    return {
+      what: `deactivate ${name} in time`,
+      mayClash: true,
+      touches: [name],
+      run: (pool) => pool.deactivate({ name, deferred: true }),
+      effect: unchanged,
+    };
+  },
+};
+
+const discard: Verb = {
+  weight: 4,
+  plan(random, model) {
+    const device = present(random, model);
+    // A read-only one is refused; a filesystem would go with the rest.
+    if (device === undefined || device.readOnly || device.filesystem !== "none") return undefined;
+    const { name } = device;
+    return {
+      what: `discard ${name}`,
+      touches: [name],
+      eitherOnError: true,
+      run: (pool) => pool.discard({ name }),
+      effect: changing(name, (found) => ({ ...found, content: discarded(found) })),
+    };
+  },
+};
 
 const missing: Verb = {
   weight: 2,
@@ -333,6 +383,12 @@ const usage = ofPool("usage", 2, (pool) => () => pool.usage({ maxAgeMs: 0 }));
 const check = ofPool("check", 2, (pool) => () => pool.check());
 const backup = ofPool("backup", 2, (pool) => () => pool.backup({ keep: 4 }));
 
+const policy = ofPool("policy", 2, (pool, random) => {
+  const giveBackRemoved = random.chance(50);
+  const onNoSpace = random.pick(["queue_if_no_space", "error_if_no_space"] as const);
+  return () => pool.setPolicy({ giveBackRemoved, onNoSpace });
+});
+
 const changedBlocks = ofPool("changed blocks", 3, (pool, random) => {
   const names = pool.list().map(({ name }) => name);
   if (names.length < 2) return undefined;
@@ -356,6 +412,9 @@ export const VERBS: readonly Verb[] = [
   remove,
   state("activate", 10),
   state("deactivate", 6),
+  deferred,
+  discard,
+  policy,
   missing,
   status,
   extend,
