@@ -61,6 +61,11 @@ export class DeviceStates {
     this.onActivity(uuid, active);
   }
 
+  /** Something is done with it, or it is active. */
+  has(uuid: string): boolean {
+    return this.#states.has(uuid);
+  }
+
   /** Takes the device out: it no longer exists. */
   forget(uuid: string): void {
     if (this.isActive(uuid)) this.#activeCount -= 1;

@@ -1,5 +1,6 @@
 /** Operations asked for at the same time share a transaction, and none pays for another's failure. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -119,6 +120,32 @@ test("a uuid that is taken is the failure of who chose it, not of the group", as
     ["a", "base", "c"],
   );
   await pool.close();
+});
+
+test("whose uuid was asked for again stays active, and is held still for its snapshot", async () => {
+  const { device } = await pool.activate({ name: "base" });
+  const make = (name: string, uuid: string): Promise<unknown> =>
+    pool.createDevice({ name, sizeBytes: DEVICE_BYTES, filesystem: "none", uuid });
+  await assert.rejects(make("b", device.uuid), { code: "DEVICE_EXISTS" });
+  const again = pool.snapshot({ origin: "base", name: "c", uuid: device.uuid });
+  await assert.rejects(again, { code: "DEVICE_EXISTS" });
+  assert.equal(pool.get({ name: "base" }).active, true);
+  const suspended = kernel.calls["DM_DEV_SUSPEND"] ?? 0;
+  await pool.snapshot({ origin: "base", name: "snap" });
+  assert.equal((kernel.calls["DM_DEV_SUSPEND"] ?? 0) - suspended, 1);
+  // Two that ask for one that is free: one gets it.
+  const chosen = randomUUID();
+  const results = await Promise.allSettled([make("d", chosen), make("e", chosen)]);
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ["fulfilled", "rejected"],
+  );
+  assert.equal((await pool.activate({ name: "d" })).device.uuid, chosen);
+  // Once it is gone, whoever asked for it may have it made anew.
+  await pool.remove({ name: "d" });
+  await make("d", chosen);
+  await pool.close();
+  assert.deepEqual(await kernel.leftovers(), []);
 });
 
 test("of several snapshots at one instant none stays in the kernel where one of them fails", async () => {

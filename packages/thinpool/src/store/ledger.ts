@@ -495,7 +495,8 @@ export class Ledger {
       const recordAll = (): readonly DeviceRecord[] => {
         const records = intent.creations.map((device) => {
           this.#refuseTakenName(device.name);
-          this.#refuseTakenUuid(device);
+          // Its caller chose it; found by the index it would be the failure of all that share the commit.
+          if (this.hasUuid(device.uuid, previous(next))) throw takenUuid(device);
           const record: DeviceRecord = {
             ...device,
             thinId: this.#thinIds.take(),
@@ -559,16 +560,15 @@ export class Ledger {
     });
   }
 
-  /** Its caller chose it; found by the index alone it would be the failure of all that share the commit. */
-  #refuseTakenUuid({ uuid, name }: NewDevice): void {
-    if (this.db.get("SELECT 1 AS one FROM device_index WHERE uuid = ?", uuid) === undefined) return;
-    throw new PoolError({
-      code: "DEVICE_EXISTS",
-      operation: "creation",
-      object: name,
-      reason: `a device of uuid ${uuid} exists`,
-      hint: "Leave the uuid out, or give one that was never used.",
-    });
+  /** When the pool is at `current`: a row that does not count yet, or is to be removed, has it as well. */
+  hasUuid(uuid: string, current: TransactionId): boolean {
+    const row = this.db.get(
+      `SELECT 1 AS one FROM device_index WHERE uuid = ?
+         AND (deleting_transaction_id IS NULL OR deleting_transaction_id > ?)`,
+      uuid,
+      current,
+    );
+    return row !== undefined;
   }
 
   #insert(device: DeviceRecord): void {
@@ -650,6 +650,16 @@ const BY_NAMES = "ORDER BY found.name";
 /** A row counts from its transaction on, until its deletion's (INV-1), and once it is filled (INV-12). */
 const COUNTS = `found.transaction_id <= ? AND found.filling = 0
   AND (found.deleting_transaction_id IS NULL OR found.deleting_transaction_id > ?)`;
+
+export function takenUuid({ uuid, name }: Pick<NewDevice, "uuid" | "name">): PoolError {
+  return new PoolError({
+    code: "DEVICE_EXISTS",
+    operation: "creation",
+    object: name,
+    reason: `a device of uuid ${uuid} exists`,
+    hint: "Leave the uuid out, or give one that was never used.",
+  });
+}
 
 function previous(id: TransactionId): TransactionId {
   return transactionId(id - 1n);

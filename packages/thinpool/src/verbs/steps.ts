@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { DmRun } from "@thinpool/dm-native";
 import type { Engine } from "../engine.ts";
-import type { DeviceRecord, NewDevice } from "../store/ledger.ts";
+import { type DeviceRecord, type NewDevice, takenUuid } from "../store/ledger.ts";
 import type { Creation } from "../thin-maker.ts";
 import type { Committed, Member } from "../transactions.ts";
 import { transition } from "../transition.ts";
@@ -29,6 +29,12 @@ export async function makeDevices(
   creations: readonly Creation[],
   more: Pick<Member, "next" | "replaces"> = {},
 ): Promise<Committed> {
+  for (const { device } of creations) {
+    // Before a state of it is touched: that is another's, which may be active.
+    const { uuid } = device;
+    const isTaken = engine.states.has(uuid) || engine.ledger.hasUuid(uuid, engine.transactionId);
+    if (isTaken) throw takenUuid(device);
+  }
   const commit = (left: readonly Creation[]): Promise<Committed> => {
     const [first, ...others] = left;
     if (first === undefined) return engine.commit({ creations, ...more });
