@@ -96,7 +96,8 @@ export class Engine {
   readonly renames: Renames = new Renames();
   readonly #lock: Disposable;
   readonly #operations = new KeyedLocks();
-  readonly #poolUse = new KeyedLocks();
+  /** Its users are steps of what is counted in `#operations`: a step back must not be refused. */
+  readonly #poolUse = new KeyedLocks(Number.POSITIVE_INFINITY);
   readonly #transactions = new Transactions(this);
   #transactionId: TransactionId;
   #life: Life = { state: "open" };
@@ -200,9 +201,12 @@ export class Engine {
     );
   }
 
-  /** Runs when all that was asked for before it is over, and alone, in whatever state the pool then is. */
-  exclusive<T>(operation: string, body: () => Promise<T>): Promise<T> {
-    return this.#operations.run(operation, { exclusive: [LIFE] }, body);
+  /**
+   * Runs when all that was asked for before it is over, and alone, in whatever state the pool then is. However
+   * many wait: who closes must not be turned away.
+   */
+  exclusive<T>(body: () => Promise<T>): Promise<T> {
+    return this.#operations.runAlways({ exclusive: [LIFE] }, body);
   }
 
   /** For steps of an operation that need the kernel's pool to be as it is: activation, messages. */

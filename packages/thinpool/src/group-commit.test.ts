@@ -10,6 +10,7 @@ import { NativeError } from "@thinpool/dm-native";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "./create-pool.ts";
 import { openPool } from "./open-pool.ts";
+import { MAX_QUEUED_OPERATIONS } from "./locks.ts";
 import { heldSyncs } from "./store/held-syncs.test.support.ts";
 import type { ThinPool } from "./pool.ts";
 import { Pool } from "./thin-pool.ts";
@@ -455,6 +456,54 @@ test("nobody waits for another's mkfs, and it can be ended", async () => {
   await assert.rejects(creation, { code: "POOL_ABORTED" });
   await pool.createDevice({ name: "slow", sizeBytes: DEVICE_BYTES, filesystem: "none" });
   await pool.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("who waits for a place among those that run tools can give up as well", async () => {
+  let running = 0;
+  const all = Promise.withResolvers<void>();
+  const stopOthers = new AbortController();
+  kernel.filesystems.make = ({ signal }) => {
+    running += 1;
+    if (running === 4) all.resolve();
+    return new Promise((_resolve, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  };
+  const create = (name: string, signal: AbortSignal): Promise<unknown> =>
+    pool.createDevice({ name, sizeBytes: DEVICE_BYTES, signal });
+  const others = ["a", "b", "c", "d"].map((name) => create(name, stopOthers.signal));
+  await all.promise;
+  const stop = new AbortController();
+  const transactionId = (await pool.status()).transactionId;
+  const waiting = create("e", stop.signal);
+  // It is made, and waits.
+  while ((await pool.status()).transactionId === transactionId) await setImmediate();
+  stop.abort();
+  await assert.rejects(waiting, { code: "POOL_ABORTED" });
+  assert.equal(running, 4);
+  stopOthers.abort();
+  await Promise.allSettled(others);
+  await pool.close();
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("a pool that has all that it can do is closed all the same", async () => {
+  const begun = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  kernel.filesystems.make = () => {
+    begun.resolve();
+    return end.promise;
+  };
+  const slow = pool.createDevice({ name: "slow", sizeBytes: DEVICE_BYTES });
+  await begun.promise;
+  const queued = Array.from({ length: MAX_QUEUED_OPERATIONS - 1 }, () =>
+    pool.update({ name: "slow", ownerUid: 1 }),
+  );
+  await assert.rejects(pool.remove({ name: "base" }), { code: "POOL_OVERLOADED" });
+  const closed = pool.close();
+  end.resolve();
+  await Promise.all([slow, ...queued, closed]);
   assert.deepEqual(await kernel.leftovers(), []);
 });
 

@@ -9,16 +9,36 @@ export class Limiter {
     this.#limit = limit;
   }
 
-  async run<T>(body: () => Promise<T>): Promise<T> {
+  /** Rejects with the signal's reason where it is aborted while waiting. */
+  async run<T>(body: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
     if (this.#running < this.#limit) this.#running += 1;
     // The place is handed over by the one that ends, so that nobody takes it in between.
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#wait(signal);
     try {
       return await body();
     } finally {
       const next = this.#waiting.shift();
       if (next === undefined) this.#running -= 1;
       else next();
+    }
+  }
+
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const abort = (): void => {
+      const place = this.#waiting.indexOf(resolve);
+      // Else it has been handed the place already, and uses it.
+      if (place < 0) return;
+      this.#waiting.splice(place, 1);
+      reject(signal?.reason as Error);
+    };
+    this.#waiting.push(resolve);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal?.removeEventListener("abort", abort);
     }
   }
 }

@@ -20,9 +20,15 @@ interface Ticket {
 }
 
 export class KeyedLocks {
+  readonly #most: number;
   /** For each key those that have it or wait for it, in the order in which they came. */
   readonly #queues = new Map<string, Ticket[]>();
   #length = 0;
+
+  /** `most` of Infinity: where those who come are counted already. */
+  constructor(most: number = MAX_QUEUED_OPERATIONS) {
+    this.#most = most;
+  }
 
   /** Requests that hold or wait. */
   get length(): number {
@@ -40,7 +46,17 @@ export class KeyedLocks {
     signal?: AbortSignal,
   ): Promise<T> {
     signal?.throwIfAborted();
-    const ticket = this.#enqueue(operation, request);
+    if (this.#length >= this.#most) throw overloaded(operation, this.#most);
+    return this.runAlways(request, body, signal);
+  }
+
+  /** The same for what must not be refused, however many wait: a close. */
+  async runAlways<T>(
+    request: LockRequest,
+    body: () => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const ticket = this.#enqueue(request);
     try {
       if (!ticket.granted) await this.#wait(ticket.ticket, ticket.promise, signal);
       return await body();
@@ -49,16 +65,7 @@ export class KeyedLocks {
     }
   }
 
-  #enqueue(operation: string, request: LockRequest) {
-    if (this.#length >= MAX_QUEUED_OPERATIONS) {
-      throw new PoolError({
-        code: "POOL_OVERLOADED",
-        operation,
-        object: "the pool's queue",
-        reason: `${MAX_QUEUED_OPERATIONS} operations are waiting already`,
-        hint: "Wait for some of them to end, then try again.",
-      });
-    }
+  #enqueue(request: LockRequest) {
     this.#length += 1;
     const exclusive = [...new Set(request.exclusive)];
     const shared = [...new Set(request.shared)].filter((key) => !exclusive.includes(key));
@@ -114,4 +121,14 @@ export class KeyedLocks {
     }
     return false;
   }
+}
+
+function overloaded(operation: string, most: number): PoolError {
+  return new PoolError({
+    code: "POOL_OVERLOADED",
+    operation,
+    object: "the pool's queue",
+    reason: `${most} operations are waiting already`,
+    hint: "Wait for some of them to end, then try again.",
+  });
 }

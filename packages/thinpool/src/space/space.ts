@@ -110,7 +110,7 @@ export class Space {
     await this.#monitor?.stop();
     this.#stopped = true;
     // What a caller asked for ends as well.
-    await this.#turn.run("stop", ALONE, () => Promise.resolve());
+    await this.#turn.runAlways(ALONE, () => Promise.resolve());
   }
 
   async measure(): Promise<Measure> {

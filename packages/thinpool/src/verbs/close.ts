@@ -10,7 +10,7 @@ import { withUndo } from "../undo.ts";
 
 /** DEVICE_BUSY, and nothing is taken down, while a device is in use. Closing twice is fine. */
 export function close(engine: Engine): Promise<void> {
-  return engine.exclusive("close", async () => {
+  return engine.exclusive(async () => {
     if (engine.life.state === "closed") return;
     await engine.space.stop();
     try {
@@ -26,7 +26,7 @@ export function close(engine: Engine): Promise<void> {
 }
 
 export function detach(engine: Engine): Promise<void> {
-  return engine.exclusive("detach", async () => {
+  return engine.exclusive(async () => {
     if (engine.life.state === "closed") return;
     await engine.space.stop();
     await engine.metadataSnapshot.shutDown();

@@ -74,7 +74,8 @@ export function createDevice(
       if (toFill !== undefined) {
         const made = record;
         undo.push("removing it", () => deleteRecord(engine, made));
-        await engine.tools.run(() => makeFilesystem(engine, made, toFill, mkfs, signal));
+        const fill = (): Promise<void> => makeFilesystem(engine, made, toFill, mkfs, signal);
+        await engine.tools.run(fill, signal);
         record = engine.ledger.finishFilling(made);
       }
       return { outcome: "created", device: engine.view(record) };

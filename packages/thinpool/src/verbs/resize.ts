@@ -42,7 +42,7 @@ export function resize(engine: Engine, options: ResizeOptions): Promise<ResizeRe
         sizeBytes > record.sizeBytes ? await growDevice(engine, record, sizeBytes) : record;
       const outcome = grown === record ? "already-so" : "grown";
       if (!grown.growing) return { outcome, filesystem: "none", device: engine.view(grown) };
-      const filesystem = await engine.tools.run(() => growFilesystem(engine, grown));
+      const filesystem = await engine.tools.run(() => growFilesystem(engine, grown), signal);
       if (filesystem === "later") return { outcome, filesystem, device: engine.view(grown) };
       const done = engine.ledger.updateDevice(grown, { growing: false }, engine.transactionId);
       return { outcome: "grown", filesystem, device: engine.view(done) };
