@@ -11,6 +11,7 @@ import {
   NativeError,
   removeDeviceRetrying,
   sameTable,
+  thinFromParams,
 } from "@thinpool/dm-native";
 import { dmDevicesOf } from "./dm-devices.ts";
 import { deviceDmName, deviceDmUuid, dmUuidPrefix, poolDmUuid } from "./dm-names.ts";
@@ -126,6 +127,26 @@ export class ThinDevices {
     }
   }
 
+  /**
+   * The same for a device that is live. It has its external origin open, whatever has become of that one's path:
+   * one clone must not keep the whole pool shut.
+   */
+  async #tableBeside(
+    device: DeviceRecord,
+    live: readonly DmTarget[],
+  ): Promise<readonly DmTarget[]> {
+    try {
+      return await this.table(device);
+    } catch (error) {
+      const [line] = live;
+      const isGone = error instanceof PoolError && error.code === "POOL_MISMATCH";
+      if (!isGone || line?.type !== "thin") throw error;
+      const { externalOrigin } = thinFromParams(line.params);
+      if (externalOrigin === undefined) throw error;
+      return thinTable(this.#poolDev, device, externalOrigin);
+    }
+  }
+
   /** Its new table takes over at once; I/O waits for that moment only. "gone": it has no dm device. */
   async reload(device: DeviceRecord): Promise<"reloaded" | "gone"> {
     const ref = this.#ref(device.uuid);
@@ -228,8 +249,8 @@ export class ThinDevices {
   /** What a live device has instead of what its record says; opening decides what that means. */
   async compare(device: DeviceRecord, info: DmDeviceInfo): Promise<LiveDifference> {
     const name = deviceDmName(this.#poolUuid, device.name);
-    const wanted = await this.table(device);
     const { targets } = await this.#kernel.dm.table(this.#ref(device.uuid));
+    const wanted = await this.#tableBeside(device, targets);
     const length = targets[0]?.lengthSectors;
     const asLong =
       length === undefined ? wanted : wanted.map((line) => ({ ...line, lengthSectors: length }));

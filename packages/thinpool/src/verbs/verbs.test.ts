@@ -368,6 +368,35 @@ test("planning that is killed at any of its calls is in the way of no other, nor
   }
 });
 
+test("a live device whose external origin has lost its path keeps no pool shut", async () => {
+  const origin = "/dev/golden";
+  kernel.addBlockDevice({ path: origin, sizeBytes: 4n * MIB });
+  await kernel.write(origin, 0, Buffer.alloc(4096, "x"));
+  await pool.createDevice({ name: "clone", externalOrigin: origin });
+  const { device } = await pool.activate({ name: "clone" });
+  await pool.detach();
+  kernel.processDeath();
+  const { blocks } = kernel;
+  const numberOf = blocks.number.bind(blocks);
+  const missing = new NativeError({
+    code: "NATIVE_NOT_FOUND",
+    operation: "stat",
+    object: origin,
+    reason: "there is no such device",
+    hint: "None.",
+  });
+  blocks.number = (path) => (path === origin ? Promise.reject(missing) : numberOf(path));
+  pool = await openPool({ folder, kernel, monitor: false });
+  assert.equal(pool.get({ name: "clone" }).active, true);
+  assert.equal((await kernel.read(device.path, 0, 1)).toString(), "x");
+  await pool.deactivate({ name: "clone" });
+  await assert.rejects(pool.activate({ name: "clone" }), {
+    code: "POOL_MISMATCH",
+    reason: /no block device/,
+  });
+  await closed();
+});
+
 test("discard: a read-only device keeps what it holds, active or not; one that has gone counts as inactive", async () => {
   await pool.createDevice({ name: "raw", sizeBytes: 4n * MIB, filesystem: "none" });
   const { device } = await pool.activate({ name: "raw" });
