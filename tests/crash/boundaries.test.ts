@@ -238,6 +238,27 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       assert.deepEqual(await devicesOf(world), ["base", "one"]);
     },
   },
+  "grow on disks": {
+    async prepare(world) {
+      const pool = await madeOnDisks(world);
+      // An admin has made them longer.
+      world.kernel.growBlockDevice(DISKS.data, 72n * MIB);
+      world.kernel.growBlockDevice(DISKS.metadata, 5n * MIB);
+      return pool;
+    },
+    async run(_, pool) {
+      await pool?.extend();
+      return pool;
+    },
+    async verify(world, ended) {
+      const pool = await openPool(at(world));
+      const { dataTotalBytes, metadataTotalBytes } = await pool.status();
+      await pool.close();
+      assert.ok([64n, 72n].includes(dataTotalBytes / MIB));
+      if (ended) assert.deepEqual([dataTotalBytes, metadataTotalBytes], [72n * MIB, 5n * MIB]);
+      assert.deepEqual(await devicesOf(world), ["base", "one"]);
+    },
+  },
   devices: {
     prepare: made,
     async run(_, pool) {

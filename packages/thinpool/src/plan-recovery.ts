@@ -63,6 +63,8 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   const record = ledger.pool();
   if (record?.state !== "created") throw notFound(folder);
   await checkOwnFolder(record, paths, "planning");
+  const { swap } = ledger.health;
+  if (swap !== undefined) throw wouldGoOn(folder, `a ${swap.kind} was interrupted`);
   const policy = ledger.space.policy();
   if (policy === undefined) throw notFound(folder);
   const grown = await sizesToLookAt(kernel, record, folder);
@@ -102,12 +104,17 @@ async function sizesToLookAt(
   if (record.metadataTargetBytes === record.metadataBytes)
     return { ...record, ...targetOf(record) };
   // The kernel would grow the metadata at once, and fails to where the pool is read-only.
-  throw new PoolError({
+  throw wouldGoOn(folder, "a growth of the metadata was interrupted");
+}
+
+/** Opening goes on with it before there is anything to see. */
+function wouldGoOn(folder: string, reason: string): PoolError {
+  return new PoolError({
     code: "POOL_UNSUPPORTED",
     operation: "planning",
     object: folder,
-    reason: "a growth of the metadata was interrupted, and a look would go on with it",
-    hint: "Open the pool: that ends the growth.",
+    reason: `${reason}, and can't be looked past`,
+    hint: "Open the pool: that ends it.",
   });
 }
 

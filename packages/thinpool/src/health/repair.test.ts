@@ -1,13 +1,14 @@
 /** Repair, backups and restore of closed pools, and what an interruption leaves (INV-21). */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import fs, { mkdir, rename, rmdir, truncate, writeFile } from "node:fs/promises";
+import fs, { copyFile, mkdir, rename, rmdir, truncate, writeFile } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { SimKernel } from "@thinpool/dm-sim";
 import { SimCrash } from "@thinpool/dm-sim";
 import { openPool } from "../open-pool.ts";
+import { planRecovery } from "../plan-recovery.ts";
 import { Ledger } from "../store/ledger.ts";
 import { adoptPool } from "./adopt.ts";
 import { listBackups } from "./backup.ts";
@@ -186,6 +187,11 @@ test("a swap that was interrupted between its steps is finished by opening", asy
     }
     const before = await checkPool({ folder, kernel });
     assert.ok(before.findings.some(({ code }) => code === "REPAIR_INTERRUPTED"));
+    // A look would see the metadata that opening replaces, and killed leave a loop on it that nobody finds.
+    await assert.rejects(
+      planRecovery({ folder, kernel }),
+      withCode("POOL_UNSUPPORTED", /a repair was interrupted/),
+    );
     const pool = await openPool({ folder, kernel });
     assert.equal(pool.list().length, 2);
     await pool.close();
@@ -300,6 +306,27 @@ test("backups: the last N are kept, and one is put back with the ledger of its m
   assert.deepEqual((await restored.check()).findings, []);
   await restored.close();
   assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("a dump with the ledger of another moment is refused, and the pool is as it was", async () => {
+  const { folder, kernel } = await closedWorld();
+  const pool = await openPool({ folder, kernel });
+  const older = await pool.backup();
+  await pool.createDevice({ name: "two", sizeBytes: 1n << 20n, filesystem: "none" });
+  await pool.createDevice({ name: "three", sizeBytes: 1n << 20n, filesystem: "none" });
+  const newer = await pool.backup();
+  await pool.close();
+  const dumpOf = (name: string): string => join(folder, "backups", `${name}.xml`);
+  await copyFile(dumpOf(older.name), dumpOf(newer.name));
+  await assert.rejects(
+    restorePool({ folder, kernel }),
+    withCode("POOL_MISMATCH", /the dump is of transaction/),
+  );
+  const again = await openPool({ folder, kernel });
+  assert.equal(again.list().length, 4);
+  await again.close();
+  await restorePool({ folder, kernel, backup: older.name });
+  await (await openPool({ folder, kernel })).close();
 });
 
 test("a backup that fails leaves none, and the next one works", async () => {

@@ -53,13 +53,15 @@ export function restorePool(options: RestorePoolOptions): Promise<RestoreResult>
     const staged = `${pool.paths.ledger}.restore`;
     await removeLedger(staged);
     await copyFile(backup.ledger, staged, constants.COPYFILE_EXCL);
-    checkSamePool(staged, record);
+    const lastTransactionId = checkSamePool(staged, record);
     const spare = await prepareSpare(kernel, record, options.spareDevice);
     const aborting = signal === undefined ? {} : { signal };
     const listing = await buildOnSpare(kernel, spare, async (path) => {
       const { metadataTools } = kernel;
       await toolCall(() => metadataTools.restore({ file: backup.dump, path, ...aborting }));
-      return toolCall(() => metadataTools.read({ path, ...aborting }));
+      const built = await toolCall(() => metadataTools.read({ path, ...aborting }));
+      checkSameMoment(backup.dump, built.superblock.transactionId, lastTransactionId);
+      return built;
     });
     const keptMetadataPath =
       record.backing === "files"
@@ -121,11 +123,14 @@ async function chooseBackup(pool: ClosedPool, wanted: string | undefined): Promi
   });
 }
 
-function checkSamePool(staged: string, record: PoolRecord): void {
+/** The last transaction of the backup's ledger. */
+function checkSamePool(staged: string, record: PoolRecord): bigint {
   const ledger = Ledger.open(staged);
   try {
     const found = ledger.pool();
-    if (found?.uuid === record.uuid && found.blockSectors === record.blockSectors) return;
+    if (found?.uuid === record.uuid && found.blockSectors === record.blockSectors) {
+      return found.lastTransactionId;
+    }
     throw new PoolError({
       code: "POOL_MISMATCH",
       operation: "restore",
@@ -136,6 +141,18 @@ function checkSamePool(staged: string, record: PoolRecord): void {
   } finally {
     ledger.close();
   }
+}
+
+/** Else opening would refuse the two, when the present ones have been replaced already (INV-2). */
+function checkSameMoment(dump: string, current: bigint, last: bigint): void {
+  if (current === last || current === last - 1n) return;
+  throw new PoolError({
+    code: "POOL_MISMATCH",
+    operation: "restore",
+    object: dump,
+    reason: `the dump is of transaction ${current}, the ledger beside it of ${last}`,
+    hint: "Put the two files back that were made together, or choose another backup.",
+  });
 }
 
 /** The pool may have grown since the backup: what it stands on is as it is now. */
