@@ -716,6 +716,10 @@ suite("every command on a real kernel", () => {
     const [ledger, lost] = [join(w.folder, "pool.sqlite"), join(scratch, "lost.sqlite")];
     const files = "--data-file {data} --metadata-file {metadata}";
     refuses(ROOT, 8, "POOL_MISMATCH", `pool adopt ${files} --folder {adopted}`);
+    test("opened once, the backup's metadata has the size that the data has grown to", async () => {
+      const { exitCode, stderr } = await runAs(ROOT, "pool recover");
+      assert.equal(exitCode, 0, stderr);
+    });
     test("as if another program had made the pool: its ledger is gone", () => rename(ledger, lost));
     works(ROOT, `pool adopt ${files} --folder {adopted}`, /^[0-9a-f-]{36}$/m, {
       field: "devices",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm, unlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, truncate, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -108,6 +108,41 @@ test("what is no pool, a size that can't be, a damaged one: refused, and nothing
   kernel.damageMetadata("/dev/sdc");
   await assert.rejects(adoptPool(options), withCode("POOL_NEEDS_REPAIR"));
   assert.equal(existsSync(options.folder), false);
+  assert.deepEqual(await kernel.leftovers(), []);
+});
+
+test("a pool that is adopted with a larger device than its own is not grown for it", async () => {
+  const { kernel, options } = await foreignPool();
+  await kernel.dm.removeDevice({ name: dmName("foreign-pool") });
+  kernel.addBlockDevice({ path: "/dev/larger", sizeBytes: 128n << 20n });
+  const backing = { ...options.backing, dataPath: "/dev/larger" };
+  const { pool } = await adoptPool({ ...options, backing });
+  assert.equal((await pool.status()).dataTotalBytes, 64n << 20n);
+  await pool.close();
+  // Its own program takes it still, with the table that it always had.
+  const foreign = { name: dmName("foreign-pool"), uuid: dmUuid("FOREIGN-pool") };
+  const table = target("thin-pool", (64 << 20) / 512, "/dev/sdc /dev/sdb 128 0 0");
+  await activateDevice(kernel.dm, { ...foreign, table });
+  await kernel.dm.removeDevice({ name: foreign.name });
+  // Grown it is when somebody asks for it.
+  const again = await openPool({ folder: options.folder, kernel });
+  assert.equal((await again.extend()).dataBytes, 128n << 20n);
+  await again.close();
+});
+
+test("a data file of another size than the metadata speaks of is not adopted", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  await rename(join(folder, "pool.sqlite"), join(folder, "lost"));
+  const [dataPath, metadataPath] = [join(folder, "data"), join(folder, "metadata")];
+  const backing = { type: "files", dataPath, metadataPath } as const;
+  const adoption = { folder: `${folder}-adopted`, kernel, backing };
+  for (const sizeBytes of [128 << 20, 32 << 20]) {
+    await truncate(dataPath, sizeBytes);
+    await assert.rejects(adoptPool(adoption), withCode("POOL_MISMATCH", /the metadata speaks of/));
+  }
+  await truncate(dataPath, 64 << 20);
+  await (await adoptPool(adoption)).pool.close();
   assert.deepEqual(await kernel.leftovers(), []);
 });
 

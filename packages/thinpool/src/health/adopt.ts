@@ -212,19 +212,26 @@ function poolRecord(
   listing: MetadataListing,
 ): AdoptedRecord {
   const { blockSectors, dataBlocks, transactionId: current } = listing.superblock;
-  const neededBytes = dataBlocks * blockSectors * SECTOR_SIZE_BYTES;
-  if (storage.dataBytes < neededBytes) {
-    const reason = `it has ${storage.dataBytes} bytes, the metadata speaks of ${neededBytes}`;
-    const hint = "Name the data device that belongs to this metadata.";
+  const blockBytes = blockSectors * SECTOR_SIZE_BYTES;
+  const neededBytes = dataBlocks * blockBytes;
+  const has = storage.dataBytes;
+  // A file has the size that its ledger says (backing.ts), and a table of all of it would grow the pool.
+  const isLonger = storage.backing === "files" && has >= neededBytes + blockBytes;
+  if (dataBlocks === 0n || has < neededBytes || isLonger) {
+    const reason = `it has ${has} bytes, the metadata speaks of ${neededBytes}`;
+    const cut = `; or, if it is that one, cut off what it does not use (truncate -s ${neededBytes})`;
+    const hint = `Name the data that belongs to this metadata${isLonger ? cut : ""}.`;
     throw refusal("POOL_MISMATCH", storage.dataPath, reason, hint);
   }
+  // No larger than it is: grown, its own program refuses it, and a wrong device could not be taken back.
+  const dataBytes = storage.backing === "files" ? has : neededBytes;
   return {
     ...storage,
+    dataBytes,
     uuid: randomUUID(),
     folder,
     blockSectors,
-    lowWaterBlocks:
-      options.lowWaterBlocks ?? defaultLowWaterBlocks(storage.dataBytes, blockSectors),
+    lowWaterBlocks: options.lowWaterBlocks ?? defaultLowWaterBlocks(dataBytes, blockSectors),
     discard: "passdown",
     lastTransactionId: current,
     createdAtMs: Date.now(),
