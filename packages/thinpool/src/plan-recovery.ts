@@ -16,7 +16,7 @@ import { growthLeft, targetOf } from "./space/sizes.ts";
 import { Ledger, type PoolRecord } from "./store/ledger.ts";
 import { poolStateOf } from "./tables.ts";
 import { ThinDevices } from "./thin-devices.ts";
-import { degradedError, Undo } from "./undo.ts";
+import { degradedError, isUndoError, Undo } from "./undo.ts";
 
 export interface PlannedRecovery {
   /** The transactions of the kernel's pool and of the ledger: the latter may be one ahead. */
@@ -43,8 +43,11 @@ export async function planRecovery(options: {
   } catch (error) {
     failure = error;
   }
-  const [undoFailure] = await undo.run(false);
-  if (undoFailure !== undefined) throw degradedError("planning", folder, failure ?? undoFailure);
+  const broken = isUndoError(failure);
+  const [undoFailure] = await undo.run(broken);
+  if (broken || undoFailure !== undefined) {
+    throw degradedError("planning", folder, failure ?? undoFailure);
+  }
   if (planned === undefined) {
     throw poolErrorFrom(failure, { operation: "planning", object: folder });
   }

@@ -368,6 +368,16 @@ test("planning that is killed at any of its calls is in the way of no other, nor
   }
 });
 
+test("planning that can't take down what it brought up says so, and opening clears it away", async () => {
+  await pool.close();
+  kernel.failNext({ operation: "DM_TABLE_LOAD", errno: "EIO" });
+  kernel.failNext({ operation: "DM_DEV_REMOVE", errno: "EIO" });
+  await assert.rejects(planRecovery({ folder, kernel }), { code: "POOL_DEGRADED" });
+  assert.deepEqual(await dmNames(), ["pool"]);
+  pool = await openPool({ folder, kernel, monitor: false });
+  await closed();
+});
+
 test("a live device whose external origin has lost its path keeps no pool shut", async () => {
   const origin = "/dev/golden";
   kernel.addBlockDevice({ path: origin, sizeBytes: 4n * MIB });
