@@ -1,6 +1,6 @@
 /** A pool's folder that was copied or moved: its ledger still names the files and devices of the first. */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdirSync, renameSync } from "node:fs";
+import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
@@ -71,6 +71,17 @@ test("nor does a copy of an earlier version's ledger, alone in its folder", asyn
   const copy = `${folder}-copy`;
   mkdirSync(copy);
   cpSync(join(folder, "pool.sqlite"), join(copy, "pool.sqlite"));
+  await assert.rejects(destroyPool({ folder: copy, kernel }), copied);
+  await (await openPool({ folder, kernel })).close();
+});
+
+test("nor does a copy whose files are the first one's by another name", async () => {
+  const { folder, kernel, pool } = await freshWorld();
+  await pool.close();
+  const copy = `${folder}-copy`;
+  mkdirSync(copy);
+  for (const name of readdirSync(folder)) linkSync(join(folder, name), join(copy, name));
+  await assert.rejects(openPool({ folder: copy, kernel }), copied);
   await assert.rejects(destroyPool({ folder: copy, kernel }), copied);
   await (await openPool({ folder, kernel })).close();
 });

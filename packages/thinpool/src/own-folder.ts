@@ -22,10 +22,9 @@ export async function checkOwnFolder(
 ): Promise<void> {
   const home = homeOf(record);
   if (home === undefined || home === paths.folder) return;
-  const there = await identityOf(folderPaths(home).ledger);
-  const here = await identityOf(paths.ledger);
-  // The same file, where the folder has two names (a bind mount).
-  if (there === undefined || there === here) return;
+  if ((await identityOf(folderPaths(home).ledger)) === undefined) return;
+  // One folder of two names (a bind mount).
+  if ((await identityOf(home)) === (await identityOf(paths.folder))) return;
   throw new PoolError({
     code: "POOL_MISMATCH",
     operation,
