@@ -1,6 +1,9 @@
+import { sameDevNumber } from "@thinpool/dm-native";
 import type { Device } from "../device.ts";
 import { DEFAULT_DEVICE_BYTES } from "../defaults.ts";
+import { dmDevicesOf } from "../dm-devices.ts";
 import type { Engine } from "../engine.ts";
+import { PoolError } from "../errors.ts";
 import { poolErrorFrom } from "../errors-from-native.ts";
 import type { FilesystemType } from "../kernel.ts";
 import { checkLabels } from "../labels.ts";
@@ -98,6 +101,7 @@ async function content(
   checkStoragePath(path);
   const { blocks } = engine.kernel;
   try {
+    await refuseOurOwn(engine, path);
     const carried = (await blocks.signature(path))?.type;
     return {
       sizeBytes: options.sizeBytes ?? (await blocks.sizeBytes(path)),
@@ -112,6 +116,20 @@ async function content(
       codes: { NATIVE_NOT_FOUND: "POOL_OPTION_INVALID", NATIVE_INVALID: "POOL_OPTION_INVALID" },
     });
   }
+}
+
+/** A device of this very pool is written, reverted and removed: then what reads through to it would change. */
+async function refuseOurOwn(engine: Engine, path: string): Promise<void> {
+  const dev = await engine.kernel.blocks.number(path);
+  const devices = await dmDevicesOf(engine.kernel, engine.uuid);
+  if (!devices.some((info) => sameDevNumber(info.dev, dev))) return;
+  throw new PoolError({
+    code: "POOL_OPTION_INVALID",
+    operation: "look-up of the external origin",
+    object: path,
+    reason: "it is a device of this pool",
+    hint: "Make a snapshot of it.",
+  });
 }
 
 /** Activates it for mkfs only. */

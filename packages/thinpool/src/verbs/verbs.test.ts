@@ -368,6 +368,13 @@ test("planning that is killed at any of its calls is in the way of no other, nor
   }
 });
 
+test("a device of the pool is no external origin in it: it changes", async () => {
+  const { device } = await pool.activate({ name: "base" });
+  const own = pool.createDevice({ name: "clone", externalOrigin: device.path });
+  await assert.rejects(own, { code: "POOL_OPTION_INVALID", reason: /device of this pool/ });
+  await closed();
+});
+
 test("planning that can't take down what it brought up says so, and opening clears it away", async () => {
   await pool.close();
   kernel.failNext({ operation: "DM_TABLE_LOAD", errno: "EIO" });
