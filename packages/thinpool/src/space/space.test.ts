@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createSimKernel, type SimKernel } from "@thinpool/dm-sim";
 import { createPool } from "../create-pool.ts";
 import type { PoolEvent } from "../events/event.ts";
+import { PoolError } from "../errors.ts";
 import { openPool } from "../open-pool.ts";
 import type { CreatePoolOptions } from "../pool.ts";
 import { Pool } from "../thin-pool.ts";
@@ -450,6 +451,8 @@ test("a pool on block devices uses what an admin made longer, by itself where th
     code: "POOL_OPTION_INVALID",
     reason: "the device has 16777216 bytes, not 33554432",
   });
+  kernel.failNext({ operation: "BLKGETSIZE64", errno: "EIO" });
+  await assert.rejects(pool.extend(), PoolError);
   kernel.growBlockDevice("/dev/sda", 32n * MIB);
   kernel.growBlockDevice("/dev/sdb", 8n * MIB);
   assert.deepEqual(await pool.extend(), {

@@ -1,5 +1,6 @@
 import type { Engine } from "../engine.ts";
 import { PoolError } from "../errors.ts";
+import { poolErrorFrom } from "../errors-from-native.ts";
 import { checkFileSizes, checkPoolSizes } from "../options.ts";
 
 export interface ExtendOptions {
@@ -48,15 +49,23 @@ export async function extend(engine: Engine, options: ExtendOptions): Promise<Ex
 }
 
 async function wholeDevices(engine: Engine, options: ExtendOptions): Promise<ExtendOptions> {
-  const { kernel, poolRecord: record } = engine;
-  const dataBytes = await kernel.blocks.sizeBytes(record.dataPath);
-  const metadataBytes = await kernel.blocks.sizeBytes(record.metadataPath);
+  const { poolRecord: record } = engine;
+  const dataBytes = await sizeOf(engine, record.dataPath);
+  const metadataBytes = await sizeOf(engine, record.metadataPath);
   refuseLonger(record.dataPath, options.dataBytes, dataBytes);
   refuseLonger(record.metadataPath, options.metadataBytes, metadataBytes);
   return {
     dataBytes: options.dataBytes ?? dataBytes,
     metadataBytes: options.metadataBytes ?? metadataBytes,
   };
+}
+
+async function sizeOf({ kernel, folder }: Engine, path: string): Promise<bigint> {
+  try {
+    return await kernel.blocks.sizeBytes(path);
+  } catch (error) {
+    throw poolErrorFrom(error, { operation: "extension", object: folder });
+  }
 }
 
 function refuseLonger(path: string, wanted: bigint | undefined, has: bigint): void {
