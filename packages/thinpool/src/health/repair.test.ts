@@ -144,6 +144,28 @@ test("a repair or a restore that is refused leaves its spare device as empty as 
   assert.ok(!(await isEmpty()));
 });
 
+test("the pool's own devices are no spare, whatever they carry", async () => {
+  const { folder, kernel, pool } = await blockWorld();
+  const { device } = await pool.activate({ name: "base" });
+  await writeBlocks(kernel, device.path, [0], "a");
+  await pool.backup();
+  await pool.close();
+  const own = withCode("POOL_OPTION_INVALID", /the pool stands on it/);
+  for (const spareDevice of ["/dev/sdb", "/dev/sdc"]) {
+    await assert.rejects(restorePool({ folder, kernel, spareDevice }), own);
+  }
+  // A damaged one may carry nothing that is known any more.
+  await kernel.write("/dev/sdc", 0, Buffer.alloc(4096));
+  for (const spareDevice of ["/dev/sdb", "/dev/sdc"]) {
+    await assert.rejects(repairPool({ folder, kernel, spareDevice }), own);
+  }
+  await restorePool({ folder, kernel, spareDevice: "/dev/spare" });
+  const again = await openPool({ folder, kernel });
+  await again.activate({ name: "base" });
+  assert.equal(await firstByte(kernel, device.path, 0), "a");
+  await again.close();
+});
+
 test("the process dies at every boundary of a repair: opening or repairing again goes on", async () => {
   for (let point = 0; ; point += 1) {
     assert.ok(point < 100, "the repair has no end");

@@ -1,5 +1,7 @@
 /** The place where new metadata is built: as large as the present one, and never the present one. */
+import { type DevNumber, sameDevNumber } from "@thinpool/dm-native";
 import { PoolError } from "../errors.ts";
+import { isNative } from "../errors-from-native.ts";
 import { createFile, removeFile } from "../folder.ts";
 import type { Kernel } from "../kernel.ts";
 import { checkStoragePath } from "../options.ts";
@@ -34,6 +36,14 @@ export async function prepareSpare(
     throw invalid(record.metadataPath, "a pool on block devices needs a spare device");
   }
   checkStoragePath(device);
+  // Before what it carries: the start of the data may be anything, and of damaged metadata nothing that is known.
+  const number = await kernel.blocks.number(device);
+  for (const path of [record.dataPath, record.metadataPath]) {
+    const own = await numberOf(kernel, path);
+    if (own !== undefined && sameDevNumber(own, number)) {
+      throw invalid(device, `it is ${path}, and the pool stands on it`);
+    }
+  }
   const signature = await kernel.blocks.signature(device);
   if (signature !== undefined) throw invalid(device, `the spare carries ${signature.type}`, LEFT);
   if (await kernel.blocks.inUse(device)) throw invalid(device, "the spare is in use");
@@ -42,6 +52,16 @@ export async function prepareSpare(
     throw invalid(device, `the spare has ${sizeBytes} bytes, the metadata ${record.metadataBytes}`);
   }
   return { path: device, isFile: false };
+}
+
+/** Undefined where it is gone. */
+async function numberOf(kernel: Kernel, path: string): Promise<DevNumber | undefined> {
+  try {
+    return await kernel.blocks.number(path);
+  } catch (error) {
+    if (isNative(error, "NATIVE_NOT_FOUND")) return undefined;
+    throw error;
+  }
 }
 
 /**
