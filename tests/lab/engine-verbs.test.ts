@@ -5,7 +5,14 @@ import { EventEmitter, once } from "node:events";
 import { mkdir, mkdtemp, open, readFile, rm, statfs, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { createPool, type Device, linuxKernel, openPool, type ThinPool } from "@thinpool/thinpool";
+import {
+  createPool,
+  type Device,
+  linuxKernel,
+  openPool,
+  planRecovery,
+  type ThinPool,
+} from "@thinpool/thinpool";
 import { run, SUFFIX } from "./native-fixture.ts";
 
 const kernel = linuxKernel();
@@ -82,6 +89,25 @@ test("50 snapshots asked for at once share a few transactions, and each is whole
     pool.list().map(({ name }) => name),
     ["base"],
   );
+});
+
+test("what a planning that was killed left up, read-only, is no obstacle to opening", async () => {
+  const { blockSizeBytes, lowWaterBytes, dataTotalBytes } = await pool.status();
+  await pool.close();
+  const { path: metadata } = await kernel.loops.attach({ backingFile: join(folder, "metadata") });
+  const { path: data } = await kernel.loops.attach({ backingFile: join(folder, "data") });
+  const lowWater = lowWaterBytes / blockSizeBytes;
+  const params = `${metadata} ${data} ${blockSizeBytes / 512n} ${lowWater} 1 read_only`;
+  const table = `0 ${dataTotalBytes / 512n} thin-pool ${params}`;
+  const name = `thinpool-${pool.uuid.slice(0, 8)}-pool`;
+  const uuid = `THINPOOL-${pool.uuid.replaceAll("-", "")}-pool`;
+  await run("/usr/sbin/dmsetup", "create", name, "--uuid", uuid, "--table", table);
+  assert.deepEqual((await planRecovery({ folder, kernel })).decisions, []);
+  await run("/usr/sbin/dmsetup", "create", name, "--uuid", uuid, "--table", table);
+  pool = await openPool({ folder, kernel });
+  assert.equal((await pool.status()).state, "working");
+  await clone("after-look");
+  await pool.remove({ name: "after-look" });
 });
 
 test("snapshots of one moment: a counter written to two devices in turn never differs by more than one", async () => {
