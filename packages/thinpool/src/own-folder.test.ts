@@ -111,9 +111,16 @@ test("a ledger that was moved is the pool's own, until another pool has taken it
 
   const files = await freshWorld();
   await files.pool.close();
-  renameSync(files.folder, `${files.folder}-moved`);
-  await (await createPool({ folder: files.folder, kernel: files.kernel })).close();
   const options = { folder: `${files.folder}-moved`, kernel: files.kernel };
+  renameSync(files.folder, options.folder);
+  // It names its files where they were.
+  const movedFrom = withCode("POOL_MISMATCH", /moved from .* where its files are looked for/);
+  await assert.rejects(openPool(options), movedFrom);
+  await assert.rejects(destroyPool(options), movedFrom);
+  renameSync(options.folder, files.folder);
+  await (await openPool({ folder: files.folder, kernel: files.kernel })).close();
+  renameSync(files.folder, options.folder);
+  await (await createPool({ folder: files.folder, kernel: files.kernel })).close();
   await assert.rejects(destroyPool(options), copied);
   await (await openPool({ folder: files.folder, kernel: files.kernel })).close();
 });

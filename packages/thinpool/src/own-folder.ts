@@ -13,7 +13,8 @@ type Owned = Pick<PoolRecord, "backing" | "dataPath" | "folder">;
 
 /**
  * POOL_MISMATCH where another ledger lies in the folder in which this one was last opened: this one is a copy,
- * or was moved away from there before a pool was made in its place. One that was moved is the pool's own.
+ * or was moved away from there before a pool was made in its place. One that was moved is the pool's own; but with
+ * the files beside it, it names them where they were, and destroying the pool would leave them.
  */
 export async function checkOwnFolder(
   record: Owned,
@@ -22,16 +23,20 @@ export async function checkOwnFolder(
 ): Promise<void> {
   const home = homeOf(record);
   if (home === undefined || home === paths.folder) return;
-  if ((await identityOf(folderPaths(home).ledger)) === undefined) return;
+  const mismatch = (reason: string, hint: string): PoolError =>
+    new PoolError({ code: "POOL_MISMATCH", operation, object: paths.folder, reason, hint });
+  if ((await identityOf(folderPaths(home).ledger)) === undefined) {
+    const hadFiles = record.backing === "files" && dirname(record.dataPath) === home;
+    if (!hadFiles || (await identityOf(paths.data)) === undefined) return;
+    const reason = `it was moved from ${home}, where its files are looked for`;
+    throw mismatch(reason, `Move the folder back to ${home}.`);
+  }
   // One folder of two names (a bind mount).
   if ((await identityOf(home)) === (await identityOf(paths.folder))) return;
-  throw new PoolError({
-    code: "POOL_MISMATCH",
-    operation,
-    object: paths.folder,
-    reason: `its pool.sqlite was copied or moved from ${home}, where another lies now`,
-    hint: `Open the pool in ${home}. A copy is no pool of its own: remove its files by hand.`,
-  });
+  throw mismatch(
+    `its pool.sqlite was copied or moved from ${home}, where another lies now`,
+    `Open the pool in ${home}. A copy is no pool of its own: remove its files by hand.`,
+  );
 }
 
 /** A ledger of an earlier version does not say it; files were mostly made beside it. */
