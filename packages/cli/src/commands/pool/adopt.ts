@@ -22,9 +22,9 @@ const FILES = ["data-file", "metadata-file"];
 export default class PoolAdopt extends PoolCommand {
   static override summary = "Take over a pool that another program or machine made.";
   static override description =
-    "Makes records for it in --folder; its devices are read from its metadata, and nothing of it is changed. It must be down. LVM's pools can be taken over as long as LVM does not count their transactions. Needs root and thin-provisioning-tools.";
+    "Makes records for it in --folder; its devices are read from its metadata, and nothing of it is changed. It must be down. Block devices are found again by the paths given here: name them by those in /dev/disk/by-id. LVM's pools can be taken over as long as LVM does not count their transactions. Needs root and thin-provisioning-tools.";
   static override examples = [
-    "<%= config.bin %> <%= command.id %> --data-device /dev/sdb --metadata-device /dev/sdc --name 1=base",
+    "<%= config.bin %> <%= command.id %> --data-device /dev/disk/by-id/nvme-LARGE --metadata-device /dev/disk/by-id/nvme-FAST --name 1=base",
   ];
   static override flags = {
     direct: alwaysDirectFlag,

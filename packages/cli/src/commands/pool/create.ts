@@ -10,10 +10,10 @@ const SECTOR_BYTES = 512n;
 export default class PoolCreate extends PoolCommand {
   static override summary = "Make a new pool, on two sparse files or on two block devices.";
   static override description =
-    "Works on the kernel itself, so it needs root. The pool is closed afterwards: `serve` opens it.";
+    "Works on the kernel itself, so it needs root. The pool is closed afterwards: `serve` opens it. Block devices are found again by the paths given here: those in /dev/disk/by-id stay a disk's own, while /dev/sdb may be another one after a boot.";
   static override examples = [
     "<%= config.bin %> <%= command.id %> --data-size 100GiB --metadata-size 2GiB",
-    "<%= config.bin %> <%= command.id %> --data-device /dev/sdb --metadata-device /dev/sdc",
+    "<%= config.bin %> <%= command.id %> --data-device /dev/disk/by-id/nvme-LARGE --metadata-device /dev/disk/by-id/nvme-FAST",
   ];
   static override flags = {
     "dry-run": dryRunFlag,
