@@ -1,11 +1,33 @@
 /** In the lab's guest: what loads and checks do with devices and the files in them. */
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { NativeError } from "@thinpool/dm-native";
 import { type Kernel, type ThinPool } from "@thinpool/thinpool";
 import { fileBytes, type WorkerState, type WorkerStep } from "./worker-plan.ts";
 
 export const DEVICE_BYTES: bigint = 16n << 20n;
 const MOUNTS = "/run/soak";
+/** Ten seconds. */
+const MAX_UNMOUNT_TRIES = 500;
+const UNMOUNT_INTERVAL_MS = 20;
+
+/**
+ * Some things have files open for a while longer: the kernel closes that of a detached loop device in its own
+ * time, and a program that is being started has all of this process's until its exec (another worker's mkfs).
+ */
+export async function unmountRetrying(kernel: Kernel, target: string): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await kernel.mounts.unmount(target);
+      return;
+    } catch (error) {
+      const isBusy = error instanceof NativeError && error.code === "NATIVE_BUSY";
+      if (!isBusy || tries === MAX_UNMOUNT_TRIES) throw error;
+      await sleep(UNMOUNT_INTERVAL_MS);
+    }
+  }
+}
 
 /** Runs `body` with the device active and mounted; both are taken back. */
 export async function mounted<T>(
@@ -21,7 +43,7 @@ export async function mounted<T>(
   try {
     return await body(target);
   } finally {
-    await kernel.mounts.unmount(target);
+    await unmountRetrying(kernel, target);
     await rm(target, { recursive: true });
     await pool.deactivate({ name });
   }

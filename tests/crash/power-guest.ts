@@ -12,11 +12,12 @@ import { existsSync, readdirSync, readFileSync, writeSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { dmName, flakeyToParams, NativeError, sectors } from "@thinpool/dm-native";
+import { dmName, flakeyToParams, sectors } from "@thinpool/dm-native";
 import { createPool, linuxKernel, openPool } from "@thinpool/thinpool";
 import { Finding } from "./finding.ts";
 import { checkFolder, type LoadRecord } from "./guest-check.ts";
 import { makeBase, startLoad } from "./guest-load.ts";
+import { unmountRetrying } from "./guest-pool.ts";
 import { withPoint } from "./guest-points.ts";
 import { ToolShell, withShell } from "./guest-tools.ts";
 import { Random, seedOf } from "./random.ts";
@@ -47,8 +48,6 @@ const BACKING = { type: "files", dataBytes: 192n << 20n, metadataBytes: 4n << 20
 /** A load before dm-flakey drops its writes, and after: in ms. */
 const LOAD_MS = [100, 1000] as const;
 const DROPPED_MS = 100;
-const MAX_UNMOUNT_TRIES = 500;
-const UNMOUNT_INTERVAL_MS = 20;
 /** No phase takes a tenth of it, however slow the machine. */
 const HANGS_AFTER_MS = 60_000;
 
@@ -132,21 +131,7 @@ async function tearDown(): Promise<void> {
     await dm.removeDevice({ name });
   }
   for (const loop of await kernel.loops.list()) await kernel.loops.detach(loop.path);
-  await unmountDisk();
-}
-
-/** The kernel closes the file of a loop device that was detached in its own time, a while later under load. */
-async function unmountDisk(): Promise<void> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      await kernel.mounts.unmount(DISK);
-      return;
-    } catch (error) {
-      const isBusy = error instanceof NativeError && error.code === "NATIVE_BUSY";
-      if (!isBusy || tries === MAX_UNMOUNT_TRIES) throw error;
-      await sleep(UNMOUNT_INTERVAL_MS);
-    }
-  }
+  await unmountRetrying(kernel, DISK);
 }
 
 async function check(record: LoadRecord): Promise<readonly WorkerState[]> {
@@ -219,7 +204,7 @@ async function boot(): Promise<void> {
     states = await check(task.record);
     say("survived");
     if (task.fresh) {
-      await unmountDisk();
+      await unmountRetrying(kernel, DISK);
       await dm.removeDevice(FLAKEY);
     }
   }
