@@ -42,6 +42,11 @@ const DEVICE = {
   active: false,
 };
 const LIST: KnownRequest = { id: 1, method: "device.list", params: {} };
+const CLONE: KnownRequest = {
+  id: 1,
+  method: "device.clone",
+  params: { origin: "one", name: "two" },
+};
 const CHECK: KnownRequest = { id: 1, method: "pool.check", params: {} };
 
 interface World {
@@ -283,7 +288,7 @@ test("of one user's changes only a share is under way: the pool's places are for
   );
 });
 
-test("calls that are refused fill no log: of each user's so many lines a second, the rest is counted", async (t) => {
+test("calls that are refused fill no log: of each user's and method's so many lines a second, the rest is counted", async (t) => {
   let now = 1_000;
   t.mock.method(performance, "now", () => now);
   const stranger = UID + 1;
@@ -295,6 +300,8 @@ test("calls that are refused fill no log: of each user's so many lines a second,
   assert.equal(w.audit().length, REFUSALS_AUDITED_PER_SECOND);
   assert.equal(await ask(w, remove("one")), "done");
   assert.equal(w.audit().at(-1)?.["outcome"], "done", "what happens has its line");
+  assert.equal(await ask(w, CLONE, stranger), "NOT_FOUND");
+  assert.equal(w.audit().at(-1)?.["method"], CLONE.method, "nor is another method's hidden");
   now += 1_000;
   await ask(w, remove("one"), stranger);
   assert.equal(w.audit().at(-1)?.["unlogged"], total - REFUSALS_AUDITED_PER_SECOND);

@@ -83,12 +83,13 @@ const LISTS: ReadonlySet<MethodName> = new Set([
 export const MAX_LISTS_PER_UID = 4;
 
 /**
- * Lines in the audit log about one user's calls that were refused; further ones are counted. Without a limit they
- * would be as many as he may ask, and the log's own limit would take others' lines along.
+ * Lines in the audit log about one user's calls of one method that were refused; further ones are counted. Without a
+ * limit they would be as many as he may ask, and the log's own limit would take others' lines along. By the method:
+ * who guesses references does not hide by that what else he tries.
  */
-export const REFUSALS_AUDITED_PER_SECOND = 50;
-/** Users whose refusals are counted; the one that was refused longest ago is forgotten first. */
-const MAX_REFUSED_USERS = 1024;
+export const REFUSALS_AUDITED_PER_SECOND = 10;
+/** Users and methods whose refusals are counted; what was refused longest ago is forgotten first. */
+const MAX_REFUSED = 4096;
 
 /** What the audit line gets to know on a call's way. */
 interface Trail {
@@ -126,8 +127,8 @@ export class Dispatcher {
   readonly #pace = new Pace();
   readonly #overdue = new Map<number, number>();
   readonly #shares = new Shares(MAX_CHANGES_PER_UID);
-  /** By uid; who was refused last is the last. */
-  readonly #refusals = new Map<number, BoundedLines>();
+  /** By uid and method; what was refused last is the last. */
+  readonly #refusals = new Map<string, BoundedLines>();
   readonly #lists = new Shares(MAX_LISTS_PER_UID);
   #nextCall = 1;
 
@@ -244,7 +245,8 @@ export class Dispatcher {
     if (!methods[method].changes || isWithdrawn) return;
     const { uid, pid } = caller.principal;
     const isRefused = outcome !== "done" && outcome !== "TIMEOUT" && !overdue;
-    const bounded = isRefused && uid !== 0 ? this.#refusalsOf(uid).take(performance.now()) : {};
+    const bounded =
+      isRefused && uid !== 0 ? this.#refusalsOf(uid, method).take(performance.now()) : {};
     if (bounded === undefined) return;
     this.#parts.logger.log("info", "audit", {
       call: number,
@@ -264,14 +266,13 @@ export class Dispatcher {
     });
   }
 
-  #refusalsOf(uid: number): BoundedLines {
-    const lines = this.#refusals.get(uid) ?? new BoundedLines(REFUSALS_AUDITED_PER_SECOND);
-    this.#refusals.delete(uid);
-    this.#refusals.set(uid, lines);
+  #refusalsOf(uid: number, method: MethodName): BoundedLines {
+    const key = `${uid} ${method}`;
+    const lines = this.#refusals.get(key) ?? new BoundedLines(REFUSALS_AUDITED_PER_SECOND);
+    this.#refusals.delete(key);
+    this.#refusals.set(key, lines);
     const [oldest] = this.#refusals.keys();
-    if (this.#refusals.size > MAX_REFUSED_USERS && oldest !== undefined) {
-      this.#refusals.delete(oldest);
-    }
+    if (this.#refusals.size > MAX_REFUSED && oldest !== undefined) this.#refusals.delete(oldest);
     return lines;
   }
 
