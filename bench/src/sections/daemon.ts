@@ -9,6 +9,8 @@ import { shuffled } from "../statistics.ts";
 
 /** Until V8 has compiled what is called, in all three processes. */
 const WARM_UP_ROUNDS = 150;
+/** Of 100 at a time: what groups do is compiled by then as well. */
+const WARM_UP_BURSTS = 4;
 /** Each takes more than a second. */
 const WARM_UP_ROUNDS_SLOW = 5;
 const AT_A_TIME = [1, 10, 100];
@@ -96,8 +98,12 @@ export const daemon: Section = {
         recorder.add("ready-release-remove/daemon", "ms", goneMs);
       }
       recorder.say("daemon: many at a time");
+      for (let index = 0; index < WARM_UP_BURSTS; index += 1) {
+        const burst = { prefix: `burst${index}-`, count: 100, atATime: 100 };
+        await user.run({ call: "many", origin: BASE, ...burst });
+      }
       await thinpoold.loopDelay();
-      for (const run of bench.rounds({ quick: 3, full: 10, quickSeconds: 10 })) {
+      for (const run of bench.rounds({ quick: 5, full: 10, quickSeconds: 10 })) {
         for (const atATime of shuffled(AT_A_TIME, bench.random)) {
           const count = Math.max(atATime, 50);
           const [ms = 0, goneMs = 0] = await user.run({
