@@ -74,6 +74,7 @@ interface Options {
   /** A user whom the policy lets do nothing. */
   readonly stranger?: number;
   readonly requestMs?: number;
+  readonly deviceOfReference?: () => string | undefined;
 }
 
 function world(options: Options = {}): World {
@@ -128,7 +129,7 @@ function world(options: Options = {}): World {
         uid === stranger ? NOT_FOUND : (verdicts.shift() ?? { allowed: true, rule: "all" }),
       limits: () => ({ ...DEFAULT_LIMITS, requestMs }),
     },
-    deviceOfReference: () => undefined,
+    deviceOfReference: options.deviceOfReference ?? (() => undefined),
     queue,
     logger,
     observe: (call) => observed.push(call),
@@ -353,4 +354,16 @@ test("what was made is on record before its turn is another's", async () => {
     [undefined, "done"],
   );
   assert.equal(w.keys.settled(), undefined);
+});
+
+test("a call whose reference comes and goes while it waits is refused in the end, and nothing is done", async () => {
+  let asked = 0;
+  const deviceOfReference = (): string => {
+    asked += 1;
+    return `device-${asked}`;
+  };
+  const w = world({ deviceOfReference });
+  const reference = "0b6f8a52-9f4e-4c56-8a37-3f1f7a3f9f11";
+  assert.equal(await ask(w, { id: 1, method: "mount.release", params: { reference } }), "BUSY");
+  assert.deepEqual(w.begun, []);
 });

@@ -111,6 +111,8 @@ interface Call {
   overdue: boolean;
 }
 
+/** How often a call goes to another device's turn before it is refused: its reference keeps coming and going. */
+const MAX_TURNS = 4;
 const ANOTHER_TURN: unique symbol = Symbol("another turn");
 
 /** Of a call that changes nothing. */
@@ -316,7 +318,7 @@ export class Dispatcher {
     const { uid } = caller.principal;
     call.state = "waiting";
     const inTurn = async (): Promise<unknown> => {
-      for (;;) {
+      for (let turns = 0; turns < MAX_TURNS; turns += 1) {
         const turn = this.#turnOf(request);
         const run = (): Promise<unknown> => this.#judgeAndHandle(call, work, turn);
         const outcome =
@@ -325,6 +327,9 @@ export class Dispatcher {
             : await this.#parts.queue.run(turn, request.method, run, uid);
         if (outcome !== ANOTHER_TURN) return outcome;
       }
+      const about = { operation: request.method, object: objectOf(request) };
+      const reason = "what it is about came and went while it waited for its turn";
+      throw new RequestError({ ...about, code: "BUSY", reason });
     };
     // A stream takes as long as its client likes, and has a limit of its own.
     const isShared = methods[request.method].changes && !isStreamMethod(request.method);

@@ -263,8 +263,10 @@ export class Engine {
     return poolErrorFrom(error, { operation, object });
   }
 
-  /** DEVICE_NOT_FOUND where no record of this name counts. */
-  /** `uuid`: that very device, where the name may have become another's. */
+  /**
+   * DEVICE_NOT_FOUND where no record of this name counts; with `uuid` also where the name has become another
+   * device's.
+   */
   device(operation: string, name: string, uuid?: string): DeviceRecord {
     const record = this.ledger.byName(name, this.transactionId);
     if (record !== undefined && (uuid ?? record.uuid) === record.uuid) return record;

@@ -72,8 +72,9 @@ export async function exists(path: string): Promise<boolean> {
 
 /**
  * Makes the folder (and folders above it) or takes one that is there, if it is ours, and shuts it for
- * all others (0700), unless it holds files of others. Durable: so are the names of all folders on the way, whoever made them, since
- * a process may have died between making one and syncing it. Returns its path without symlinks.
+ * all others (0700); POOL_OPTION_INVALID where that would take others' files away from them. Durable: so are
+ * the names of all folders on the way, whoever made them, since a process may have died between making one and
+ * syncing it. Returns its path without symlinks.
  */
 export async function prepareFolder(folder: string, undo: Undo): Promise<string> {
   await makeFolders(folder, undo);

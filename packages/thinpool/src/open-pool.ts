@@ -51,7 +51,13 @@ export async function openPool(options: OpenPoolOptions): Promise<ThinPool> {
       const { record, grows } = await settleSizes(kernel, ledger, recorded);
       const backing = await attachBacking(kernel, record, undo);
       if (grows) await refreshLoops(kernel, backing);
-      if (!(await PoolDevice.isLive(kernel, record.uuid, looksOf(record, recorded, backing)))) {
+      if (
+        !(await PoolDevice.removeUnlessLive(
+          kernel,
+          record.uuid,
+          looksOf(record, recorded, backing),
+        ))
+      ) {
         const allowMissingTool = options.allowMissingTool ?? false;
         await checkBeforeActivation({ kernel, ledger, record, backing, allowMissingTool });
       }

@@ -74,7 +74,7 @@ async function look(folder: string, kernel: Kernel, undo: Undo): Promise<Planned
   const backing = await attachBacking(kernel, grown, undo);
   const looks = looksOf(grown, record, backing);
   // Of what an earlier look left when it was killed nothing is as opening would find it.
-  await PoolDevice.isLive(kernel, record.uuid, looks);
+  await PoolDevice.removeUnlessLive(kernel, record.uuid, looks);
   const tables = tablesOf(grown, record, backing, policy);
   const pool = await PoolDevice.open(kernel, record, tables, undo, { look: looks });
   const status = await pool.status();

@@ -48,7 +48,7 @@ export class PoolDevice {
    * crash left without a live table is removed: a table that was loaded only holds the metadata, too. So is
    * what a look (`looks`: its tables) left when it was killed: nobody uses it, and nobody has checked it.
    */
-  static async isLive(
+  static async removeUnlessLive(
     kernel: Kernel,
     poolUuid: string,
     looks: readonly PoolTable[],
